@@ -1,0 +1,4 @@
+//! Pictures, data sets and image-translation metrics. Knows no method and no experiment.
+
+pub mod cifar10;
+pub mod pictures;

@@ -1,0 +1,183 @@
+//! The few layers all networks share. Weights stay in float32; each layer computes in its input's kind.
+
+use tch::nn::{Init, Path};
+use tch::{Kind, Tensor};
+
+/// PyTorch's default bound for convolution and linear weights: uniform in +-1/sqrt(fan_in).
+fn default_init(fan_in: i64) -> Init {
+    let bound = 1.0 / (fan_in as f64).sqrt();
+    Init::Uniform { lo: -bound, up: bound }
+}
+
+/// 2-d convolution, weight `[out, in, k, k]`, "same" padding unless stated.
+#[derive(Debug)]
+pub struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    stride: i64,
+    padding: i64,
+}
+
+/// What differs from the plain "same" convolution with bias.
+#[derive(Debug, Clone, Copy)]
+pub struct ConvOptions {
+    pub kernel: i64,
+    pub stride: i64,
+    pub padding: i64,
+    pub bias: bool,
+    /// Start at zero, as the reference does with the last layer of each residual branch.
+    pub zero: bool,
+}
+
+impl ConvOptions {
+    /// Stride 1, padding that keeps the size, with bias.
+    pub fn same(kernel: i64) -> Self {
+        Self { kernel, stride: 1, padding: kernel / 2, bias: true, zero: false }
+    }
+    /// The same, weights starting at zero.
+    pub fn zero(self) -> Self {
+        Self { zero: true, ..self }
+    }
+    /// The same, without bias (in front of a batch normalisation).
+    pub fn no_bias(self) -> Self {
+        Self { bias: false, ..self }
+    }
+}
+
+impl Conv2d {
+    /// Registers `weight` and `bias` under `path`.
+    pub fn new(path: Path, inputs: i64, outputs: i64, options: ConvOptions) -> Self {
+        let k = options.kernel;
+        let fan_in = inputs * k * k;
+        let init = if options.zero { Init::Const(0.0) } else { default_init(fan_in) };
+        let weight = path.var("weight", &[outputs, inputs, k, k], init);
+        let bias = options.bias.then(|| {
+            let init = if options.zero { Init::Const(0.0) } else { default_init(fan_in) };
+            path.var("bias", &[outputs], init)
+        });
+        Self { weight, bias, stride: options.stride, padding: options.padding }
+    }
+
+    /// `[n, in, h, w]` to `[n, out, h', w']`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let kind = x.kind();
+        let bias = self.bias.as_ref().map(|b| b.to_kind(kind));
+        x.conv2d(&self.weight.to_kind(kind), bias, [self.stride; 2], [self.padding; 2], [1, 1], 1)
+    }
+}
+
+/// Pointwise 1-d convolution, weight `[out, in, 1]` (the attention blocks' projections).
+#[derive(Debug)]
+pub struct Pointwise {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Pointwise {
+    /// Registers `weight` and `bias` under `path`; `zero` starts both at zero.
+    pub fn new(path: Path, inputs: i64, outputs: i64, zero: bool) -> Self {
+        let init = if zero { Init::Const(0.0) } else { default_init(inputs) };
+        Self { weight: path.var("weight", &[outputs, inputs, 1], init), bias: path.var("bias", &[outputs], init) }
+    }
+
+    /// `[n, in, length]` to `[n, out, length]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let kind = x.kind();
+        self.weight.to_kind(kind).squeeze_dim(-1).matmul(x) + self.bias.to_kind(kind).unsqueeze(-1)
+    }
+}
+
+/// Fully connected layer, weight `[out, in]`.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// Registers `weight` and `bias` under `path`.
+    pub fn new(path: Path, inputs: i64, outputs: i64) -> Self {
+        let init = default_init(inputs);
+        Self { weight: path.var("weight", &[outputs, inputs], init), bias: path.var("bias", &[outputs], init) }
+    }
+
+    /// `[n, in]` to `[n, out]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let kind = x.kind();
+        x.linear(&self.weight.to_kind(kind), Some(self.bias.to_kind(kind)))
+    }
+}
+
+/// Group normalisation with float32 statistics whatever the input's kind.
+#[derive(Debug)]
+pub struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: i64,
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// Registers `weight` and `bias` under `path`; `channels` must be a multiple of `groups`.
+    pub fn new(path: Path, channels: i64, groups: i64, eps: f64) -> Self {
+        assert!(channels % groups == 0, "GroupNorm: {channels} channels do not split into {groups} groups");
+        Self {
+            weight: path.var("weight", &[channels], Init::Const(1.0)),
+            bias: path.var("bias", &[channels], Init::Const(0.0)),
+            groups,
+            eps,
+        }
+    }
+
+    /// Same shape and kind out as in.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        // The CPU kernel takes reduced-precision input with float32 affine weights and sums in float32.
+        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, false)
+    }
+}
+
+/// Batch normalisation, float32 statistics (`running_mean`, `running_var`, `num_batches_tracked` as in PyTorch).
+#[derive(Debug)]
+pub struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    eps: f64,
+}
+
+impl BatchNorm {
+    /// Registers the affine weights and the running statistics under `path`.
+    pub fn new(path: Path, channels: i64, eps: f64) -> Self {
+        Self {
+            weight: path.var("weight", &[channels], Init::Const(1.0)),
+            bias: path.var("bias", &[channels], Init::Const(0.0)),
+            running_mean: path.zeros_no_train("running_mean", &[channels]),
+            running_var: path.ones_no_train("running_var", &[channels]),
+            eps,
+        }
+    }
+
+    /// Normalises by the batch when `train`, else by the running statistics.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let (w, b) = (Some(&self.weight), Some(&self.bias));
+        Tensor::batch_norm(x, w, b, Some(&self.running_mean), Some(&self.running_var), train, 0.1, self.eps, false)
+    }
+}
+
+/// Sinusoidal embedding of time indices `t` `[n]`: `[n, dim]`, cosines first
+/// (guided-diffusion's `timestep_embedding`; frequencies 10000^(-k/half)).
+pub fn timestep_embedding(t: &Tensor, dim: i64) -> Tensor {
+    let half = dim / 2;
+    let k = Tensor::arange(half, (Kind::Float, t.device()));
+    let freqs = (k * (-(10000f64.ln()) / half as f64)).exp();
+    let args = t.to_kind(Kind::Float).unsqueeze(1) * freqs.unsqueeze(0);
+    let emb = Tensor::cat(&[args.cos(), args.sin()], 1);
+    if dim % 2 == 1 { emb.constant_pad_nd([0, 1]) } else { emb }
+}
+
+/// Lays a picture batch out channels-last: the shape stays `[n, c, h, w]`, the strides change.
+/// Faster for batch normalisation and pooling, many times slower for group normalisation (libtorch 2.11, CPU).
+pub fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}

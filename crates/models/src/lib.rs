@@ -1,0 +1,15 @@
+//! Networks of EGSDE and the ways their weights come in. Knows no YAML, no method and no experiment.
+
+mod adm;
+pub mod adm_unet;
+pub mod cifar_features;
+pub mod dse;
+pub mod layers;
+pub mod network;
+pub mod synthetic;
+pub mod weights;
+
+pub use adm_unet::AdmUnet;
+pub use cifar_features::CifarFeatures;
+pub use dse::Dse;
+pub use network::{Loaded, NetworkConfig};

@@ -1,0 +1,115 @@
+//! A network of any kind, from its configuration and its weights.
+
+use crate::adm_unet::{AdmUnet, AdmUnetConfig};
+use crate::cifar_features::{CifarFeatures, CifarFeaturesConfig};
+use crate::dse::{Dse, DseConfig};
+use crate::weights::{WeightFile, assign, read_safetensors};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
+
+/// Configuration of any network, told apart by `kind`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NetworkConfig {
+    AdmUnet(AdmUnetConfig),
+    Dse(DseConfig),
+    CifarFeatures(CifarFeaturesConfig),
+}
+
+/// Metadata key under which a weight file carries its [`NetworkConfig`] as JSON.
+pub const NETWORK_KEY: &str = "egsde.network";
+
+/// A network together with its variables and its working precision.
+#[derive(Debug)]
+pub struct Loaded<N> {
+    pub vs: VarStore,
+    pub net: N,
+    /// Precision of convolutions and products; normalisation and everything outside stay float32.
+    pub kind: Kind,
+}
+
+/// What all networks can do: be built from their configuration.
+pub trait Build: Sized {
+    /// The part of [`NetworkConfig`] this network is built from.
+    type Config;
+    /// Registers weights in `vs`.
+    fn build(vs: &VarStore, config: &Self::Config) -> Result<Self>;
+    /// The configuration, when it is of this network's kind.
+    fn select(config: &NetworkConfig) -> Option<&Self::Config>;
+    /// Name of the kind in configuration files.
+    const KIND: &'static str;
+}
+
+macro_rules! build {
+    ($net:ident, $config:ident, $kind:literal) => {
+        impl Build for $net {
+            type Config = $config;
+            fn build(vs: &VarStore, config: &$config) -> Result<Self> {
+                $net::new(&vs.root(), config)
+            }
+            fn select(config: &NetworkConfig) -> Option<&$config> {
+                match config {
+                    NetworkConfig::$net(c) => Some(c),
+                    _ => None,
+                }
+            }
+            const KIND: &'static str = $kind;
+        }
+    };
+}
+build!(AdmUnet, AdmUnetConfig, "adm_unet");
+build!(Dse, DseConfig, "dse");
+build!(CifarFeatures, CifarFeaturesConfig, "cifar_features");
+
+impl<N: Build> Loaded<N> {
+    /// A fresh network with its default initialisation (seed libtorch first for a fixed one).
+    pub fn fresh(config: &NetworkConfig, device: Device, kind: Kind) -> Result<Self> {
+        let Some(own) = N::select(config) else { bail!("expected a network of kind {}", N::KIND) };
+        let vs = VarStore::new(device);
+        let net = N::build(&vs, own)?;
+        Ok(Self { vs, net, kind })
+    }
+
+    /// A frozen network from a safetensors file that carries its configuration.
+    pub fn open(path: &Path, device: Device, kind: Kind) -> Result<Self> {
+        let file = read_safetensors(path)?;
+        let mut loaded = Self::fresh(&network_of(&file, path)?, device, kind)?;
+        assign(&loaded.vs, &file.tensors).with_context(|| path.display().to_string())?;
+        loaded.vs.freeze();
+        Ok(loaded)
+    }
+}
+
+/// The configuration in a weight file's metadata.
+pub fn network_of(file: &WeightFile, path: &Path) -> Result<NetworkConfig> {
+    let text = file.metadata.get(NETWORK_KEY).with_context(|| format!("{} carries no {NETWORK_KEY} in its metadata", path.display()))?;
+    serde_json::from_str(text).with_context(|| format!("{}: its {NETWORK_KEY} is not a network configuration", path.display()))
+}
+
+impl Loaded<AdmUnet> {
+    /// Raw output for `x` `[n, 3, s, s]` at time indices `t` `[n]`: `[n, 3 or 6, s, s]`.
+    pub fn output(&self, x: &Tensor, t: &Tensor) -> Tensor {
+        self.net.forward(x, t, self.kind, false)
+    }
+}
+
+impl Loaded<Dse> {
+    /// Feature map of `x` at `t`, `[n, c, s', s']`.
+    pub fn features(&self, x: &Tensor, t: &Tensor) -> Tensor {
+        self.net.features(x, t, self.kind, false)
+    }
+    /// Class logits of `x` at `t`.
+    pub fn logits(&self, x: &Tensor, t: &Tensor) -> Tensor {
+        self.net.logits(&self.features(x, t), self.kind)
+    }
+}
+
+impl Loaded<CifarFeatures> {
+    /// Features `[n, d]` of pictures in [0, 1].
+    pub fn features(&self, x: &Tensor) -> Tensor {
+        self.net.features(x, self.kind, false)
+    }
+}

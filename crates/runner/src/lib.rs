@@ -1,0 +1,9 @@
+//! Experiments: specs, plans, jobs, tables, plots and the command line.
+
+pub mod cli;
+mod commands;
+pub mod dataset;
+mod error;
+mod progress;
+
+pub use error::Problem;

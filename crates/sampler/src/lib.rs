@@ -1,0 +1,3 @@
+//! Diffusion sampling, energies and translation methods. Knows no file.
+
+pub mod schedule;
