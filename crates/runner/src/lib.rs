@@ -4,6 +4,7 @@ pub mod cli;
 mod commands;
 pub mod dataset;
 mod error;
+pub mod parity;
 mod progress;
 
 pub use error::Problem;

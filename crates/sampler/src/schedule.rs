@@ -27,13 +27,23 @@ impl Schedule {
     pub fn linear(start: f64, end: f64, steps: usize) -> Self {
         let last = (steps.max(2) - 1) as f64;
         let betas: Vec<f64> = (0..steps).map(|i| start + (end - start) * i as f64 / last).collect();
-        let alphas_cumprod = cumprod(&betas);
+        let alphas_cumprod = cumprod(&alphas(&betas));
         Self { timesteps: (0..steps).map(|i| i as f64).collect(), betas, alphas_cumprod }
     }
 
-    /// T = 1000, beta from 1e-4 to 0.02: what all published networks were trained with.
+    /// T = 1000, beta from 1e-4 to 0.02: what all published networks were trained with. In float64, as guided-diffusion
+    /// (and so ILVR) keeps it.
     pub fn ddpm() -> Self {
         Self::linear(1e-4, 0.02, 1000)
+    }
+
+    /// The same values rounded to float32, as EGSDE's code keeps them; the first posterior variances notice.
+    pub fn in_float32(&self) -> Self {
+        let round = |values: &[f64]| values.iter().map(|v| f64::from(*v as f32)).collect::<Vec<f64>>();
+        let betas = round(&self.betas);
+        let alphas: Vec<f64> = betas.iter().map(|b| f64::from(1.0 - *b as f32)).collect();
+        let alphas_cumprod = round(&cumprod(&alphas));
+        Self { timesteps: self.timesteps.clone(), betas, alphas_cumprod }
     }
 
     /// Keeps only the steps at `timesteps` (ascending indices into this schedule); betas are recomputed so that
@@ -47,7 +57,7 @@ impl Schedule {
             respaced.betas.push(1.0 - alpha / last);
             last = alpha;
         }
-        respaced.alphas_cumprod = cumprod(&respaced.betas);
+        respaced.alphas_cumprod = cumprod(&alphas(&respaced.betas));
         respaced
     }
 
@@ -80,11 +90,17 @@ impl Schedule {
     }
 }
 
-fn cumprod(betas: &[f64]) -> Vec<f64> {
-    betas
+/// `1 - beta` of each step.
+fn alphas(betas: &[f64]) -> Vec<f64> {
+    betas.iter().map(|beta| 1.0 - beta).collect()
+}
+
+/// Running products.
+fn cumprod(alphas: &[f64]) -> Vec<f64> {
+    alphas
         .iter()
-        .scan(1.0, |product, beta| {
-            *product *= 1.0 - beta;
+        .scan(1.0, |product, alpha| {
+            *product *= alpha;
             Some(*product)
         })
         .collect()

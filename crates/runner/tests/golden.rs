@@ -1,0 +1,65 @@
+//! The reference's own numbers (tests/golden), computed by this build.
+
+use egsde_runner::parity::{FRECHET, OPS, cases, check};
+use std::path::Path;
+
+/// Networks this version does not have yet.
+fn supported(case: &serde_json::Value) -> bool {
+    let op = case["op"].as_str().unwrap_or_default();
+    let network = case["network"]["kind"].as_str().unwrap_or_default();
+    (OPS.contains(&op) || op == FRECHET) && network != "ddpm_unet"
+}
+
+fn run(wanted: impl Fn(&str) -> bool, at_least: usize) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut checked = 0;
+    for case in cases(&folder).unwrap() {
+        let name = case["case"].as_str().unwrap();
+        if !wanted(name) || !supported(&case) {
+            continue;
+        }
+        let verdict = check(&case, &folder).unwrap();
+        println!("{:24} {:.2e} of {:.0e}", verdict.case, verdict.max_rel_err, verdict.tolerance);
+        assert!(verdict.ok, "{verdict:?}");
+        checked += 1;
+    }
+    assert!(checked >= at_least, "only {checked} cases were checked");
+}
+
+#[test]
+fn adm_unet() {
+    run(|c| c.starts_with("adm_unet"), 3);
+}
+
+#[test]
+fn extractor() {
+    run(|c| c.starts_with("dse"), 2);
+}
+
+#[test]
+fn low_pass_and_schedule() {
+    run(|c| c.starts_with("low_pass") || c == "schedule", 6);
+}
+
+#[test]
+fn egsde_and_sdedit() {
+    run(|c| c.starts_with("egsde") || c == "sdedit", 5);
+}
+
+#[test]
+fn ilvr() {
+    run(|c| c.starts_with("ilvr"), 2);
+}
+
+#[test]
+fn frechet() {
+    run(|c| c.starts_with("frechet"), 2);
+}
+
+#[test]
+fn a_wrong_number_is_noticed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut case = cases(&folder).unwrap().into_iter().find(|c| c["case"] == "schedule").unwrap();
+    case["beta_end"] = 0.0201.into();
+    assert!(!check(&case, &folder).unwrap().ok);
+}

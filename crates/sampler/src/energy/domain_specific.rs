@@ -1,0 +1,26 @@
+//! The realistic expert: be unlike the source in the extractor's features (`lambda_s S_s`).
+
+use super::{Expert, Similarity, State, gradient_of, similarity};
+use egsde_models::{Dse, Loaded};
+use tch::Tensor;
+
+/// Energy `weight * S(features(y), features(xt))`.
+pub struct DomainSpecific<'a> {
+    pub extractor: &'a Loaded<Dse>,
+    pub similarity: Similarity,
+    /// lambda_s.
+    pub weight: f64,
+}
+
+impl Expert for DomainSpecific<'_> {
+    fn gradient(&self, state: &State) -> Tensor {
+        // The source's features need no gradient graph.
+        let source = tch::no_grad(|| self.extractor.features(state.xt, state.t));
+        let s = |y: &Tensor| similarity(self.similarity, &self.extractor.features(y, state.t), &source);
+        gradient_of(state.y, s) * self.weight
+    }
+
+    fn evaluations(&self) -> (usize, usize) {
+        (1, 1)
+    }
+}

@@ -1,0 +1,77 @@
+//! Energies that guide the reverse SDE: a sum of experts, one file each.
+
+mod domain_independent;
+mod domain_specific;
+
+pub use domain_independent::DomainIndependent;
+pub use domain_specific::DomainSpecific;
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// How alike the sample and the perturbed source are (paper, section 3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Similarity {
+    /// Cosine over channels, mean over positions.
+    Cosine,
+    /// Minus the sum of squared differences.
+    NegL2,
+}
+
+/// What an expert looks at, all at one step.
+#[derive(Debug)]
+pub struct State<'a> {
+    /// The sample, `[n, 3, s, s]`.
+    pub y: &'a Tensor,
+    /// The source perturbed to the same time, `[n, 3, s, s]`.
+    pub xt: &'a Tensor,
+    /// Time indices for the networks, `[n]`.
+    pub t: &'a Tensor,
+}
+
+/// One term of the energy.
+pub trait Expert {
+    /// Gradient of this expert's energy (weight and sign included) with respect to `y`, the shape of `y`.
+    fn gradient(&self, state: &State) -> Tensor;
+    /// Network evaluations a picture and step: (without gradient, with gradient).
+    fn evaluations(&self) -> (usize, usize);
+}
+
+/// Sum of experts; the energy of EGSDE is `lambda_s S_s - lambda_i S_i`.
+#[derive(Default)]
+pub struct Energy<'a>(pub Vec<Box<dyn Expert + 'a>>);
+
+impl Energy<'_> {
+    /// The gradient of the sum, or nothing when there is no expert.
+    pub fn gradient(&self, state: &State) -> Option<Tensor> {
+        self.0.iter().map(|expert| expert.gradient(state)).reduce(|sum, g| sum + g)
+    }
+}
+
+/// `f` divided by its norm over channels (eps 1e-10, outside the root, as the reference has it).
+fn normalised(f: &Tensor) -> Tensor {
+    let norm = f.square().sum_dim_intlist([1i64].as_slice(), true, Kind::Float).sqrt();
+    f / (norm + 1e-10)
+}
+
+/// Similarity of two maps `[n, c, h, w]`: `[n]`.
+pub fn similarity(kind: Similarity, a: &Tensor, b: &Tensor) -> Tensor {
+    match kind {
+        Similarity::Cosine => {
+            let dot = (normalised(a) * normalised(b)).sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
+            dot.mean_dim([1i64, 2].as_slice(), false, Kind::Float)
+        }
+        Similarity::NegL2 => -(a - b).square().sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float),
+    }
+}
+
+/// Gradient of the batch sum of `f(y)` with respect to `y`. Works inside `no_grad`.
+pub fn gradient_of(y: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+    tch::with_grad(|| {
+        let y = y.detach().set_requires_grad(true);
+        let sum = f(&y).sum(Kind::Float);
+        let mut gradients = Tensor::run_backward(&[sum], &[&y], false, false);
+        gradients.remove(0)
+    })
+}

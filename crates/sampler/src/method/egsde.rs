@@ -1,0 +1,128 @@
+//! EGSDE as the code has it ("VP-EGSDE") and as the paper's Algorithm 1; SDEdit is the same without experts.
+
+use super::{Evaluations, Method, Predictor, eps, times, to_picture};
+use crate::energy::{Energy, State};
+use crate::noise::{Noise, Purpose};
+use crate::schedule::{Schedule, Variance};
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// How a reverse step is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Solver {
+    /// The code's: DDPM's posterior mean and fixed variance.
+    Ancestral,
+    /// The paper's Algorithm 1: Euler-Maruyama on the reverse SDE.
+    EulerMaruyama,
+}
+
+/// Which noise perturbs the source at each step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceNoise {
+    /// The code's: the noise of the start, throughout.
+    Shared,
+    /// The paper's: a fresh draw each step.
+    Fresh,
+}
+
+/// The energy-guided reverse SDE from `start_steps` down to 0.
+pub struct Egsde<'a> {
+    pub diffusion: &'a dyn Predictor,
+    /// No expert: SDEdit.
+    pub energy: Energy<'a>,
+    /// The (respaced) steps of the whole of T.
+    pub schedule: Schedule,
+    /// M in steps of `schedule`; for Euler-Maruyama this is N, and M the time of step `start_steps - 1`.
+    pub start_steps: usize,
+    pub solver: Solver,
+    pub variance: Variance,
+    pub source_noise: SourceNoise,
+    /// K: the result becomes the next source.
+    pub repeats: usize,
+}
+
+impl Egsde<'_> {
+    fn perturbed(&self, x0: &Tensor, noise: &Tensor, i: usize) -> Tensor {
+        let a = self.schedule.alphas_cumprod[i];
+        x0 * a.sqrt() + noise * (1.0 - a).sqrt()
+    }
+
+    fn energy_gradient(&self, y: &Tensor, x0: &Tensor, start: &Tensor, noise: &dyn Noise, repeat: usize, i: usize) -> Option<Tensor> {
+        if self.energy.0.is_empty() {
+            return None;
+        }
+        let xt = match self.source_noise {
+            SourceNoise::Shared => self.perturbed(x0, start, i),
+            SourceNoise::Fresh => self.perturbed(x0, &noise.draw(Purpose::Source { repeat, step: i }), i),
+        };
+        let t = times(y, self.schedule.timesteps[i]);
+        self.energy.gradient(&State { y, xt: &xt, t: &t })
+    }
+
+    /// The mean of DDPM's step, moved down the energy: `y - beta / sqrt(1 - a) eps`, then `- beta grad E`, over `sqrt(1 - beta)`.
+    fn ancestral_mean(&self, y: &Tensor, eps: &Tensor, gradient: Option<&Tensor>, i: usize) -> Tensor {
+        let (beta, a) = (self.schedule.betas[i], self.schedule.alphas_cumprod[i]);
+        let root = (1.0 - beta).sqrt();
+        let mean = (y - eps * (beta / (1.0 - a).sqrt())) / root;
+        match gradient {
+            Some(g) => mean - g * (beta / root),
+            None => mean,
+        }
+    }
+
+    /// `y - [f - g^2 (s - grad E)] h` with g^2 h the step's integrated beta: -ln(a_i / a_{i-1}).
+    fn euler_mean(&self, y: &Tensor, eps: &Tensor, gradient: Option<&Tensor>, i: usize) -> Tensor {
+        let a = self.schedule.alphas_cumprod[i];
+        let g2h = self.integrated_beta(i);
+        let drift = y * -0.5 + eps / (1.0 - a).sqrt();
+        match gradient {
+            Some(g) => y - (drift + g) * g2h,
+            None => y - drift * g2h,
+        }
+    }
+
+    fn integrated_beta(&self, i: usize) -> f64 {
+        (self.schedule.alphas_cumprod_prev(i) / self.schedule.alphas_cumprod[i]).ln()
+    }
+
+    fn step(&self, y: &Tensor, gradient: Option<Tensor>, noise: &dyn Noise, repeat: usize, i: usize) -> Tensor {
+        let output = self.diffusion.predict(y, self.schedule.timesteps[i]);
+        let eps = eps(&output);
+        let (mean, deviation) = match self.solver {
+            Solver::Ancestral => (self.ancestral_mean(y, &eps, gradient.as_ref(), i), (0.5 * self.schedule.log_variance(self.variance, i)).exp()),
+            Solver::EulerMaruyama => (self.euler_mean(y, &eps, gradient.as_ref(), i), self.integrated_beta(i).sqrt()),
+        };
+        if i == 0 { mean } else { mean + noise.draw(Purpose::Step { repeat, step: i }) * deviation }
+    }
+}
+
+impl Method for Egsde<'_> {
+    fn translate(&self, x0: &Tensor, noise: &dyn Noise, observe: &mut dyn FnMut(usize, usize, &Tensor)) -> Result<Tensor> {
+        let (m, n) = (self.start_steps, self.schedule.len());
+        ensure!(m >= 1 && m <= n, "the start is {m} steps, must be 1 to {n}");
+        ensure!(self.repeats >= 1, "repeats must be at least 1");
+        tch::no_grad(|| {
+            let mut source = x0.shallow_clone();
+            for repeat in 0..self.repeats {
+                let start = noise.draw(Purpose::Start { repeat });
+                let mut y = self.perturbed(&source, &start, m - 1);
+                for i in (0..m).rev() {
+                    let gradient = self.energy_gradient(&y, &source, &start, noise, repeat, i);
+                    y = self.step(&y, gradient, noise, repeat, i);
+                    observe(repeat, i, &y);
+                }
+                source = y;
+            }
+            Ok(to_picture(&source))
+        })
+    }
+
+    fn evaluations(&self) -> Evaluations {
+        let steps = self.start_steps * self.repeats;
+        let (plain, with_gradient) = self.energy.0.iter().map(|e| e.evaluations()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        Evaluations { diffusion: steps, extractor: steps * plain, extractor_gradient: steps * with_gradient }
+    }
+}
