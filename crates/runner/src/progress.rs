@@ -32,11 +32,12 @@ impl Progress {
         Self { bar, label: label.into(), unit, total, first: 0, at: 0, began: Instant::now(), said: None }
     }
 
-    /// The first `count` units were done before and say nothing of the rate.
+    /// `count` units were done before and say nothing of the rate.
     pub fn skip(&mut self, count: u64) {
-        (self.first, self.at, self.began) = (count, count, Instant::now());
+        self.first += count;
+        self.at += count;
         if let Some(bar) = &self.bar {
-            bar.set_position(count);
+            bar.set_position(self.at);
             bar.reset_eta();
         }
     }

@@ -1,0 +1,327 @@
+//! What the user asked for: an experiment file, checked, defaults filled in.
+
+use crate::error::{Problem, UserError};
+use crate::yaml::{nearest, parse_yaml};
+use anyhow::Result;
+use egsde_sampler::energy::Similarity;
+use egsde_sampler::method::{IlvrVariance, Solver, SourceNoise};
+use egsde_sampler::schedule::Variance;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_yaml::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Which rows of `results/published.csv` stand beside ours.
+#[derive(Debug, Clone, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    pub table: String,
+    pub task: String,
+}
+
+/// Working precision of the networks; the arithmetic of the sampler is float32 in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    F32,
+    Bf16,
+}
+
+/// An experiment file.
+#[derive(Debug, Clone, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Folder name under `runs_dir`.
+    #[serde(deserialize_with = "file_name")]
+    pub name: String,
+    pub title: String,
+    /// Name of a file in `tasks/`.
+    pub task: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+    /// One run of each method for each.
+    #[serde(deserialize_with = "distinct")]
+    pub seeds: Vec<u64>,
+    /// How many source pictures, from the first.
+    #[serde(deserialize_with = "positive")]
+    pub pictures: usize,
+    #[serde(default = "f32_precision")]
+    pub precision: Precision,
+    /// Never changes a result.
+    #[serde(default = "batch_size", deserialize_with = "positive")]
+    pub batch_size: usize,
+    #[serde(default = "runs_dir")]
+    pub runs_dir: PathBuf,
+    pub methods: Vec<Row>,
+}
+
+/// Methods there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MethodKind {
+    Egsde,
+    Sdedit,
+    Ilvr,
+}
+
+/// One row of the table. Keys a method does not know are errors.
+#[derive(Debug, Clone, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    pub name: String,
+    pub method: MethodKind,
+    /// Respaced steps of the whole of T (1 to 1000).
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "steps")]
+    pub steps: Option<usize>,
+    /// M as a share of T, in (0, 1].
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "share")]
+    pub start: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "weight")]
+    pub lambda_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "weight")]
+    pub lambda_i: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity_s: Option<Similarity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity_i: Option<Similarity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_pass_factor: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solver: Option<Solver>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance: Option<Variance>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_noise: Option<SourceNoise>,
+    /// K.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<usize>,
+    /// ILVR: the respaced step down to which low frequencies are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range_t: Option<usize>,
+    /// ILVR: the variance of its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ilvr_variance: Option<IlvrVariance>,
+    /// Every combination of these values becomes a row of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grid: BTreeMap<String, Vec<Value>>,
+}
+
+fn f32_precision() -> Precision {
+    Precision::F32
+}
+fn batch_size() -> usize {
+    64
+}
+fn runs_dir() -> PathBuf {
+    "runs".into()
+}
+
+fn file_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    let name = String::deserialize(d)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let good = !name.is_empty() && !name.starts_with('.') && name.chars().all(plain);
+    if good { Ok(name) } else { Err(D::Error::custom(format!("{name:?} cannot be a folder's name: use letters, digits, - and _"))) }
+}
+
+fn distinct<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u64>, D::Error> {
+    let seeds = Vec::<u64>::deserialize(d)?;
+    let mut seen = BTreeSet::new();
+    if seeds.is_empty() {
+        return Err(D::Error::custom("seeds is empty: give at least one"));
+    }
+    match seeds.iter().find(|s| !seen.insert(**s)) {
+        Some(twice) => Err(D::Error::custom(format!("seed {twice} is given twice: each may stand once"))),
+        None => Ok(seeds),
+    }
+}
+
+fn positive<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+    match i64::deserialize(d)? {
+        n if n >= 1 => Ok(n as usize),
+        n => Err(D::Error::custom(format!("{n} is not a count: must be at least 1"))),
+    }
+}
+
+fn steps<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
+    match i64::deserialize(d)? {
+        n if (1..=1000).contains(&n) => Ok(Some(n as usize)),
+        n => Err(D::Error::custom(format!("steps is {n}: must be 1 to 1000"))),
+    }
+}
+
+fn share<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    match f64::deserialize(d)? {
+        m if m > 0.0 && m <= 1.0 => Ok(Some(m)),
+        m => Err(D::Error::custom(format!("start (M / T) is {m}: must be above 0 and at most 1"))),
+    }
+}
+
+fn weight<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    match f64::deserialize(d)? {
+        w if w.is_finite() && w >= 0.0 => Ok(Some(w)),
+        w => Err(D::Error::custom(format!("a weight of {w}: lambda_s and lambda_i must be 0 or more"))),
+    }
+}
+
+impl Row {
+    /// Keys of this row that its method would silently ignore.
+    fn idle_keys(&self) -> Vec<&'static str> {
+        let given = |key, is: bool| is.then_some(key);
+        let energy = [
+            given("lambda_s", self.lambda_s.is_some()),
+            given("lambda_i", self.lambda_i.is_some()),
+            given("similarity_s", self.similarity_s.is_some()),
+            given("similarity_i", self.similarity_i.is_some()),
+            given("source_noise", self.source_noise.is_some()),
+        ];
+        let sde = [
+            given("start", self.start.is_some()),
+            given("solver", self.solver.is_some()),
+            given("variance", self.variance.is_some()),
+            given("repeats", self.repeats.is_some()),
+        ];
+        let ilvr = [given("range_t", self.range_t.is_some()), given("ilvr_variance", self.ilvr_variance.is_some())];
+        let low_pass = [given("low_pass_factor", self.low_pass_factor.is_some())];
+        let idle: Vec<Option<&str>> = match self.method {
+            MethodKind::Egsde => ilvr.to_vec(),
+            MethodKind::Sdedit => [&energy[..], &ilvr, &low_pass].concat(),
+            MethodKind::Ilvr => [&energy[..], &sde].concat(),
+        };
+        idle.into_iter().flatten().collect()
+    }
+
+    /// The row itself, or one for each combination of its grid, named by what differs.
+    fn expand(&self, path: &Path) -> Result<Vec<Self>> {
+        let mut rows = vec![(String::new(), serde_yaml::to_value(Self { grid: BTreeMap::new(), ..self.clone() })?)];
+        for (key, values) in &self.grid {
+            let with = |(suffix, row): &(String, Value), value: &Value| {
+                let mut row = row.clone();
+                row[key.as_str()] = value.clone();
+                let shown = serde_yaml::to_string(value).unwrap_or_default();
+                (format!("{suffix} {key}={}", shown.trim()), row)
+            };
+            rows = rows.iter().flat_map(|row| values.iter().map(move |v| with(row, v))).collect();
+        }
+        let typed = |(suffix, mut row): (String, Value)| {
+            row["name"] = format!("{}{suffix}", self.name).into();
+            serde_yaml::from_value::<Self>(row).user(format!("{}: grid of row {:?}", path.display(), self.name))
+        };
+        rows.into_iter().map(typed).collect()
+    }
+}
+
+/// The 1-based line on which a top-level key stands.
+fn line_of(text: &str, key: &str) -> usize {
+    text.lines().position(|l| l.starts_with(&format!("{key}:"))).map_or(1, |i| i + 1)
+}
+
+/// Puts `key=value` (YAML) into a tree; a list of named rows is entered by name: `methods.EGSDE.lambda_s=3`.
+fn set(tree: &mut Value, assignment: &str) -> Result<()> {
+    let (path, value) = assignment.split_once('=').ok_or_else(|| Problem::user(format!("--set {assignment:?}: expected key=value")))?;
+    let value: Value = serde_yaml::from_str(value).user(format!("--set {assignment}"))?;
+    let mut at = tree;
+    for key in path.split('.') {
+        at = match at {
+            Value::Sequence(rows) => rows.iter_mut().find(|r| r["name"] == key).ok_or_else(|| Problem::user(format!("--set {assignment}: no row named {key:?}")))?,
+            Value::Mapping(map) => map.entry(key.into()).or_insert(Value::Null),
+            _ => return Err(Problem::user(format!("--set {assignment}: {key:?} has nothing inside"))),
+        };
+    }
+    *at = value;
+    Ok(())
+}
+
+impl Experiment {
+    /// Reads and checks a file, then `--set` assignments in order. Errors exit with 2.
+    pub fn read(path: &Path, root: &Path, sets: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).user(format!("cannot read {}", path.display()))?;
+        let mut spec: Self = parse_yaml(&text, path)?;
+        if !sets.is_empty() {
+            let mut tree: Value = parse_yaml(&text, path)?;
+            sets.iter().try_for_each(|s| set(&mut tree, s))?;
+            spec = serde_yaml::from_value(tree).map_err(|e| Problem::user(format!("--set {}: {}", sets.join(" "), crate::yaml::with_suggestion(&e.to_string()))))?;
+        }
+        spec.check(&text, path, root)?;
+        let rows: Vec<Vec<Row>> = spec.methods.iter().map(|r| r.expand(path)).collect::<Result<_>>()?;
+        spec.methods = rows.into_iter().flatten().collect();
+        spec.check_rows(path)?;
+        Ok(spec)
+    }
+
+    fn check(&self, text: &str, path: &Path, root: &Path) -> Result<()> {
+        if !root.join("tasks").join(format!("{}.yaml", self.task)).is_file() {
+            let names = crate::task::names(root);
+            let offer = nearest(&self.task, names.iter().map(String::as_str)).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+            let line = line_of(text, "task");
+            return Err(Problem::user(format!("{}:{line}: unknown task `{}`, there are {}{offer}", path.display(), self.task, names.join(", "))));
+        }
+        if self.methods.is_empty() {
+            return Err(Problem::user(format!("{}: methods is empty: give at least one row", path.display())));
+        }
+        Ok(())
+    }
+
+    fn check_rows(&self, path: &Path) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        for row in &self.methods {
+            let at = format!("{}: row {:?}", path.display(), row.name);
+            if !seen.insert(&row.name) {
+                return Err(Problem::user(format!("{at} stands twice: give each row a name of its own")));
+            }
+            if let Some(key) = row.idle_keys().first() {
+                return Err(Problem::user(format!("{at}: {key} means nothing to this method: remove it")));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "name: t\ntitle: T\ntask: cat2dog-32\nseeds: [1, 2]\npictures: 4\nmethods:\n  - {name: A, method: sdedit, start: 0.3}\n";
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    fn read(text: &str, sets: &[&str]) -> Result<Experiment> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e.yaml");
+        std::fs::write(&path, text).unwrap();
+        Experiment::read(&path, &root(), &sets.iter().map(|s| s.to_string()).collect::<Vec<_>>())
+    }
+
+    #[track_caller]
+    fn refused(from: &str, to: &str, parts: &[&str]) {
+        assert!(TEXT.contains(from));
+        let error = format!("{:#}", read(&TEXT.replace(from, to), &[]).unwrap_err());
+        for part in parts {
+            assert!(error.contains(part), "{part:?} not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_line_and_nearest_name() {
+        refused("pictures: 4", "picture: 4", &["e.yaml:5", "unknown field `picture`", "did you mean `pictures`?"]);
+        refused("sdedit", "sdedt", &["e.yaml:7", "did you mean `sdedit`?"]);
+        refused("cat2dog-32", "cat2dgo-32", &["e.yaml:3", "did you mean `cat2dog-32`?"]);
+        refused("start: 0.3", "start: -0.3", &["e.yaml:7", "start (M / T) is -0.3"]);
+        refused("[1, 2]", "[1, 2, 1]", &["e.yaml:4", "seed 1 is given twice"]);
+        refused("start: 0.3", "lambda_s: 3", &["row \"A\"", "lambda_s means nothing"]);
+        refused("name: t\n", "name: ../t\n", &["e.yaml:1", "folder's name"]);
+    }
+
+    #[test]
+    fn a_grid_becomes_rows_and_set_reaches_one() {
+        let text = TEXT.replace("start: 0.3", "grid: {start: [0.2, 0.4], steps: [25, 50]}");
+        let names: Vec<String> = read(&text, &[]).unwrap().methods.into_iter().map(|r| r.name).collect();
+        assert_eq!(names, ["A start=0.2 steps=25", "A start=0.2 steps=50", "A start=0.4 steps=25", "A start=0.4 steps=50"]);
+        let set = read(TEXT, &["methods.A.start=0.7", "seeds=[9]"]).unwrap();
+        assert_eq!((set.methods[0].start, set.seeds), (Some(0.7), vec![9]));
+        assert!(read(TEXT, &["methods.B.start=0.7"]).is_err());
+        assert!(read(TEXT, &["pictures=0"]).is_err());
+    }
+}

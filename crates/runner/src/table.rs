@@ -1,0 +1,171 @@
+//! Mean and spread over seeds, beside the published numbers.
+
+use crate::error::UserError;
+use crate::plan::Plan;
+use crate::store::JobFolder;
+use anyhow::{Context, Result};
+use polars::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Metrics in table order: key, heading, whether smaller is better, digits.
+pub const METRICS: [(&str, &str, bool, usize); 4] =
+    [("fid", "FID", true, 2), ("l2", "L2", true, 2), ("psnr", "PSNR", false, 2), ("ssim", "SSIM", false, 3)];
+
+/// Mean, sample standard deviation and count over seeds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Cell {
+    pub mean: f64,
+    /// None with one seed, or where the source states none.
+    pub std: Option<f64>,
+    pub n: Option<u32>,
+}
+
+/// Where a row's numbers are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    Ours,
+    Published,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableRow {
+    pub method: String,
+    pub source: Origin,
+    pub metrics: BTreeMap<String, Cell>,
+}
+
+/// A rendered experiment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Table {
+    pub experiment: String,
+    pub rows: Vec<TableRow>,
+    #[serde(skip)]
+    pub title: String,
+    /// What a reader must know about our rows.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+    /// Jobs without a result.
+    #[serde(skip)]
+    pub missing: Vec<String>,
+}
+
+/// One line a finished job and metric: row, seed, metric, value.
+fn finished(plan: &Plan) -> Result<(DataFrame, Vec<String>)> {
+    let (mut rows, mut seeds, mut metrics, mut values) = (vec![], vec![], vec![], vec![]);
+    let mut missing = Vec::new();
+    for job in &plan.jobs {
+        let Some(scores) = JobFolder::of(&plan.folder, job).scores() else {
+            missing.push(job.id.clone());
+            continue;
+        };
+        for (metric, value) in scores.metrics {
+            rows.push(job.row.clone());
+            seeds.push(job.identity.seed);
+            metrics.push(metric);
+            values.push(value);
+        }
+    }
+    Ok((df!("row" => rows, "seed" => seeds, "metric" => metrics, "value" => values)?, missing))
+}
+
+/// Cells by (row, metric).
+fn summary(frame: DataFrame) -> Result<BTreeMap<(String, String), Cell>> {
+    let value = || col("value");
+    let grouped = frame.lazy().group_by([col("row"), col("metric")]);
+    let out = grouped.agg([value().mean().alias("mean"), value().std(1).alias("std"), value().count().alias("n")]).collect()?;
+    let text = |name: &str| anyhow::Ok(out.column(name)?.str()?.clone());
+    let (rows, metrics) = (text("row")?, text("metric")?);
+    let (means, stds) = (out.column("mean")?.f64()?, out.column("std")?.f64()?);
+    let counts = out.column("n")?.cast(&DataType::UInt32)?;
+    let counts = counts.u32()?;
+    let mut cells = BTreeMap::new();
+    for i in 0..out.height() {
+        let (Some(row), Some(metric), Some(mean)) = (rows.get(i), metrics.get(i), means.get(i)) else { continue };
+        cells.insert((row.to_string(), metric.to_string()), Cell { mean, std: stds.get(i), n: counts.get(i) });
+    }
+    Ok(cells)
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct PublishedLine {
+    table: String,
+    task: String,
+    method: String,
+    metric: String,
+    mean: f64,
+    std: Option<f64>,
+    #[serde(rename = "source")]
+    _source: String,
+}
+
+/// Rows of `results/published.csv` for one table and task, in the file's order.
+pub fn published(root: &Path, table: &str, task: &str) -> Result<Vec<TableRow>> {
+    let path = root.join("results/published.csv");
+    let mut reader = csv::Reader::from_path(&path).user(format!("cannot read {}", path.display()))?;
+    let mut rows: Vec<TableRow> = Vec::new();
+    for line in reader.deserialize() {
+        let line: PublishedLine = line.user(path.display())?;
+        if line.table != table || line.task != task {
+            continue;
+        }
+        if rows.last().is_none_or(|r| r.method != line.method) {
+            rows.push(TableRow { method: line.method.clone(), source: Origin::Published, metrics: BTreeMap::new() });
+        }
+        let row = rows.last_mut().context("a row was just pushed")?;
+        row.metrics.insert(line.metric, Cell { mean: line.mean, std: line.std, n: None });
+    }
+    Ok(rows)
+}
+
+impl Table {
+    /// From whatever is finished; rows without any result are left out and named in `missing`.
+    pub fn of(plan: &Plan, root: &Path) -> Result<Self> {
+        let (frame, missing) = finished(plan)?;
+        let cells = summary(frame)?;
+        let mut rows = Vec::new();
+        for row in &plan.spec.methods {
+            let metrics: BTreeMap<String, Cell> = cells.iter().filter(|((r, _), _)| *r == row.name).map(|((_, m), c)| (m.clone(), *c)).collect();
+            if !metrics.is_empty() {
+                rows.push(TableRow { method: row.name.clone(), source: Origin::Ours, metrics });
+            }
+        }
+        if let Some(p) = &plan.spec.published {
+            rows.splice(0..0, published(root, &p.table, &p.task)?);
+        }
+        let spec = &plan.spec;
+        let notes = vec![
+            format!("Ours: {}, {} pictures, {} seeds, precision {:?}, PNG pictures of {} px.", plan.task.title, spec.pictures, spec.seeds.len(), spec.precision, plan.task.image_size),
+            format!("The FID column of our rows is a {}: not comparable with the published Inception FID. L2 grows with the picture's size.", plan.task.distance),
+            "Published: 256 px, Inception FID, from results/published.csv (* there: quoted from other papers).".to_string(),
+        ];
+        Ok(Self { experiment: spec.name.clone(), rows, title: spec.title.clone(), notes, missing })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mean_and_sample_deviation_over_seeds() {
+        let frame = df!("row" => ["a", "a", "a", "b"], "seed" => [1u64, 2, 3, 1], "metric" => ["l2"; 4], "value" => [1.0, 2.0, 6.0, 4.0]).unwrap();
+        let cells = summary(frame).unwrap();
+        let a = cells[&("a".to_string(), "l2".to_string())];
+        assert_eq!((a.mean, a.n), (3.0, Some(3)));
+        assert!((a.std.unwrap() - 7f64.sqrt()).abs() < 1e-12);
+        assert_eq!(cells[&("b".to_string(), "l2".to_string())].std, None);
+    }
+
+    #[test]
+    fn every_published_row_of_the_task_is_read() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let rows = published(&root, "1", "cat2dog").unwrap();
+        assert_eq!(rows.len(), 14);
+        let dagger = rows.last().unwrap();
+        assert_eq!((dagger.method.as_str(), dagger.metrics["fid"].mean, dagger.metrics["fid"].std), ("EGSDE†", 51.04, Some(0.37)));
+    }
+}
