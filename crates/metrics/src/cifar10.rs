@@ -21,8 +21,7 @@ pub struct Cifar10 {
 }
 
 /// Class names by label.
-pub const CLASSES: [&str; 10] =
-    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+pub const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 /// Side of a picture in pixels.
 pub const SIDE: usize = 32;
 const PICTURE_BYTES: usize = 3 * SIDE * SIDE;
@@ -80,7 +79,7 @@ fn from_sheets(members: &BTreeMap<String, Vec<u8>>) -> Result<Cifar10> {
 
 /// The official binary version: a label byte, then 1,024 red, green and blue bytes.
 fn binary_batch(bytes: &[u8], pictures: &mut Pictures, labels: &mut Vec<u8>) -> Result<()> {
-    ensure!(bytes.len() % (PICTURE_BYTES + 1) == 0, "a binary batch is not a whole number of records");
+    ensure!(bytes.len().is_multiple_of(PICTURE_BYTES + 1), "a binary batch is not a whole number of records");
     for record in bytes.chunks_exact(PICTURE_BYTES + 1) {
         labels.push(record[0]);
         let planes = &record[1..];
@@ -103,7 +102,12 @@ fn from_binary(members: &BTreeMap<String, Vec<u8>>) -> Result<Cifar10> {
 
 fn named(train: Pictures, train_labels: Vec<u8>, test: Pictures, test_labels: Vec<u8>) -> Result<Cifar10> {
     let split = |mut pictures: Pictures, labels: Vec<u8>, count: usize, split: &str| {
-        ensure!(pictures.len() == count && labels.len() == count, "{split}: {} pictures and {} labels, expected {count}", pictures.len(), labels.len());
+        ensure!(
+            pictures.len() == count && labels.len() == count,
+            "{split}: {} pictures and {} labels, expected {count}",
+            pictures.len(),
+            labels.len()
+        );
         ensure!(labels.iter().all(|l| *l < 10), "{split}: a label is not in 0..10");
         for (i, label) in labels.iter().enumerate() {
             pictures.names[i] = format!("{}-{i:05}", CLASSES[usize::from(*label)]);

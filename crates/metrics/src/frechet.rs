@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn diagonal_gaussians_have_a_closed_form() {
-        let statistics = |mu: &[f64], var: &[f64]| Statistics { mu: Tensor::from_slice(mu), sigma: Tensor::from_slice(var).diag(0), count: 9 };
+        let statistics =
+            |mu: &[f64], var: &[f64]| Statistics { mu: Tensor::from_slice(mu), sigma: Tensor::from_slice(var).diag(0), count: 9 };
         let a = statistics(&[0.0, 1.0], &[1.0, 4.0]);
         let b = statistics(&[3.0, 1.0], &[9.0, 4.0]);
         // 9 from the means, (1 - 3)^2 from the deviations.

@@ -90,7 +90,8 @@ mod tests {
         assert!((s.psnr - 10.0 * 4.0f64.log10()).abs() < 1e-4);
         // Flat pictures: only the luminance term is left, (2 ab + C1) / (a^2 + b^2 + C1).
         let want = (2.0 * 0.25 * 0.75 + C1) / (0.0625 + 0.5625 + C1);
-        assert!((s.ssim - want).abs() < 1e-4, "{} {want}", s.ssim);
+        // Float32 leaves about 1e-7 of variance where there is none; next to C2 = 9e-4 that is some 1e-4.
+        assert!((s.ssim - want).abs() < 1e-3, "{} {want}", s.ssim);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! (guided-diffusion `EncoderUNetModel`; EGSDE names its head `I2Iout`).
 
 use crate::adm::{AdmShape, AttentionPool, Encoder, group_norm};
-use crate::layers::{GroupNorm};
+use crate::layers::GroupNorm;
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 use tch::{Kind, Tensor};

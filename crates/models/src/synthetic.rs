@@ -1,8 +1,8 @@
 //! Weights and inputs by formula, so that large networks can be checked without shipping a file
 //! (`tests/golden/README.md` defines the formulas).
 
-use tch::nn::VarStore;
 use tch::Tensor;
+use tch::nn::VarStore;
 
 fn fnv1a64(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))

@@ -164,8 +164,8 @@ mod tests {
     fn tiny_store() -> VarStore {
         let vs = VarStore::new(tch::Device::Cpu);
         let root = vs.root();
-        root.zeros("a", &[2, 3]);
-        (&root / "b").zeros("weight", &[4]);
+        let _ = root.zeros("a", &[2, 3]);
+        let _ = (&root / "b").zeros("weight", &[4]);
         vs
     }
 
@@ -187,10 +187,8 @@ mod tests {
     fn a_file_comes_back_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
-        let tensors = BTreeMap::from([
-            ("x".to_string(), Tensor::from_slice(&[0.5f32, -2.0, 3.25])),
-            ("n".to_string(), Tensor::from_slice(&[7i64])),
-        ]);
+        let tensors =
+            BTreeMap::from([("x".to_string(), Tensor::from_slice(&[0.5f32, -2.0, 3.25])), ("n".to_string(), Tensor::from_slice(&[7i64]))]);
         let metadata = BTreeMap::from([("steps".to_string(), "12".to_string())]);
         write_safetensors(&path, &WeightFile { tensors, metadata }, Kind::Half).unwrap();
         let back = read_safetensors(&path).unwrap();

@@ -15,6 +15,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what an experiment would run, what is done, what it costs
+    Plan(commands::experiment::PlanArgs),
+    /// Run an experiment's unfinished jobs
+    Run(commands::experiment::RunArgs),
+    /// Print the table from what is finished
+    Table(commands::experiment::TableArgs),
+    /// Hold an experiment's numbers against stored ones
+    Compare(commands::experiment::CompareArgs),
+    /// Write tables, plots and picture grids
+    Report(commands::experiment::ReportArgs),
+    /// Check this build against the reference's golden cases
+    Parity(commands::parity::Args),
+    /// Check data sets, write the embedded sheets
+    Data(commands::data::Args),
     /// Train a network of the embedded scale
     Train(commands::train::Args),
 }
@@ -41,6 +55,13 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = std::env::current_dir().unwrap_or_default();
     let result = match &cli.command {
+        Command::Plan(args) => commands::experiment::plan(args, &root),
+        Command::Run(args) => commands::experiment::run(args, &root),
+        Command::Table(args) => commands::experiment::table(args, &root),
+        Command::Compare(args) => commands::experiment::compare(args, &root),
+        Command::Report(args) => commands::experiment::report(args, &root),
+        Command::Parity(args) => commands::parity::run(args),
+        Command::Data(args) => commands::data::run(args, &root),
         Command::Train(args) => commands::train::run(args, &root),
     };
     match result {

@@ -1,6 +1,6 @@
 //! Data set manifests: where pictures come from, how they lie, how to know them.
 
-use crate::error::{Problem, UserError};
+use crate::error::Problem;
 use anyhow::Result;
 use egsde_models::weights::sha256_file;
 use serde::{Deserialize, Serialize};
@@ -33,12 +33,6 @@ pub struct ArchiveManifest {
     pub counts: std::collections::BTreeMap<String, u64>,
 }
 
-/// Reads a YAML file; errors carry the file and the line and exit with 2.
-pub fn read_yaml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path).user(format!("cannot read {}", path.display()))?;
-    serde_yaml::from_str(&text).user(path.display())
-}
-
 impl ArchiveManifest {
     /// The first source that is there, its hash verified: (path, SHA-256).
     pub fn locate(&self, root: &Path) -> Result<(PathBuf, String)> {
@@ -49,7 +43,12 @@ impl ArchiveManifest {
             }
             let found = sha256_file(&path)?;
             if found != source.sha256 {
-                let text = format!("{}: SHA-256 is {found}, expected {}: remove it and fetch again: {}", path.display(), source.sha256, source.fetch);
+                let text = format!(
+                    "{}: SHA-256 is {found}, expected {}: remove it and fetch again: {}",
+                    path.display(),
+                    source.sha256,
+                    source.fetch
+                );
                 return Err(Problem::user(text));
             }
             return Ok((path, found));

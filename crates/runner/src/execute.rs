@@ -42,6 +42,10 @@ struct Workbench {
 /// Feature passes run in batches of this many pictures, always, so that results do not depend on settings.
 const FEATURE_BATCH: usize = 100;
 
+/// The networks always see this many pictures at once (a last group is padded): libtorch's convolutions and matrix
+/// products round differently for different batch shapes, so a free batch size would move the results.
+const GROUP: usize = 16;
+
 /// Features `[n, d]` of pictures.
 pub fn features_of(network: &Loaded<CifarFeatures>, pictures: &Pictures, device: Device) -> Tensor {
     let batch = |start: usize| {
@@ -80,17 +84,33 @@ impl Workbench {
         self.diffusion.vs.variables().get("out.2.bias").is_some_and(|b| b.size() == [6])
     }
 
+    /// Settings that these networks cannot do, before anything runs.
+    fn check(&self, jobs: &[(&Job, JobFolder)]) -> Result<()> {
+        let needs_sigma = |s: &Settings| s.method == MethodKind::Ilvr && s.ilvr_variance == IlvrVariance::LearnedRange;
+        match jobs.iter().find(|(job, _)| needs_sigma(&job.identity.settings)) {
+            Some((job, _)) if !self.learns_sigma() => {
+                let text = "ilvr_variance is learned_range, but this network learned no sigma: set ilvr_variance to fixedsmall";
+                Err(Problem::user(format!("row {:?}: {text}", job.row)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Calls `with` on the method of a job's settings.
     fn with_method<T>(&self, s: &Settings, with: impl FnOnce(&dyn Method) -> Result<T>) -> Result<T> {
         let timesteps = space_timesteps(1000, s.steps)?;
         let kernel = if s.method == MethodKind::Ilvr { Kernel::Cubic } else { Kernel::Linear };
         let low_pass = LowPass::new(self.task.image_size, s.low_pass_factor, kernel, self.device)?;
         if s.method == MethodKind::Ilvr {
-            if s.ilvr_variance == IlvrVariance::LearnedRange && !self.learns_sigma() {
-                return Err(Problem::user("ilvr_variance is learned_range, but this network learned no sigma: set ilvr_variance to fixedsmall"));
-            }
             let schedule = Schedule::ddpm().respaced(&timesteps);
-            let ilvr = Ilvr { diffusion: &self.diffusion, low_pass: &low_pass, schedule, range_t: s.range_t, variance: s.ilvr_variance, clip_denoised: true };
+            let ilvr = Ilvr {
+                diffusion: &self.diffusion,
+                low_pass: &low_pass,
+                schedule,
+                range_t: s.range_t,
+                variance: s.ilvr_variance,
+                clip_denoised: true,
+            };
             return with(&ilvr);
         }
         let mut experts: Vec<Box<dyn Expert + '_>> = Vec::new();
@@ -113,17 +133,26 @@ impl Workbench {
         })
     }
 
-    /// Translates the pictures at `indices`.
-    fn translate(&self, job: &Job, method: &dyn Method, indices: &[usize], step: &mut dyn FnMut()) -> Result<Pictures> {
-        let batch = self.source.select(indices);
-        let x0 = batch.tensor().to_device(self.device) * 2.0 - 1.0;
-        let noise = PictureNoise { seed: job.identity.seed, names: batch.names.clone(), side: batch.side, device: self.device };
+    /// Translates the pictures at `indices`, in groups of [`GROUP`] whatever the batch size.
+    fn translate(&self, job: &Job, method: &dyn Method, indices: &[usize], step: &mut dyn FnMut(u64)) -> Result<Pictures> {
+        let mut made = Pictures::empty(self.source.side);
+        for group in indices.chunks(GROUP) {
+            let padded: Vec<usize> = group.iter().chain(std::iter::repeat(&group[0])).take(GROUP).copied().collect();
+            let whole = self.translate_group(job, method, &self.source.select(&padded), &mut || step(group.len() as u64))?;
+            made.append(whole.first(group.len()));
+        }
+        Ok(made)
+    }
+
+    fn translate_group(&self, job: &Job, method: &dyn Method, group: &Pictures, step: &mut dyn FnMut()) -> Result<Pictures> {
+        let x0 = group.tensor().to_device(self.device) * 2.0 - 1.0;
+        let noise = PictureNoise { seed: job.identity.seed, names: group.names.clone(), side: group.side, device: self.device };
         let out = method.translate(&x0, &noise, &mut |_, _, _| step())?.to_device(Device::Cpu);
         let finite = out.isfinite().flatten(1, -1).all_dim(1, false);
-        if let Some(bad) = (0..indices.len()).find(|i| finite.int64_value(&[*i as i64]) == 0) {
-            anyhow::bail!("job {}: the translation of {} is not finite: lower lambda_s or lambda_i", job.id, batch.names[bad]);
+        if let Some(bad) = (0..group.len()).find(|i| finite.int64_value(&[*i as i64]) == 0) {
+            anyhow::bail!("job {}: the translation of {} is not finite: lower lambda_s or lambda_i", job.id, group.names[bad]);
         }
-        Pictures::from_tensor(&out, batch.names)
+        Pictures::from_tensor(&out, group.names.clone())
     }
 
     /// All metrics of translated pictures.
@@ -152,7 +181,7 @@ impl Workbench {
         let began = Instant::now();
         self.with_method(&job.identity.settings, |method| {
             for indices in missing.chunks(resources.batch_size) {
-                let made = self.translate(job, method, indices, &mut || bar.add(indices.len() as u64, &job.id))?;
+                let made = self.translate(job, method, indices, &mut |count| bar.add(count, &job.id))?;
                 folder.write_images(&made).user("cannot write results")?;
             }
             Ok(())
@@ -169,18 +198,28 @@ impl Workbench {
             sampled_pictures: missing.len(),
         };
         let metrics = self.score(&translated)?;
-        folder.finish(&Scores { metrics, pictures: names.len(), images_sha256: pictures_hash(&translated), conditions }).user("cannot write results")
+        folder
+            .finish(&Scores { metrics, pictures: names.len(), images_sha256: pictures_hash(&translated), conditions })
+            .user("cannot write results")
     }
 }
 
 /// Runs what is not finished; returns how many jobs were run. A job that fails does not stop the others.
 pub fn execute(plan: &Plan, root: &Path, resources: &Resources, limit: Option<usize>) -> Result<usize> {
-    std::fs::create_dir_all(&plan.folder).user(format!("cannot write to {}: choose another folder with --set runs_dir=DIR", plan.folder.display()))?;
-    let todo: Vec<(&Job, JobFolder)> = plan.jobs.iter().map(|j| (j, JobFolder::of(&plan.folder, j))).filter(|(_, f)| f.scores().is_none()).take(limit.unwrap_or(usize::MAX)).collect();
+    std::fs::create_dir_all(&plan.folder)
+        .user(format!("cannot write to {}: choose another folder with --set runs_dir=DIR", plan.folder.display()))?;
+    let todo: Vec<(&Job, JobFolder)> = plan
+        .jobs
+        .iter()
+        .map(|j| (j, JobFolder::of(&plan.folder, j)))
+        .filter(|(_, f)| f.scores().is_none())
+        .take(limit.unwrap_or(usize::MAX))
+        .collect();
     if todo.is_empty() {
         return Ok(0);
     }
     let bench = Workbench::open(plan, root, resources.device)?;
+    bench.check(&todo)?;
     let evaluations: u64 = todo.iter().map(|(j, _)| (j.identity.settings.evaluations().diffusion * plan.spec.pictures) as u64).sum();
     let mut bar = Progress::new(&plan.spec.name, "evaluations", evaluations);
     let mut failed = Vec::new();
@@ -195,5 +234,9 @@ pub fn execute(plan: &Plan, root: &Path, resources: &Resources, limit: Option<us
         }
     }
     bar.finish();
-    if failed.is_empty() { Ok(todo.len()) } else { Err(Problem::No(format!("{} of {} jobs failed: {}", failed.len(), todo.len(), failed.join(", "))).into()) }
+    if failed.is_empty() {
+        Ok(todo.len())
+    } else {
+        Err(Problem::No(format!("{} of {} jobs failed: {}", failed.len(), todo.len(), failed.join(", "))).into())
+    }
 }

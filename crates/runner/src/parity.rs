@@ -104,9 +104,18 @@ impl Case<'_> {
     }
 
     fn note(&mut self, error: f64, tolerance: f64) {
-        let share = |(e, t): (f64, f64)| if t > 0.0 { e / t } else if e > 0.0 { f64::INFINITY } else { 0.0 };
-        // A NaN must win, so this asks for "not smaller".
-        if !(share((error, tolerance)) < share(self.worst)) {
+        let share = |(e, t): (f64, f64)| {
+            if t > 0.0 {
+                e / t
+            } else if e > 0.0 {
+                f64::INFINITY
+            } else {
+                0.0
+            }
+        };
+        let (new, old) = (share((error, tolerance)), share(self.worst));
+        // A NaN must win and stay.
+        if new.is_nan() || new >= old {
             self.worst = (error, tolerance);
         }
     }
@@ -170,7 +179,8 @@ impl Case<'_> {
     }
 
     fn schedule(&mut self) -> Result<()> {
-        let schedule = Schedule::linear(number(self.value, "beta_start")?, number(self.value, "beta_end")?, whole(self.value, "steps")?).in_float32();
+        let schedule =
+            Schedule::linear(number(self.value, "beta_start")?, number(self.value, "beta_end")?, whole(self.value, "steps")?).in_float32();
         self.expect("betas", &Tensor::from_slice(&schedule.betas))?;
         self.expect("alphas_cumprod", &Tensor::from_slice(&schedule.alphas_cumprod))?;
         for (variance, name) in [(Variance::FixedSmall, "logvar_fixedsmall"), (Variance::FixedLarge, "logvar_fixedlarge")] {

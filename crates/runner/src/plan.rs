@@ -42,10 +42,16 @@ impl Settings {
         let start_steps = if row.method == MethodKind::Ilvr { steps } else { (start * steps as f64).round() as usize };
         let low_pass_factor = row.low_pass_factor.unwrap_or(task.image_size / 8);
         if start_steps == 0 {
-            return Err(Problem::user(format!("row {:?}: a start of {start} is less than one of {steps} steps: raise start or steps", row.name)));
+            return Err(Problem::user(format!(
+                "row {:?}: a start of {start} is less than one of {steps} steps: raise start or steps",
+                row.name
+            )));
         }
-        if low_pass_factor == 0 || task.image_size % low_pass_factor != 0 {
-            return Err(Problem::user(format!("row {:?}: low_pass_factor {low_pass_factor} does not divide the picture's {} px", row.name, task.image_size)));
+        if low_pass_factor == 0 || !task.image_size.is_multiple_of(low_pass_factor) {
+            return Err(Problem::user(format!(
+                "row {:?}: low_pass_factor {low_pass_factor} does not divide the picture's {} px",
+                row.name, task.image_size
+            )));
         }
         Ok(Self {
             method: row.method,

@@ -22,7 +22,7 @@ pub fn label(row: &TableRow) -> String {
 /// Markdown with a heading and notes.
 pub fn markdown(table: &Table) -> String {
     let mut grid = comfy_table::Table::new();
-    grid.load_preset(comfy_table::presets::ASCII_MARKDOWN);
+    grid.load_style(comfy_table::presets::ASCII_MARKDOWN);
     let headings = METRICS.iter().map(|(_, name, down, _)| format!("{name} {}", if *down { "↓" } else { "↑" }));
     grid.set_header(std::iter::once("Method".to_string()).chain(headings));
     for row in &table.rows {
@@ -79,7 +79,11 @@ pub fn latex(table: &Table) -> String {
     let headings: Vec<String> = METRICS.iter().map(|(_, name, down, _)| format!("{name} {}", arrow(*down))).collect();
     let (published, ours) = (of(Origin::Published), of(Origin::Ours));
     let middle = if published.is_empty() || ours.is_empty() { "" } else { "\\midrule\n" };
-    format!("% {}\n\\begin{{tabular}}{{lcccc}}\n\\toprule\nMethod & {} \\\\\n\\midrule\n{published}{middle}{ours}\\bottomrule\n\\end{{tabular}}\n", table.notes.join(" "), headings.join(" & "))
+    format!(
+        "% {}\n\\begin{{tabular}}{{lcccc}}\n\\toprule\nMethod & {} \\\\\n\\midrule\n{published}{middle}{ours}\\bottomrule\n\\end{{tabular}}\n",
+        table.notes.join(" "),
+        headings.join(" & ")
+    )
 }
 
 #[cfg(test)]

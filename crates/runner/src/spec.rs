@@ -6,7 +6,7 @@ use anyhow::Result;
 use egsde_sampler::energy::Similarity;
 use egsde_sampler::method::{IlvrVariance, Solver, SourceNoise};
 use egsde_sampler::schedule::Variance;
-use serde::de::Error as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_yaml::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,16 +124,30 @@ fn file_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     if good { Ok(name) } else { Err(D::Error::custom(format!("{name:?} cannot be a folder's name: use letters, digits, - and _"))) }
 }
 
+/// A list without repeats. The check sits inside the visitor, so that an error carries the list's line.
+struct Distinct;
+
+impl<'de> Visitor<'de> for Distinct {
+    type Value = Vec<u64>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("a list of seeds, whole numbers from 0")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<u64>, A::Error> {
+        let mut seeds = Vec::new();
+        while let Some(seed) = list.next_element::<u64>()? {
+            if seeds.contains(&seed) {
+                return Err(A::Error::custom(format!("seed {seed} is given twice: each may stand once")));
+            }
+            seeds.push(seed);
+        }
+        if seeds.is_empty() { Err(A::Error::custom("seeds is empty: give at least one")) } else { Ok(seeds) }
+    }
+}
+
 fn distinct<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u64>, D::Error> {
-    let seeds = Vec::<u64>::deserialize(d)?;
-    let mut seen = BTreeSet::new();
-    if seeds.is_empty() {
-        return Err(D::Error::custom("seeds is empty: give at least one"));
-    }
-    match seeds.iter().find(|s| !seen.insert(**s)) {
-        Some(twice) => Err(D::Error::custom(format!("seed {twice} is given twice: each may stand once"))),
-        None => Ok(seeds),
-    }
+    d.deserialize_seq(Distinct)
 }
 
 fn positive<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
@@ -223,7 +237,10 @@ fn set(tree: &mut Value, assignment: &str) -> Result<()> {
     let mut at = tree;
     for key in path.split('.') {
         at = match at {
-            Value::Sequence(rows) => rows.iter_mut().find(|r| r["name"] == key).ok_or_else(|| Problem::user(format!("--set {assignment}: no row named {key:?}")))?,
+            Value::Sequence(rows) => rows
+                .iter_mut()
+                .find(|r| r["name"] == key)
+                .ok_or_else(|| Problem::user(format!("--set {assignment}: no row named {key:?}")))?,
             Value::Mapping(map) => map.entry(key.into()).or_insert(Value::Null),
             _ => return Err(Problem::user(format!("--set {assignment}: {key:?} has nothing inside"))),
         };
@@ -240,7 +257,8 @@ impl Experiment {
         if !sets.is_empty() {
             let mut tree: Value = parse_yaml(&text, path)?;
             sets.iter().try_for_each(|s| set(&mut tree, s))?;
-            spec = serde_yaml::from_value(tree).map_err(|e| Problem::user(format!("--set {}: {}", sets.join(" "), crate::yaml::with_suggestion(&e.to_string()))))?;
+            spec = serde_yaml::from_value(tree)
+                .map_err(|e| Problem::user(format!("--set {}: {}", sets.join(" "), crate::yaml::with_suggestion(&e.to_string()))))?;
         }
         spec.check(&text, path, root)?;
         let rows: Vec<Vec<Row>> = spec.methods.iter().map(|r| r.expand(path)).collect::<Result<_>>()?;
@@ -254,7 +272,12 @@ impl Experiment {
             let names = crate::task::names(root);
             let offer = nearest(&self.task, names.iter().map(String::as_str)).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
             let line = line_of(text, "task");
-            return Err(Problem::user(format!("{}:{line}: unknown task `{}`, there are {}{offer}", path.display(), self.task, names.join(", "))));
+            return Err(Problem::user(format!(
+                "{}:{line}: unknown task `{}`, there are {}{offer}",
+                path.display(),
+                self.task,
+                names.join(", ")
+            )));
         }
         if self.methods.is_empty() {
             return Err(Problem::user(format!("{}: methods is empty: give at least one row", path.display())));
@@ -281,7 +304,8 @@ impl Experiment {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "name: t\ntitle: T\ntask: cat2dog-32\nseeds: [1, 2]\npictures: 4\nmethods:\n  - {name: A, method: sdedit, start: 0.3}\n";
+    const TEXT: &str =
+        "name: t\ntitle: T\ntask: cat2dog-32\nseeds: [1, 2]\npictures: 4\nmethods:\n  - {name: A, method: sdedit, start: 0.3}\n";
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

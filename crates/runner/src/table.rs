@@ -128,7 +128,8 @@ impl Table {
         let cells = summary(frame)?;
         let mut rows = Vec::new();
         for row in &plan.spec.methods {
-            let metrics: BTreeMap<String, Cell> = cells.iter().filter(|((r, _), _)| *r == row.name).map(|((_, m), c)| (m.clone(), *c)).collect();
+            let metrics: BTreeMap<String, Cell> =
+                cells.iter().filter(|((r, _), _)| *r == row.name).map(|((_, m), c)| (m.clone(), *c)).collect();
             if !metrics.is_empty() {
                 rows.push(TableRow { method: row.name.clone(), source: Origin::Ours, metrics });
             }
@@ -138,8 +139,18 @@ impl Table {
         }
         let spec = &plan.spec;
         let notes = vec![
-            format!("Ours: {}, {} pictures, {} seeds, precision {:?}, PNG pictures of {} px.", plan.task.title, spec.pictures, spec.seeds.len(), spec.precision, plan.task.image_size),
-            format!("The FID column of our rows is a {}: not comparable with the published Inception FID. L2 grows with the picture's size.", plan.task.distance),
+            format!(
+                "Ours: {}, {} pictures, {} seeds, precision {:?}, PNG pictures of {} px.",
+                plan.task.title,
+                spec.pictures,
+                spec.seeds.len(),
+                spec.precision,
+                plan.task.image_size
+            ),
+            format!(
+                "The FID column of our rows is a {}: not comparable with the published Inception FID. L2 grows with the picture's size.",
+                plan.task.distance
+            ),
             "Published: 256 px, Inception FID, from results/published.csv (* there: quoted from other papers).".to_string(),
         ];
         Ok(Self { experiment: spec.name.clone(), rows, title: spec.title.clone(), notes, missing })
@@ -152,7 +163,8 @@ mod tests {
 
     #[test]
     fn mean_and_sample_deviation_over_seeds() {
-        let frame = df!("row" => ["a", "a", "a", "b"], "seed" => [1u64, 2, 3, 1], "metric" => ["l2"; 4], "value" => [1.0, 2.0, 6.0, 4.0]).unwrap();
+        let frame =
+            df!("row" => ["a", "a", "a", "b"], "seed" => [1u64, 2, 3, 1], "metric" => ["l2"; 4], "value" => [1.0, 2.0, 6.0, 4.0]).unwrap();
         let cells = summary(frame).unwrap();
         let a = cells[&("a".to_string(), "l2".to_string())];
         assert_eq!((a.mean, a.n), (3.0, Some(3)));

@@ -73,11 +73,18 @@ impl HashedFile {
     pub fn verified(&self, root: &Path, what: &str) -> Result<PathBuf> {
         let path = root.join(&self.file);
         if !path.is_file() {
-            return Err(Problem::user(format!("{what} {} is missing: restore it (git checkout) or make it again (just train-embedded)", path.display())));
+            return Err(Problem::user(format!(
+                "{what} {} is missing: restore it (git checkout) or make it again (just train-embedded)",
+                path.display()
+            )));
         }
         let found = sha256_file(&path)?;
         if found != self.sha256 {
-            return Err(Problem::user(format!("{what} {}: SHA-256 is {found}, the task expects {}: restore the file, or put the new hash into the task", path.display(), self.sha256)));
+            return Err(Problem::user(format!(
+                "{what} {}: SHA-256 is {found}, the task expects {}: restore the file, or put the new hash into the task",
+                path.display(),
+                self.sha256
+            )));
         }
         Ok(path)
     }

@@ -74,7 +74,7 @@ fn apply(m: &Tensor, x: &Tensor) -> Tensor {
 impl LowPass {
     /// For square pictures of `side` pixels; `factor` must divide `side`.
     pub fn new(side: usize, factor: usize, kernel: Kernel, device: Device) -> Result<Self> {
-        ensure!(factor >= 1 && side % factor == 0, "low_pass_factor {factor} does not divide the picture's side {side}");
+        ensure!(factor >= 1 && side.is_multiple_of(factor), "low_pass_factor {factor} does not divide the picture's side {side}");
         let (down, up) = (matrix(side, side / factor, kernel, device), matrix(side / factor, side, kernel, device));
         let both = up.matmul(&down);
         Ok(Self { down, up, both })

@@ -97,7 +97,12 @@ fn save(optimizer: &AdamW, recipe: &Recipe, step: u64, folder: &Path) -> Result<
 fn loss_log(folder: &Path, step: u64) -> Result<std::fs::File> {
     let path = folder.join("loss.csv");
     let kept: String = match std::fs::read_to_string(&path) {
-        Ok(text) => text.lines().skip(1).filter(|l| l.split(',').next().and_then(|s| s.parse::<u64>().ok()).is_some_and(|s| s <= step)).map(|l| format!("{l}\n")).collect(),
+        Ok(text) => text
+            .lines()
+            .skip(1)
+            .filter(|l| l.split(',').next().and_then(|s| s.parse::<u64>().ok()).is_some_and(|s| s <= step))
+            .map(|l| format!("{l}\n"))
+            .collect(),
         Err(_) => String::new(),
     };
     let mut file = std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,8 +1,9 @@
 //! `egsde train RECIPE`: trains a network of the embedded scale and writes its weights.
 
-use crate::dataset::{ArchiveManifest, read_yaml};
+use crate::dataset::ArchiveManifest;
 use crate::error::UserError;
 use crate::progress::Progress;
+use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_metrics::cifar10::Cifar10;
 use egsde_models::weights::{sha256_file, write_safetensors};
@@ -50,15 +51,13 @@ pub fn run(args: &Args, root: &Path) -> Result<()> {
     eprintln!("{}: {} steps of {} in {kind:?}, checkpoints in {}", recipe.name, recipe.steps, recipe.batch_size, folder.display());
     let setting = Setting { device: args.device, kind, folder, data_sha256, stop_at: args.stop_at };
     let mut bar = Progress::new(&recipe.name, "steps", recipe.steps);
-    let outcome = train(&recipe, &data, &setting, |event| {
-        match event {
-            Event::Resumed { step } => {
-                bar.say(&format!("{}: resumed at step {step}", recipe.name));
-                bar.skip(step);
-            }
-            Event::Step { step, loss, learning_rate } => bar.set(step, &format!("loss {loss:.4} lr {learning_rate:.1e}")),
-            Event::Checkpoint { .. } => {}
+    let outcome = train(&recipe, &data, &setting, |event| match event {
+        Event::Resumed { step } => {
+            bar.say(&format!("{}: resumed at step {step}", recipe.name));
+            bar.skip(step);
         }
+        Event::Step { step, loss, learning_rate } => bar.set(step, &format!("loss {loss:.4} lr {learning_rate:.1e}")),
+        Event::Checkpoint { .. } => {}
     })?;
     bar.finish();
     let path = root.join(&recipe.output);

@@ -92,7 +92,9 @@ impl Egsde<'_> {
         let output = self.diffusion.predict(y, self.schedule.timesteps[i]);
         let eps = eps(&output);
         let (mean, deviation) = match self.solver {
-            Solver::Ancestral => (self.ancestral_mean(y, &eps, gradient.as_ref(), i), (0.5 * self.schedule.log_variance(self.variance, i)).exp()),
+            Solver::Ancestral => {
+                (self.ancestral_mean(y, &eps, gradient.as_ref(), i), (0.5 * self.schedule.log_variance(self.variance, i)).exp())
+            }
             Solver::EulerMaruyama => (self.euler_mean(y, &eps, gradient.as_ref(), i), self.integrated_beta(i).sqrt()),
         };
         if i == 0 { mean } else { mean + noise.draw(Purpose::Step { repeat, step: i }) * deviation }

@@ -1,0 +1,109 @@
+//! Stored numbers and whether new ones stay within their tolerance.
+
+use crate::error::{Problem, UserError};
+use crate::table::{Origin, Table};
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// One stored number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    pub method: String,
+    pub metric: String,
+    pub mean: f64,
+    /// Largest absolute difference allowed.
+    pub tolerance: f64,
+    /// Program version and commit that made it.
+    pub code: String,
+}
+
+/// Share of a number that may move when nobody changed anything: float32 sums in another order, on another machine.
+/// A first guess: the spread between machines and thread counts is not measured yet (issue 4).
+pub const TOLERANCE: f64 = 0.005;
+
+/// Our rows of a table as stored lines.
+pub fn lines(table: &Table) -> Vec<Line> {
+    let ours = table.rows.iter().filter(|r| r.source == Origin::Ours);
+    let line = |method: &str, metric: &str, mean: f64| Line {
+        method: method.into(),
+        metric: metric.into(),
+        mean,
+        tolerance: mean.abs() * TOLERANCE,
+        code: crate::CODE.into(),
+    };
+    ours.flat_map(|r| r.metrics.iter().map(move |(m, c)| line(&r.method, m, c.mean))).collect()
+}
+
+/// Reads a baseline file.
+pub fn read(path: &Path) -> Result<Vec<Line>> {
+    let mut reader = csv::Reader::from_path(path).user(format!("cannot read {}", path.display()))?;
+    reader.deserialize().collect::<Result<_, csv::Error>>().user(path.display())
+}
+
+/// The CSV text of a baseline file.
+pub fn write(lines: &[Line]) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    lines.iter().try_for_each(|l| writer.serialize(l))?;
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+/// Every number that is gone, new or out of tolerance, one text each.
+pub fn differences(new: &[Line], stored: &[Line]) -> Vec<String> {
+    let find = |set: &[Line], l: &Line| set.iter().find(|o| o.method == l.method && o.metric == l.metric).cloned();
+    let mut found = Vec::new();
+    for want in stored {
+        match find(new, want) {
+            None => found.push(format!("{} {}: stored {}, no number now", want.method, want.metric, want.mean)),
+            // Written so that a NaN counts as different.
+            Some(got) if !((got.mean - want.mean).abs() <= want.tolerance) => {
+                found.push(format!(
+                    "{} {}: {} now, {} stored, tolerance {:.3e}",
+                    want.method, want.metric, got.mean, want.mean, want.tolerance
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    found.extend(
+        new.iter().filter(|l| find(stored, l).is_none()).map(|l| format!("{} {}: {} now, nothing stored", l.method, l.metric, l.mean)),
+    );
+    found
+}
+
+/// Fails with every difference on one line.
+pub fn compare(new: &[Line], stored: &[Line]) -> Result<()> {
+    let found = differences(new, stored);
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::No(format!("{} numbers left the baseline: {}", found.len(), found.join("; "))).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(method: &str, mean: f64) -> Line {
+        Line { method: method.into(), metric: "l2".into(), mean, tolerance: 0.1, code: "c".into() }
+    }
+
+    #[test]
+    fn what_left_its_tolerance_is_named() {
+        let stored = [line("A", 1.0), line("B", 2.0), line("C", 3.0)];
+        assert!(differences(&stored, &stored).is_empty());
+        let new = [line("A", 1.2), line("B", f64::NAN), line("D", 1.0)];
+        let found = differences(&new, &stored);
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found[0].starts_with("A l2: 1.2 now, 1 stored"));
+    }
+
+    #[test]
+    fn a_file_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.csv");
+        std::fs::write(&path, write(&[line("EGSDE†", 1.5)]).unwrap()).unwrap();
+        assert_eq!(read(&path).unwrap(), [line("EGSDE†", 1.5)]);
+    }
+}
