@@ -55,8 +55,7 @@ pub fn differences(new: &[Line], stored: &[Line]) -> Vec<String> {
     for want in stored {
         match find(new, want) {
             None => found.push(format!("{} {}: stored {}, no number now", want.method, want.metric, want.mean)),
-            // Written so that a NaN counts as different.
-            Some(got) if !((got.mean - want.mean).abs() <= want.tolerance) => {
+            Some(got) if got.mean.is_nan() || (got.mean - want.mean).abs() > want.tolerance => {
                 found.push(format!(
                     "{} {}: {} now, {} stored, tolerance {:.3e}",
                     want.method, want.metric, got.mean, want.mean, want.tolerance
