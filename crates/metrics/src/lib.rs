@@ -2,5 +2,9 @@
 
 pub mod cifar10;
 pub mod frechet;
+pub mod image_file;
 pub mod pair;
 pub mod pictures;
+pub mod protocol;
+pub mod resize;
+pub mod statistics_file;

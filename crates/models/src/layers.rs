@@ -15,7 +15,7 @@ pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     stride: i64,
-    padding: i64,
+    padding: [i64; 2],
 }
 
 /// What differs from the plain "same" convolution with bias.
@@ -47,22 +47,26 @@ impl ConvOptions {
 impl Conv2d {
     /// Registers `weight` and `bias` under `path`.
     pub fn new(path: Path, inputs: i64, outputs: i64, options: ConvOptions) -> Self {
-        let k = options.kernel;
-        let fan_in = inputs * k * k;
+        Self::rectangular(path, inputs, outputs, [options.kernel; 2], [options.padding; 2], options)
+    }
+
+    /// The same with a kernel and padding of their own height and width; those of `options` are not looked at.
+    pub fn rectangular(path: Path, inputs: i64, outputs: i64, kernel: [i64; 2], padding: [i64; 2], options: ConvOptions) -> Self {
+        let fan_in = inputs * kernel[0] * kernel[1];
         let init = if options.zero { Init::Const(0.0) } else { default_init(fan_in) };
-        let weight = path.var("weight", &[outputs, inputs, k, k], init);
+        let weight = path.var("weight", &[outputs, inputs, kernel[0], kernel[1]], init);
         let bias = options.bias.then(|| {
             let init = if options.zero { Init::Const(0.0) } else { default_init(fan_in) };
             path.var("bias", &[outputs], init)
         });
-        Self { weight, bias, stride: options.stride, padding: options.padding }
+        Self { weight, bias, stride: options.stride, padding }
     }
 
     /// `[n, in, h, w]` to `[n, out, h', w']`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let kind = x.kind();
         let bias = self.bias.as_ref().map(|b| b.to_kind(kind));
-        x.conv2d(&self.weight.to_kind(kind), bias, [self.stride; 2], [self.padding; 2], [1, 1], 1)
+        x.conv2d(&self.weight.to_kind(kind), bias, [self.stride; 2], self.padding, [1, 1], 1)
     }
 }
 

@@ -2,8 +2,11 @@
 
 mod adm;
 pub mod adm_unet;
+pub mod checkpoint;
 pub mod cifar_features;
+pub mod ddpm_unet;
 pub mod dse;
+pub mod inception;
 pub mod layers;
 pub mod network;
 pub mod synthetic;
@@ -11,5 +14,7 @@ pub mod weights;
 
 pub use adm_unet::AdmUnet;
 pub use cifar_features::CifarFeatures;
+pub use ddpm_unet::DdpmUnet;
 pub use dse::Dse;
+pub use inception::Inception;
 pub use network::{Loaded, NetworkConfig};

@@ -1,8 +1,11 @@
 //! A network of any kind, from its configuration and its weights.
 
 use crate::adm_unet::{AdmUnet, AdmUnetConfig};
+use crate::checkpoint::{Which, in_float32, read_weights};
 use crate::cifar_features::{CifarFeatures, CifarFeaturesConfig};
+use crate::ddpm_unet::{DdpmUnet, DdpmUnetConfig};
 use crate::dse::{Dse, DseConfig};
+use crate::inception::{Inception, InceptionConfig};
 use crate::weights::{WeightFile, assign, read_safetensors};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -15,8 +18,10 @@ use tch::{Device, Kind, Tensor};
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum NetworkConfig {
     AdmUnet(AdmUnetConfig),
+    DdpmUnet(DdpmUnetConfig),
     Dse(DseConfig),
     CifarFeatures(CifarFeaturesConfig),
+    Inception(InceptionConfig),
 }
 
 /// Metadata key under which a weight file carries its [`NetworkConfig`] as JSON.
@@ -61,6 +66,8 @@ macro_rules! build {
     };
 }
 build!(AdmUnet, AdmUnetConfig, "adm_unet");
+build!(DdpmUnet, DdpmUnetConfig, "ddpm_unet");
+build!(Inception, InceptionConfig, "inception");
 build!(Dse, DseConfig, "dse");
 build!(CifarFeatures, CifarFeaturesConfig, "cifar_features");
 
@@ -83,6 +90,17 @@ impl<N: Build> Loaded<N> {
     }
 }
 
+impl<N: Build> Loaded<N> {
+    /// A frozen network of a known configuration from a weight file of any format (the published checkpoints).
+    pub fn open_as(path: &Path, config: &NetworkConfig, device: Device, kind: Kind) -> Result<Self> {
+        let mut loaded = Self::fresh(config, device, kind)?;
+        let file = in_float32(read_weights(path, Which::Model)?);
+        assign(&loaded.vs, &file.tensors).with_context(|| path.display().to_string())?;
+        loaded.vs.freeze();
+        Ok(loaded)
+    }
+}
+
 /// The configuration in a weight file's metadata.
 pub fn network_of(file: &WeightFile, path: &Path) -> Result<NetworkConfig> {
     let text = file.metadata.get(NETWORK_KEY).with_context(|| format!("{} carries no {NETWORK_KEY} in its metadata", path.display()))?;
@@ -96,6 +114,13 @@ impl Loaded<AdmUnet> {
     }
 }
 
+impl Loaded<DdpmUnet> {
+    /// The predicted noise for `x` `[n, 3, s, s]` at time indices `t` `[n]`.
+    pub fn output(&self, x: &Tensor, t: &Tensor) -> Tensor {
+        self.net.forward(x, t, self.kind)
+    }
+}
+
 impl Loaded<Dse> {
     /// Feature map of `x` at `t`, `[n, c, s', s']`.
     pub fn features(&self, x: &Tensor, t: &Tensor) -> Tensor {
@@ -104,6 +129,13 @@ impl Loaded<Dse> {
     /// Class logits of `x` at `t`.
     pub fn logits(&self, x: &Tensor, t: &Tensor) -> Tensor {
         self.net.logits(&self.features(x, t), self.kind)
+    }
+}
+
+impl Loaded<Inception> {
+    /// pool3 features `[n, 2048]` of pictures in [0, 1], any size.
+    pub fn features(&self, x: &Tensor) -> Tensor {
+        self.net.features(x, self.kind)
     }
 }
 

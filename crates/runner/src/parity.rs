@@ -2,9 +2,13 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use egsde_metrics::frechet::{Statistics, frechet_distance};
+use egsde_metrics::image_file;
+use egsde_metrics::pair::pair_scores;
+use egsde_metrics::protocol::{Protocol, inception_features, pair_input};
+use egsde_metrics::resize::{Filter, resize, resize_short_side};
 use egsde_models::network::{Build, Loaded};
 use egsde_models::weights::read_safetensors;
-use egsde_models::{AdmUnet, Dse, NetworkConfig, synthetic};
+use egsde_models::{AdmUnet, DdpmUnet, Dse, Inception, NetworkConfig, synthetic};
 use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Expert, Similarity, gradient_of, similarity};
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use egsde_sampler::method::{Egsde, Ilvr, IlvrVariance, Method, Solver, SourceNoise};
@@ -44,11 +48,6 @@ pub fn cases(folder: &Path) -> Result<Vec<Value>> {
     Ok(cases.cases)
 }
 
-/// Operations this build can check.
-pub const OPS: [&str; 6] = ["network_forward", "domain_specific_energy", "low_pass", "schedule", "egsde", "ilvr"];
-/// Checked as well, but with a scalar answer.
-pub const FRECHET: &str = "frechet_distance";
-
 fn text<'a>(case: &'a Value, key: &str) -> Result<&'a str> {
     case[key].as_str().with_context(|| format!("no text {key:?}"))
 }
@@ -65,9 +64,18 @@ fn choice<T: serde::de::DeserializeOwned>(case: &Value, key: &str) -> Result<T> 
     serde_json::from_value(case[key].clone()).with_context(|| format!("{key:?}"))
 }
 
+/// Picture files of a folder in name order.
+fn pictures(folder: &Path) -> Result<Vec<image_file::Rgb>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut paths: Vec<_> = entries.map(|e| anyhow::Ok(e?.path())).collect::<Result<_>>()?;
+    paths.sort();
+    paths.iter().map(|p| image_file::read(p)).collect()
+}
+
 /// One case with its tensors.
 struct Case<'a> {
     value: &'a Value,
+    folder: &'a Path,
     tensors: BTreeMap<String, Tensor>,
     worst: (f64, f64),
 }
@@ -144,14 +152,26 @@ impl Case<'_> {
             "schedule" => self.schedule(),
             "egsde" => self.egsde(),
             "ilvr" => self.ilvr(),
-            FRECHET => self.frechet(),
+            "frechet_distance" => self.frechet(),
+            "pair_metrics" => self.pair_metrics(),
+            "pillow" => self.pillow(),
+            "inception_features" => self.inception_features(),
             other => bail!("operation {other:?} is not supported by this version"),
         }
     }
 
     fn network_forward(&mut self) -> Result<()> {
-        let network = self.network::<AdmUnet>("network")?;
-        let out = tch::no_grad(|| anyhow::Ok(network.output(&self.input("x")?, &self.input("t")?)))?;
+        let (x, t) = (self.input("x")?, self.input("t")?);
+        let out = match text(&self.value["network"], "kind")? {
+            "ddpm_unet" => {
+                let network = self.network::<DdpmUnet>("network")?;
+                tch::no_grad(|| network.output(&x, &t))
+            }
+            _ => {
+                let network = self.network::<AdmUnet>("network")?;
+                tch::no_grad(|| network.output(&x, &t))
+            }
+        };
         self.expect("out", &out)
     }
 
@@ -258,6 +278,76 @@ impl Case<'_> {
         self.expect("out", &last.context("no step was taken")?)
     }
 
+    fn pair_metrics(&mut self) -> Result<()> {
+        let tolerance = number(self.value, "rel_tol")?;
+        let inputs =
+            |key: &str| -> Result<Vec<Tensor>> { pictures(&self.folder.join(text(self.value, key)?))?.iter().map(pair_input).collect() };
+        let (sources, translated) = (inputs("source")?, inputs("translated")?);
+        let rows: Vec<BTreeMap<String, f64>> = choice(self.value, "expected_rows")?;
+        ensure!(sources.len() == rows.len() && translated.len() == rows.len(), "{} rows, {} pictures", rows.len(), sources.len());
+        let mut sums = [0.0; 4];
+        for ((source, translation), want) in sources.iter().zip(&translated).zip(&rows) {
+            let got = pair_scores(source, translation)?[0];
+            for (i, (key, got)) in [("l2", got.l2), ("mse", got.mse), ("psnr", got.psnr), ("ssim", got.ssim)].into_iter().enumerate() {
+                self.note((got - want[key]).abs() / want[key].abs(), tolerance);
+                sums[i] += got / rows.len() as f64;
+            }
+        }
+        for (key, mean) in ["l2", "mse", "psnr", "ssim"].into_iter().zip(sums) {
+            let want = number(&self.value["expected_mean"], key)?;
+            self.note((mean - want).abs() / want.abs(), tolerance);
+        }
+        Ok(())
+    }
+
+    /// Largest difference in 8-bit levels; 0 is allowed, so the "relative error" of this case is a level.
+    fn same_pixels(&mut self, name: &str, got: &image_file::Rgb) -> Result<()> {
+        let want = self.stored(name)?;
+        ensure!(want.size() == [got.height as i64, got.width as i64, 3], "{name}: shape {:?}", want.size());
+        let want = Vec::<u8>::try_from(want.contiguous().flatten(0, -1))?;
+        let levels = got.pixels.iter().zip(&want).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+        self.note(f64::from(levels), number(&self.value["expected"], name)?);
+        Ok(())
+    }
+
+    fn pillow(&mut self) -> Result<()> {
+        let source = image_file::read(&self.folder.join(text(self.value, "image")?))?;
+        self.same_pixels("decoded_jpeg", &source)?;
+        self.same_pixels("bicubic_256", &resize_short_side(&source, 256, Filter::Bicubic)?)?;
+        self.same_pixels("bicubic_64", &resize_short_side(&source, 64, Filter::Bicubic)?)?;
+        self.same_pixels("bilinear_256x256", &resize(&source, 256, 256, Filter::Bilinear)?)?;
+        self.same_pixels("bilinear_299x299", &resize(&source, 299, 299, Filter::Bilinear)?)?;
+        // How saved_128 was made is not in the case: it is the input of the JPEG step.
+        let saved = self.stored("saved_128")?;
+        let (height, width, _) = saved.size3()?;
+        let pixels = Vec::<u8>::try_from(saved.contiguous().flatten(0, -1))?;
+        let saved = image_file::Rgb { width: width as usize, height: height as usize, pixels };
+        self.same_pixels("saved_128_jpeg75", &image_file::decode(&image_file::encode_jpeg75(&saved)?)?)
+    }
+
+    fn inception_features(&mut self) -> Result<()> {
+        let case = self.value;
+        ensure!(text(case, "weights")? == "synthetic", "only synthetic weights are known");
+        let config = NetworkConfig::Inception(egsde_models::inception::InceptionConfig {});
+        let mut network = Loaded::<Inception>::fresh(&config, Device::Cpu, Kind::Float)?;
+        synthetic::fill(&network.vs, case["gain"].as_f64().unwrap_or(1.0));
+        network.vs.freeze();
+        for (name, input) in case["inputs"].as_object().context("no inputs")? {
+            let inputs = match input["dir"].as_str() {
+                Some(folder) => {
+                    let protocol: Protocol = choice(input, "protocol")?;
+                    pictures(&self.folder.join(folder))?.iter().map(|p| protocol.inception_input(p)).collect::<Result<Vec<_>>>()?
+                }
+                None => vec![self.input(name)?],
+            };
+            let (got, want) = (inception_features(&network, &inputs, 50, Device::Cpu)?, self.stored(name)?);
+            ensure!(got.size() == want.size(), "{name}: shape {:?}, expected {:?}", got.size(), want.size());
+            let error = (&got - &want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
+            self.note(error, number(case, "rel_tol")?);
+        }
+        Ok(())
+    }
+
     fn frechet(&mut self) -> Result<()> {
         let (x, y) = (self.stored(text(self.value, "x")?)?, self.stored(text(self.value, "y")?)?);
         let got = frechet_distance(&Statistics::of(&x)?, &Statistics::of(&y)?)?;
@@ -290,8 +380,11 @@ impl Noise for NamedNoise<'_> {
 /// Runs one case. An error means that it could not be run at all.
 pub fn check(case: &Value, folder: &Path) -> Result<Verdict> {
     let name = text(case, "case")?;
-    let tensors = read_safetensors(&folder.join(text(case, "file")?))?.tensors;
-    let mut running = Case { value: case, tensors, worst: (0.0, 0.0) };
+    let tensors = match case["file"].as_str() {
+        Some(file) => read_safetensors(&folder.join(file))?.tensors,
+        None => BTreeMap::new(),
+    };
+    let mut running = Case { value: case, folder, tensors, worst: (0.0, 0.0) };
     running.run().with_context(|| format!("case {name}"))?;
     let (max_rel_err, tolerance) = running.worst;
     Ok(Verdict { case: name.into(), op: text(case, "op")?.into(), max_rel_err, tolerance, ok: max_rel_err <= tolerance })

@@ -8,7 +8,7 @@ pub use ilvr::{Ilvr, IlvrVariance};
 
 use crate::noise::Noise;
 use anyhow::Result;
-use egsde_models::{AdmUnet, Loaded};
+use egsde_models::{AdmUnet, DdpmUnet, Loaded};
 use tch::{Kind, Tensor};
 
 /// Calls the diffusion network: pictures `[n, 3, s, s]`, time index -> raw output `[n, 3 or 6, s, s]`.
@@ -18,6 +18,12 @@ pub trait Predictor {
 }
 
 impl Predictor for Loaded<AdmUnet> {
+    fn predict(&self, y: &Tensor, t: f64) -> Tensor {
+        self.output(y, &times(y, t))
+    }
+}
+
+impl Predictor for Loaded<DdpmUnet> {
     fn predict(&self, y: &Tensor, t: f64) -> Tensor {
         self.output(y, &times(y, t))
     }
