@@ -9,6 +9,7 @@ use crate::inception::{Inception, InceptionConfig};
 use crate::weights::{WeightFile, assign, read_safetensors};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -99,6 +100,21 @@ impl<N: Build> Loaded<N> {
         loaded.vs.freeze();
         Ok(loaded)
     }
+}
+
+/// Keys and shapes of all weights of a network.
+pub fn variables(config: &NetworkConfig) -> Result<BTreeMap<String, Vec<i64>>> {
+    fn of<N: Build>(config: &NetworkConfig) -> Result<VarStore> {
+        Ok(Loaded::<N>::fresh(config, Device::Cpu, Kind::Float)?.vs)
+    }
+    let vs = match config {
+        NetworkConfig::AdmUnet(_) => of::<AdmUnet>(config),
+        NetworkConfig::DdpmUnet(_) => of::<DdpmUnet>(config),
+        NetworkConfig::Dse(_) => of::<Dse>(config),
+        NetworkConfig::CifarFeatures(_) => of::<CifarFeatures>(config),
+        NetworkConfig::Inception(_) => of::<Inception>(config),
+    }?;
+    Ok(vs.variables().into_iter().map(|(k, v)| (k, v.size())).collect())
 }
 
 /// The configuration in a weight file's metadata.

@@ -1,6 +1,6 @@
 //! safetensors in and out, and filling a network from named tensors with every mismatch named.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -135,20 +135,37 @@ fn listed(what: &str, names: &[String]) -> String {
     }
 }
 
-/// Fills every variable of `vs` from `tensors`. Nothing is changed unless all keys and shapes agree;
-/// the error names the missing, unexpected and wrongly shaped keys.
-pub fn assign(vs: &VarStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-    let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
+/// What keeps `tensors` from filling variables of these shapes: missing, unexpected and wrongly shaped keys.
+pub fn misfits(variables: &BTreeMap<String, Vec<i64>>, tensors: &BTreeMap<String, Tensor>) -> Option<String> {
     let have: BTreeSet<&String> = tensors.keys().collect();
     let want: BTreeSet<&String> = variables.keys().collect();
     let missing: Vec<String> = want.difference(&have).map(|k| k.to_string()).collect();
     let ignored = |k: &&&String| k.ends_with("num_batches_tracked");
     let unexpected: Vec<String> = have.difference(&want).filter(|k| !ignored(k)).map(|k| k.to_string()).collect();
-    let shape = |k: &&String| tensors[*k].size() != variables[*k].size();
-    let describe = |k: &String| format!("{k} ({:?}, expected {:?})", tensors[k].size(), variables[k].size());
+    let shape = |k: &&String| tensors[*k].size() != variables[*k];
+    let describe = |k: &String| format!("{k} ({:?}, expected {:?})", tensors[k].size(), variables[k]);
     let misshapen: Vec<String> = want.intersection(&have).copied().filter(shape).map(describe).collect();
     let problems = [listed("missing", &missing), listed("unexpected", &unexpected), listed("wrong shape", &misshapen)].concat();
-    ensure!(problems.is_empty(), "the weights do not fit the network{problems}");
+    problems.strip_prefix("; ").map(String::from)
+}
+
+/// Keys of tensors that hold NaN or infinity.
+pub fn not_finite(tensors: &BTreeMap<String, Tensor>) -> Vec<&str> {
+    let broken = |t: &Tensor| t.is_floating_point() && t.isfinite().all().int64_value(&[]) == 0;
+    tensors.iter().filter(|(_, t)| broken(t)).map(|(k, _)| k.as_str()).collect()
+}
+
+/// Fills every variable of `vs` from `tensors`. Nothing is changed unless all keys and shapes agree;
+/// the error names the missing, unexpected and wrongly shaped keys.
+pub fn assign(vs: &VarStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
+    let shapes = variables.iter().map(|(k, v)| (k.clone(), v.size())).collect();
+    if let Some(problems) = misfits(&shapes, tensors) {
+        bail!("the weights do not fit the network: {problems}");
+    }
+    if let Some(key) = not_finite(tensors).first() {
+        bail!("the weights hold NaN or infinity, first in {key}");
+    }
     tch::no_grad(|| {
         for (name, mut variable) in variables {
             variable.copy_(&tensors[&name]);
@@ -197,6 +214,17 @@ mod tests {
         assert_eq!(Vec::<f32>::try_from(back.tensors["x"].to_kind(Kind::Float)).unwrap(), [0.5, -2.0, 3.25]);
         assert_eq!(Vec::<i64>::try_from(&back.tensors["n"]).unwrap(), [7]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn weights_that_are_not_numbers_are_refused() {
+        let vs = tiny_store();
+        let tensors = BTreeMap::from([
+            ("a".to_string(), Tensor::ones([2, 3], (Kind::Float, tch::Device::Cpu))),
+            ("b.weight".to_string(), Tensor::from_slice(&[1f32, f32::NAN, 0.0, 0.0])),
+        ]);
+        let error = assign(&vs, &tensors).unwrap_err().to_string();
+        assert!(error.contains("NaN") && error.contains("b.weight"), "{error}");
     }
 
     #[test]

@@ -25,6 +25,10 @@ enum Command {
     Compare(commands::experiment::CompareArgs),
     /// Write tables, plots and picture grids
     Report(commands::experiment::ReportArgs),
+    /// FID, L2, PSNR, SSIM of any folders by the published protocols
+    Eval(commands::eval::Args),
+    /// Convert and check weight files
+    Weights(commands::weights::Args),
     /// Check this build against the reference's golden cases
     Parity(commands::parity::Args),
     /// Check data sets, write the embedded sheets
@@ -60,6 +64,8 @@ pub fn main() -> ExitCode {
         Command::Table(args) => commands::experiment::table(args, &root),
         Command::Compare(args) => commands::experiment::compare(args, &root),
         Command::Report(args) => commands::experiment::report(args, &root),
+        Command::Eval(args) => commands::eval::run(args, &root),
+        Command::Weights(args) => commands::weights::run(args),
         Command::Parity(args) => commands::parity::run(args),
         Command::Data(args) => commands::data::run(args, &root),
         Command::Train(args) => commands::train::run(args, &root),

@@ -5,6 +5,7 @@ pub mod cli;
 mod commands;
 pub mod dataset;
 mod error;
+pub mod evaluate;
 pub mod execute;
 pub mod parity;
 pub mod plan;

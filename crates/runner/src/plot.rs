@@ -105,7 +105,21 @@ pub fn tradeoff(table: &Table, stem: &Path) -> Result<bool> {
 /// Pixels of a picture, its gap, and the heading.
 const CELL: u32 = 96;
 const GAP: u32 = 6;
-const HEADING: u32 = 44;
+const HEADING_LINE: u32 = 16;
+/// Characters of a heading that fit over a picture.
+const HEADING_WIDTH: usize = 13;
+
+/// A heading in lines that fit over a picture, broken between words.
+fn heading(name: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in name.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= HEADING_WIDTH => *line = format!("{line} {word}"),
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
+}
 
 /// Rows of the first `count` sources, a column the source and one a method (first seed). Methods without pictures are left out.
 pub fn grid(plan: &Plan, source: &Pictures, count: usize, path: &Path) -> Result<bool> {
@@ -121,19 +135,24 @@ pub fn grid(plan: &Plan, source: &Pictures, count: usize, path: &Path) -> Result
     }
     use_own_font();
     let (pitch, rows) = (CELL + GAP, names.len() as u32);
-    let size = (columns.len() as u32 * pitch + GAP, HEADING + rows * pitch + GAP);
+    let most = columns.iter().map(|(name, _)| heading(name).len()).max().unwrap_or(1) as u32;
+    let head = (most + 1) * HEADING_LINE;
+    let size = (columns.len() as u32 * pitch + GAP, head + rows * pitch + GAP);
     let backend = BitMapBackend::new(path, size);
     let area = backend.into_drawing_area();
     area.fill(&WHITE).map_err(broken)?;
-    let style = TextStyle::from((FONT, 16)).pos(plotters::style::text_anchor::Pos::new(
+    let style = TextStyle::from((FONT, 13)).pos(plotters::style::text_anchor::Pos::new(
         plotters::style::text_anchor::HPos::Center,
         plotters::style::text_anchor::VPos::Center,
     ));
     for (c, (name, pictures)) in columns.iter().enumerate() {
         let left = (GAP + c as u32 * pitch) as i32;
-        area.draw(&Text::new(name.clone(), (left + CELL as i32 / 2, HEADING as i32 / 2), style.clone())).map_err(broken)?;
+        for (l, line) in heading(name).into_iter().enumerate() {
+            let at = (left + CELL as i32 / 2, (HEADING_LINE * (l as u32 + 1)) as i32);
+            area.draw(&Text::new(line, at, style.clone())).map_err(broken)?;
+        }
         for r in 0..pictures.len() {
-            let top = (HEADING + r as u32 * pitch) as i32;
+            let top = (head + r as u32 * pitch) as i32;
             let large = resize(&pictures.image(r), CELL, CELL, FilterType::CatmullRom).into_raw();
             let element = BitMapElement::with_owned_buffer((left, top), (CELL, CELL), large)
                 .ok_or_else(|| anyhow!("a picture does not fill its cell"))?;

@@ -6,6 +6,7 @@ mod pickle;
 use crate::weights::{WeightFile, parse_safetensors};
 use anyhow::{Context, Result, bail, ensure};
 use pickle::{Node, Pickle, Storage, Value, View};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -105,7 +106,7 @@ fn from_legacy(bytes: &[u8], which: Which) -> Result<WeightFile> {
 }
 
 /// The dictionary of weights in what the file holds.
-fn state_dict<'a>(pickle: &'a Pickle, which: Which) -> Result<&'a [(Value, Value)]> {
+fn state_dict(pickle: &Pickle, which: Which) -> Result<&[(Value, Value)]> {
     let pairs = |value: &Value| match value {
         Value::Dict(node) => match &pickle.nodes[*node] {
             Node::Pairs(pairs) => Ok(pairs.as_slice()),
@@ -131,27 +132,25 @@ fn state_dict<'a>(pickle: &'a Pickle, which: Which) -> Result<&'a [(Value, Value
     inner.map_or(Ok(found), |(_, v)| pairs(v))
 }
 
+fn storage_tensor(storage: &Storage, data: &mut impl FnMut(&Storage) -> Result<Vec<u8>>) -> Result<Tensor> {
+    let bytes = data(storage)?;
+    let length = storage.count.checked_mul(storage.kind.elt_size_in_bytes());
+    ensure!(length == Some(bytes.len()), "storage {} has {} bytes, {} elements were stated", storage.key, bytes.len(), storage.count);
+    Ok(Tensor::f_from_data_size(&bytes, &[storage.count as i64], storage.kind)?)
+}
+
 fn collect(pickle: &Pickle, which: Which, mut data: impl FnMut(&Storage) -> Result<Vec<u8>>) -> Result<WeightFile> {
     let mut loaded: HashMap<usize, Tensor> = HashMap::new();
     let mut tensors = BTreeMap::new();
     for (key, value) in state_dict(pickle, which)? {
         let Value::Text(key) = key else { bail!("a weight's name is {key:?}") };
         let Value::View(view) = value else { bail!("{key} is no tensor") };
-        if !loaded.contains_key(&view.storage) {
-            let storage = &pickle.storages[view.storage];
-            let bytes = data(storage)?;
-            let length = storage.count.checked_mul(storage.kind.elt_size_in_bytes());
-            ensure!(
-                length == Some(bytes.len()),
-                "storage {} has {} bytes, {} elements were stated",
-                storage.key,
-                bytes.len(),
-                storage.count
-            );
-            loaded.insert(view.storage, Tensor::f_from_data_size(&bytes, &[storage.count as i64], storage.kind)?);
-        }
+        let storage = match loaded.entry(view.storage) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(empty) => empty.insert(storage_tensor(&pickle.storages[view.storage], &mut data)?),
+        };
         let name = key.strip_prefix("module.").unwrap_or(key);
-        let tensor = materialise(&loaded[&view.storage], view).with_context(|| key.clone())?;
+        let tensor = materialise(storage, view).with_context(|| key.clone())?;
         ensure!(tensors.insert(name.to_string(), tensor).is_none(), "{name} stands twice");
     }
     ensure!(!tensors.is_empty(), "it holds no weights");

@@ -1,0 +1,105 @@
+//! `egsde eval` and `egsde weights` through the real binary, on the reference's own pictures.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn images(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images").join(name)
+}
+
+fn egsde(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_egsde")).current_dir(root()).args(args).output().unwrap()
+}
+
+#[track_caller]
+fn refused(args: &[&str], parts: &[&str]) {
+    let output = egsde(args);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said: Vec<&str> = error.lines().filter(|l| l.starts_with("egsde:")).collect();
+    assert_eq!((output.status.code(), said.len()), (Some(2), 1), "{error}");
+    for part in parts {
+        assert!(said[0].contains(part), "{part:?} not in {error}");
+    }
+}
+
+/// Synthetic FID Inception weights of the golden cases (gain 1.6).
+fn inception(folder: &Path) -> String {
+    let path = folder.join("inception.safetensors").display().to_string();
+    assert!(egsde(&["weights", "synthesize", "--network", "networks/fid_inception.yaml", "--gain", "1.6", &path]).status.success());
+    path
+}
+
+#[test]
+fn eval_gives_the_reference_numbers_and_stops_at_bad_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let inception = inception(folder.path());
+    let (a, b) = (images("a").display().to_string(), images("b").display().to_string());
+    let of = |translated: &str, more: &[&str]| {
+        let base = ["eval", "--source", &a, "--translated", translated, "--target", &a, "--inception", &inception, "--json"];
+        egsde(&[&base[..], more].concat())
+    };
+    let json = |output: &Output| -> serde_json::Value {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    // pair_metrics and frechet_singular of tests/golden/cases.json.
+    let whole = json(&of(&b, &[]));
+    let near = |value: &serde_json::Value, want: f64, tolerance: f64| {
+        let got = value.as_f64().unwrap();
+        assert!((got - want).abs() <= tolerance * want, "{got} for {want}");
+    };
+    near(&whole["metrics"]["l2"], 32.025266329447426, 1e-5);
+    near(&whole["metrics"]["psnr"], 22.84298562457377, 1e-5);
+    near(&whole["metrics"]["ssim"], 0.7841544051965078, 1e-5);
+    near(&whole["metrics"]["fid"], 20207.600974172, 1e-3);
+
+    let bad = folder.path().join("bad");
+    std::fs::create_dir(&bad).unwrap();
+    for entry in std::fs::read_dir(images("b")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, bad.join(path.file_name().unwrap())).unwrap();
+    }
+    std::fs::write(bad.join("im5.png"), b"").unwrap();
+    let stopped = of(&bad.display().to_string(), &[]);
+    let error = String::from_utf8_lossy(&stopped.stderr).into_owned();
+    assert_eq!(stopped.status.code(), Some(2), "{error}");
+    assert!(error.contains("im5.png") && error.contains("empty") && error.contains("--skip-bad"), "{error}");
+    let skipped = json(&of(&bad.display().to_string(), &["--skip-bad"]));
+    assert_eq!((skipped["pairs"].as_u64(), skipped["skipped"].as_array().unwrap().len()), (Some(5), 1), "{skipped}");
+}
+
+#[test]
+fn eval_tells_what_is_missing_or_does_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let a = images("a").display().to_string();
+    let plain = ["eval", "--translated", &a, "--target", &a];
+    refused(&[&plain[..], &["--inception", &path("none.pth")]].concat(), &["none.pth", "missing", "6726825d"]);
+    std::fs::write(path("page.pth"), "<html>quota</html>").unwrap();
+    refused(&[&plain[..], &["--inception", &path("page.pth")]].concat(), &["page.pth", "web page"]);
+    let weights = inception(folder.path());
+    std::fs::create_dir(path("empty")).unwrap();
+    refused(&["eval", "--translated", &path("empty"), "--target", &a, "--inception", &weights], &["empty", "no .jpg or .png"]);
+    std::fs::create_dir(path("one")).unwrap();
+    std::fs::copy(images("a").join("im0.jpg"), folder.path().join("one/im0.jpg")).unwrap();
+    refused(&["eval", "--translated", &path("one"), "--target", &a, "--inception", &weights], &["at least 2 pictures"]);
+}
+
+#[test]
+fn published_formats_convert_and_misfits_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("w.safetensors").display().to_string();
+    let checkpoint = |name: &str| root().join("crates/models/tests/checkpoints").join(name).display().to_string();
+    assert!(egsde(&["weights", "convert", &checkpoint("legacy.pth"), &out]).status.success());
+    assert!(egsde(&["weights", "convert", &out, &folder.path().join("again.safetensors").display().to_string()]).status.success());
+    refused(&["weights", "convert", &checkpoint("malicious.pt"), &out], &["malicious.pt", "posix.system", "nothing was executed"]);
+    refused(&["weights", "convert", &checkpoint("truncated.pt"), &out], &["truncated"]);
+    let check = egsde(&["weights", "check", &out, "--network", "networks/dse_2_classes_256.yaml"]);
+    let error = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert_eq!(check.status.code(), Some(1), "{error}");
+    assert!(error.contains("missing") && error.contains("unexpected conv.bias"), "{error}");
+}
