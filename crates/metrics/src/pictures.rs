@@ -62,9 +62,7 @@ impl Pictures {
 
     /// `[n, 3, side, side]` in [0, 1], float32.
     pub fn tensor(&self) -> Tensor {
-        let (n, s) = (self.len() as i64, self.side as i64);
-        let bytes = Tensor::from_slice(&self.pixels).reshape([n, s, s, 3]);
-        bytes.permute([0, 3, 1, 2]).contiguous().to_kind(Kind::Float) / 255.0
+        pixels_tensor(&self.pixels, self.len(), self.side, self.side)
     }
 
     /// From `[n, 3, side, side]` in [0, 1]: times 255 plus 0.5, clamped, truncated, as the reference saves pictures.
@@ -96,6 +94,12 @@ impl Pictures {
         let side = self.side as u32;
         RgbImage::from_raw(side, side, self.picture(i).to_vec()).expect("a picture has side * side * 3 bytes")
     }
+}
+
+/// Row-major 8-bit RGB pixels of `count` pictures as `[count, 3, height, width]` in [0, 1], float32.
+pub(crate) fn pixels_tensor(pixels: &[u8], count: usize, height: usize, width: usize) -> Tensor {
+    let bytes = Tensor::from_slice(pixels).reshape([count as i64, height as i64, width as i64, 3]);
+    bytes.permute([0, 3, 1, 2]).contiguous().to_kind(Kind::Float) / 255.0
 }
 
 /// PNG bytes of an image.

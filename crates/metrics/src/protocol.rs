@@ -1,11 +1,12 @@
 //! How pictures reach the networks and formulas of the published evaluation (the EGSDE authors' `run_score.py`).
 
 use crate::image_file::Rgb;
+use crate::pictures::pixels_tensor;
 use crate::resize::{Filter, resize, resize_short_side};
 use anyhow::Result;
 use egsde_models::{Inception, Loaded};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// The published evaluations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +29,7 @@ pub const PAIR_SIDE: usize = 256;
 
 /// `[1, 3, h, w]` in [0, 1].
 pub fn tensor(picture: &Rgb) -> Tensor {
-    let (w, h) = (picture.width as i64, picture.height as i64);
-    let bytes = Tensor::from_slice(&picture.pixels).reshape([1, h, w, 3]);
-    bytes.permute([0, 3, 1, 2]).contiguous().to_kind(Kind::Float) / 255.0
+    pixels_tensor(&picture.pixels, 1, picture.height, picture.width)
 }
 
 /// The picture as L2, PSNR and SSIM see it: short side to 256 (Pillow bicubic), [0, 1], `[1, 3, h, w]`.

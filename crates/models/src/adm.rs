@@ -17,7 +17,7 @@ pub(crate) enum Resample {
 }
 
 impl Resample {
-    fn apply(self, x: &Tensor) -> Tensor {
+    pub(crate) fn apply(self, x: &Tensor) -> Tensor {
         let size = x.size();
         match self {
             Self::Keep => x.shallow_clone(),

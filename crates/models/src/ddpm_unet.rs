@@ -1,6 +1,7 @@
 //! The DDPM U-Net that predicts the noise (ddim's `Model`; the published CelebA-HQ network).
 
-use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
+use crate::adm::Resample;
+use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, time_angles};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
@@ -197,9 +198,7 @@ impl DdpmUnet {
     /// Time embedding [sin | cos], frequencies 10000^(-k/(half-1)), through its two layers and a SiLU.
     fn embed(&self, t: &Tensor, kind: Kind) -> Tensor {
         let half = self.ch / 2;
-        let k = Tensor::arange(half, (Kind::Float, t.device()));
-        let freqs = (k * (-(10000f64.ln()) / (half - 1) as f64)).exp();
-        let args = t.to_kind(Kind::Float).unsqueeze(1) * freqs.unsqueeze(0);
+        let args = time_angles(t, half, half - 1);
         let emb = Tensor::cat(&[args.sin(), args.cos()], 1).to_kind(kind);
         self.dense[1].forward(&self.dense[0].forward(&emb).silu()).silu()
     }
@@ -218,7 +217,7 @@ impl DdpmUnet {
             if let Some(conv) = &level.resample {
                 h = match conv {
                     Some(conv) => conv.forward(&h.constant_pad_nd([0, 1, 0, 1])),
-                    None => h.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None),
+                    None => Resample::Down.apply(&h),
                 };
                 skips.push(h.shallow_clone());
             }
@@ -230,8 +229,7 @@ impl DdpmUnet {
                 h = step.forward(&Tensor::cat(&[h, skip], 1), &emb);
             }
             if let Some(conv) = &level.resample {
-                let (_, _, height, width) = h.size4().expect("pictures have four dimensions");
-                let large = h.upsample_nearest2d([2 * height, 2 * width], None, None);
+                let large = Resample::Up.apply(&h);
                 h = conv.as_ref().map_or_else(|| large.shallow_clone(), |c| c.forward(&large));
             }
         }

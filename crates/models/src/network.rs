@@ -84,18 +84,16 @@ impl<N: Build> Loaded<N> {
     /// A frozen network from a safetensors file that carries its configuration.
     pub fn open(path: &Path, device: Device, kind: Kind) -> Result<Self> {
         let file = read_safetensors(path)?;
-        let mut loaded = Self::fresh(&network_of(&file, path)?, device, kind)?;
-        assign(&loaded.vs, &file.tensors).with_context(|| path.display().to_string())?;
-        loaded.vs.freeze();
-        Ok(loaded)
+        Self::frozen(&file, &network_of(&file, path)?, path, device, kind)
     }
-}
 
-impl<N: Build> Loaded<N> {
     /// A frozen network of a known configuration from a weight file of any format (the published checkpoints).
     pub fn open_as(path: &Path, config: &NetworkConfig, device: Device, kind: Kind) -> Result<Self> {
+        Self::frozen(&in_float32(read_weights(path, Which::Model)?), config, path, device, kind)
+    }
+
+    fn frozen(file: &WeightFile, config: &NetworkConfig, path: &Path, device: Device, kind: Kind) -> Result<Self> {
         let mut loaded = Self::fresh(config, device, kind)?;
-        let file = in_float32(read_weights(path, Which::Model)?);
         assign(&loaded.vs, &file.tensors).with_context(|| path.display().to_string())?;
         loaded.vs.freeze();
         Ok(loaded)

@@ -135,7 +135,7 @@ impl Evaluation {
     }
 
     /// Reference statistics of a folder or an `.npz`, and the picture count where it is known.
-    pub fn target(&self, target: &Path, bar: &mut Progress, answer: &mut Answer) -> Result<(Statistics, usize)> {
+    fn target(&self, target: &Path, bar: &mut Progress, answer: &mut Answer) -> Result<(Statistics, usize)> {
         if target.is_file() {
             return Ok((statistics_file::read(target).user("target statistics")?, 0));
         }
@@ -183,8 +183,8 @@ impl Evaluation {
         Ok(())
     }
 
-    /// Everything; without `source` only FID.
-    pub fn run(&self, source: Option<&Path>, translated: &Path, target: &Path) -> Result<Answer> {
+    /// Everything, and the target's statistics; without `source` only FID.
+    pub fn run(&self, source: Option<&Path>, translated: &Path, target: &Path) -> Result<(Answer, Statistics)> {
         let protocol = format!("{:?}", self.protocol).to_lowercase();
         let mut answer = Answer { protocol, inception_sha256: self.inception_sha256.clone(), ..Default::default() };
         let own = listing(translated)?;
@@ -204,6 +204,6 @@ impl Evaluation {
         answer.skipped.extend(once);
         answer.metrics.insert("fid".into(), frechet_distance(&statistics, &reference).user("target statistics")?);
         (answer.target, answer.translated) = (count, made);
-        Ok(answer)
+        Ok((answer, reference))
     }
 }

@@ -56,11 +56,9 @@ pub fn run(args: &Args, root: &Path) -> Result<()> {
         skip_bad: args.skip_bad,
         cache: root.join("runs/.statistics"),
     };
-    let answer = evaluation.run(args.source.as_deref(), &args.translated, &args.target)?;
+    let (answer, target) = evaluation.run(args.source.as_deref(), &args.translated, &args.target)?;
     if let Some(path) = &args.save_statistics {
-        let mut bar = crate::progress::Progress::new("statistics", "pictures", 0);
-        let (statistics, _) = evaluation.target(&args.target, &mut bar, &mut Default::default())?;
-        write_atomically(path, &to_npz(&statistics)?).user("--save-statistics")?;
+        write_atomically(path, &to_npz(&target)?).user("--save-statistics")?;
     }
     if args.json {
         println!("{}", serde_json::to_string(&answer)?);
