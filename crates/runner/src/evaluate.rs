@@ -1,6 +1,7 @@
 //! The published evaluation of any folders of pictures: FID, L2, PSNR, SSIM under a protocol.
 
 use crate::error::{Problem, UserError};
+use crate::manifest::listing;
 use crate::progress::Progress;
 use anyhow::Result;
 use egsde_metrics::frechet::{Statistics, frechet_distance};
@@ -46,6 +47,18 @@ pub struct Answer {
     pub inception_sha256: String,
 }
 
+impl Answer {
+    /// Notes a bad file once (one that cannot be read is met twice: for its pair and for its features).
+    fn bad(&mut self, text: String) {
+        if !self.skipped.contains(&text) {
+            self.skipped.push(text);
+        }
+    }
+}
+
+/// Bad files named in an error; the others are counted.
+const NAMED: usize = 10;
+
 /// FID Inception from a published file.
 pub fn inception(path: &Path, device: Device) -> Result<Loaded<Inception>> {
     if !path.is_file() {
@@ -58,44 +71,25 @@ pub fn inception(path: &Path, device: Device) -> Result<Loaded<Inception>> {
     Loaded::open_as(path, &NetworkConfig::Inception(InceptionConfig {}), device, Kind::Float).user("FID Inception weights")
 }
 
-const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
-
-/// Picture files of a folder by stem, in name order.
-fn listing(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).user(format!("cannot read {}", folder.display()))? {
-        let path = entry.user(folder.display())?.path();
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        if !EXTENSIONS.contains(&extension.as_str()) {
-            continue;
-        }
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(other) = found.insert(stem, path.clone()) {
-            return Err(Problem::user(format!("{} and {} have the same stem: remove one", other.display(), path.display())));
-        }
-    }
-    if found.is_empty() {
-        return Err(Problem::user(format!("{} holds no .jpg or .png picture", folder.display())));
-    }
-    Ok(found)
-}
-
 impl Evaluation {
-    /// Notes a bad file, or stops at it.
-    fn bad(&self, answer: &mut Answer, text: String) -> Result<()> {
-        if !self.skip_bad {
-            return Err(Problem::user(format!("{text} (--skip-bad leaves such files out and says so)")));
+    /// Stops, counting and naming what is bad, unless bad files are to be left out.
+    fn settle(&self, answer: &Answer) -> Result<()> {
+        let bad = &answer.skipped;
+        if self.skip_bad || bad.is_empty() {
+            return Ok(());
         }
-        answer.skipped.push(text);
-        Ok(())
+        let more = bad.len().saturating_sub(NAMED);
+        let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
+        let named = bad[..bad.len() - more].join("; ");
+        Err(Problem::user(format!("{} bad files: {named}{rest} (--skip-bad leaves them out and says so)", bad.len())))
     }
 
-    fn read(&self, path: &Path, answer: &mut Answer) -> Result<Option<Rgb>> {
+    fn read(&self, path: &Path, answer: &mut Answer) -> Option<Rgb> {
         match image_file::read(path) {
-            Ok(picture) => Ok(Some(picture)),
+            Ok(picture) => Some(picture),
             Err(error) => {
-                self.bad(answer, format!("{error:#}"))?;
-                Ok(None)
+                answer.bad(format!("{error:#}"));
+                None
             }
         }
     }
@@ -106,7 +100,7 @@ impl Evaluation {
         for chunk in paths.chunks(self.batch) {
             let mut inputs = Vec::new();
             for path in chunk {
-                if let Some(picture) = self.read(path, answer)? {
+                if let Some(picture) = self.read(path, answer) {
                     inputs.push(self.protocol.inception_input(&picture)?);
                 }
             }
@@ -118,11 +112,13 @@ impl Evaluation {
         Ok(if parts.is_empty() { None } else { Some(Tensor::f_cat(&parts, 0)?) })
     }
 
-    fn statistics(&self, folder: &Path, paths: &[&PathBuf], bar: &mut Progress, answer: &mut Answer) -> Result<(Statistics, usize)> {
+    /// Feature statistics of picture files and how many were readable; `of` names them in errors.
+    pub fn statistics(&self, of: &Path, paths: &[&PathBuf], bar: &mut Progress, answer: &mut Answer) -> Result<(Statistics, usize)> {
         let features = self.features(paths, bar, answer)?;
-        let features = features.ok_or_else(|| Problem::user(format!("{}: no picture can be read", folder.display())))?;
+        self.settle(answer)?;
+        let features = features.ok_or_else(|| Problem::user(format!("{}: no picture can be read", of.display())))?;
         let count = features.size()[0] as usize;
-        Ok((Statistics::of(&features).user(folder.display())?, count))
+        Ok((Statistics::of(&features).user(of.display())?, count))
     }
 
     /// Name of cached statistics: all that decides them.
@@ -135,7 +131,7 @@ impl Evaluation {
     }
 
     /// Reference statistics of a folder or an `.npz`, and the picture count where it is known.
-    fn target(&self, target: &Path, bar: &mut Progress, answer: &mut Answer) -> Result<(Statistics, usize)> {
+    pub fn target(&self, target: &Path, bar: &mut Progress, answer: &mut Answer) -> Result<(Statistics, usize)> {
         if target.is_file() {
             return Ok((statistics_file::read(target).user("target statistics")?, 0));
         }
@@ -153,29 +149,40 @@ impl Evaluation {
         Ok((statistics, count))
     }
 
-    fn pairs(&self, source: &Path, translated: &BTreeMap<String, PathBuf>, answer: &mut Answer) -> Result<()> {
+    /// Source and translation of each stem; what has no counterpart is bad.
+    fn pairs(&self, source: &Path, translated: &BTreeMap<String, PathBuf>, answer: &mut Answer) -> Result<Vec<(PathBuf, PathBuf)>> {
         let sources = listing(source)?;
-        for (stem, path) in sources.iter().filter(|(s, _)| !translated.contains_key(*s)) {
-            self.bad(answer, format!("source {} has no translation named {stem}.*", path.display()))?;
+        for (_, path) in sources.iter().filter(|(s, _)| !translated.contains_key(*s)) {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            answer.bad(format!("source {} has no translation named {stem}.*", path.display()));
         }
-        let mut sums = [0.0; 3];
+        let mut pairs = Vec::new();
         for (stem, path) in translated {
-            let Some(source) = sources.get(stem) else {
-                self.bad(answer, format!("translation {} has no source named {stem}.*", path.display()))?;
-                continue;
-            };
-            let (Some(a), Some(b)) = (self.read(source, answer)?, self.read(path, answer)?) else { continue };
+            match sources.get(stem) {
+                Some(source) => pairs.push((source.clone(), path.clone())),
+                None => answer.bad(format!("translation {} has no source named {stem}.*", path.display())),
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// L2, PSNR and SSIM, each the mean over pairs of source and translation files, into `answer`.
+    pub fn faithfulness(&self, pairs: &[(PathBuf, PathBuf)], answer: &mut Answer) -> Result<()> {
+        let mut sums = [0.0; 3];
+        for (source, path) in pairs {
+            let (Some(a), Some(b)) = (self.read(source, answer), self.read(path, answer)) else { continue };
             let (a, b) = (pair_input(&a)?, pair_input(&b)?);
             if a.size() != b.size() {
-                self.bad(answer, format!("{} and {} differ in shape: {:?}, {:?}", source.display(), path.display(), a.size(), b.size()))?;
+                answer.bad(format!("{} and {} differ in shape: {:?}, {:?}", source.display(), path.display(), a.size(), b.size()));
                 continue;
             }
             let score = pair_scores(&a, &b)?[0];
             sums = [sums[0] + score.l2, sums[1] + score.psnr, sums[2] + score.ssim];
             answer.pairs += 1;
         }
+        self.settle(answer)?;
         if answer.pairs == 0 {
-            return Err(Problem::user(format!("no pair of {} can be compared", source.display())));
+            return Err(Problem::user("no pair of source and translation can be compared"));
         }
         for (key, sum) in ["l2", "psnr", "ssim"].into_iter().zip(sums) {
             answer.metrics.insert(key.into(), sum / answer.pairs as f64);
@@ -192,16 +199,12 @@ impl Evaluation {
         let targets = if target.is_file() { 0 } else { listing(target)?.len() };
         let mut bar = Progress::new("eval", "pictures", (paths.len() + targets) as u64);
         if let Some(source) = source {
-            self.pairs(source, &own, &mut answer)?;
+            let pairs = self.pairs(source, &own, &mut answer)?;
+            self.faithfulness(&pairs, &mut answer)?;
         }
-        let before = answer.skipped.len();
         let (reference, count) = self.target(target, &mut bar, &mut answer)?;
         let (statistics, made) = self.statistics(translated, &paths, &mut bar, &mut answer)?;
         bar.finish();
-        // A picture that could not be read is met twice, for the pair and for the features.
-        let mut once = answer.skipped.split_off(before);
-        once.retain(|s| !answer.skipped.contains(s));
-        answer.skipped.extend(once);
         answer.metrics.insert("fid".into(), frechet_distance(&statistics, &reference).user("target statistics")?);
         (answer.target, answer.translated) = (count, made);
         Ok((answer, reference))

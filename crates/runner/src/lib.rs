@@ -7,6 +7,9 @@ pub mod dataset;
 mod error;
 pub mod evaluate;
 pub mod execute;
+pub mod judge;
+pub mod manifest;
+pub mod measured;
 pub mod parity;
 pub mod plan;
 mod plot;
@@ -16,6 +19,7 @@ pub mod spec;
 pub mod store;
 pub mod table;
 pub mod task;
+pub mod workbench;
 pub mod yaml;
 
 pub use error::Problem;

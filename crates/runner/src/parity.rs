@@ -72,19 +72,36 @@ fn pictures(folder: &Path) -> Result<Vec<image_file::Rgb>> {
     paths.iter().map(|p| image_file::read(p)).collect()
 }
 
+/// Where and in which precision the networks compute, and by how much tolerances are widened for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Bench {
+    pub device: Device,
+    /// Of convolutions and products; everything else stays float32.
+    pub kind: Kind,
+    /// Every tolerance is multiplied by this; 1 is the reference's own.
+    pub widen: f64,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self { device: Device::Cpu, kind: Kind::Float, widen: 1.0 }
+    }
+}
+
 /// One case with its tensors.
 struct Case<'a> {
     value: &'a Value,
     folder: &'a Path,
     tensors: BTreeMap<String, Tensor>,
     worst: (f64, f64),
+    bench: Bench,
 }
 
 impl Case<'_> {
     fn input(&self, name: &str) -> Result<Tensor> {
         let spec = &self.value["inputs"][name];
         if let Some(stored) = spec["tensor"].as_str() {
-            return self.stored(stored);
+            return Ok(self.stored(stored)?.to_device(self.bench.device));
         }
         let shape: Vec<i64> = choice(spec, "shape")?;
         let x = match text(spec, "gen")? {
@@ -92,7 +109,8 @@ impl Case<'_> {
             "gaussian" => synthetic::gaussian(text(spec, "name")?, &shape),
             other => bail!("unknown generator {other:?}"),
         };
-        Ok(x * spec["scale"].as_f64().unwrap_or(1.0) + spec["shift"].as_f64().unwrap_or(0.0))
+        let x = x * spec["scale"].as_f64().unwrap_or(1.0) + spec["shift"].as_f64().unwrap_or(0.0);
+        Ok(x.to_device(self.bench.device))
     }
 
     fn stored(&self, name: &str) -> Result<Tensor> {
@@ -105,13 +123,14 @@ impl Case<'_> {
         ensure!(fields.remove("weights").is_some_and(|w| w == "synthetic"), "{key}: only synthetic weights are known");
         let gain = fields.remove("gain").and_then(|g| g.as_f64()).unwrap_or(1.0);
         let config: NetworkConfig = serde_json::from_value(config).with_context(|| key.to_string())?;
-        let mut loaded = Loaded::<N>::fresh(&config, Device::Cpu, Kind::Float)?;
+        let mut loaded = Loaded::<N>::fresh(&config, self.bench.device, self.bench.kind)?;
         synthetic::fill(&loaded.vs, gain);
         loaded.vs.freeze();
         Ok(loaded)
     }
 
     fn note(&mut self, error: f64, tolerance: f64) {
+        let tolerance = tolerance * self.bench.widen;
         let share = |(e, t): (f64, f64)| {
             if t > 0.0 {
                 e / t
@@ -134,7 +153,7 @@ impl Case<'_> {
         let tolerance = number(spec, "rel_tol")?;
         let want = self.stored(text(spec, "tensor")?)?.to_kind(Kind::Double);
         let stride = spec["stride"].as_i64().unwrap_or(1);
-        let mut got = got.to_kind(Kind::Double);
+        let mut got = got.to_device(Device::Cpu).to_kind(Kind::Double);
         if stride > 1 {
             got = got.slice(2, None, None, stride).slice(3, None, None, stride);
         }
@@ -192,7 +211,7 @@ impl Case<'_> {
 
     fn low_pass(&mut self) -> Result<()> {
         let x = self.input("x")?;
-        let low_pass = LowPass::new(x.size()[3] as usize, whole(self.value, "factor")?, Kernel::Linear, Device::Cpu)?;
+        let low_pass = LowPass::new(x.size()[3] as usize, whole(self.value, "factor")?, Kernel::Linear, self.bench.device)?;
         let down = low_pass.down(&x);
         self.expect("down", &down)?;
         self.expect("up", &low_pass.up(&down))
@@ -215,7 +234,7 @@ impl Case<'_> {
         let diffusion = self.network::<AdmUnet>("diffusion")?;
         let dse = self.network::<Dse>("dse")?;
         let x0 = self.input("x0")?;
-        let low_pass = LowPass::new(x0.size()[3] as usize, whole(case, "low_pass_factor")?, Kernel::Linear, Device::Cpu)?;
+        let low_pass = LowPass::new(x0.size()[3] as usize, whole(case, "low_pass_factor")?, Kernel::Linear, self.bench.device)?;
         let (lambda_s, lambda_i) = (number(case, "lambda_s")?, number(case, "lambda_i")?);
         let mut experts: Vec<Box<dyn Expert>> = Vec::new();
         if lambda_s != 0.0 {
@@ -236,7 +255,7 @@ impl Case<'_> {
             repeats: whole(case, "repeats")?,
         };
         let seen: RefCell<BTreeMap<String, Tensor>> = RefCell::default();
-        let image = method.translate(&x0, &NamedNoise { case }, &mut |repeat, i, y| {
+        let image = method.translate(&x0, &NamedNoise { case, device: self.bench.device }, &mut |repeat, i, y| {
             if i + 1 == start_steps {
                 seen.borrow_mut().insert(format!("after_first_step.{repeat}"), y.copy());
             }
@@ -254,7 +273,7 @@ impl Case<'_> {
         let case = self.value;
         let diffusion = self.network::<AdmUnet>("diffusion")?;
         let x0 = self.input("x0")?;
-        let low_pass = LowPass::new(x0.size()[3] as usize, whole(case, "low_pass_factor")?, Kernel::Cubic, Device::Cpu)?;
+        let low_pass = LowPass::new(x0.size()[3] as usize, whole(case, "low_pass_factor")?, Kernel::Cubic, self.bench.device)?;
         let count = text(case, "timestep_respacing")?.parse().context("timestep_respacing is not one number")?;
         let timesteps = space_timesteps(1000, count)?;
         let indices: Vec<i64> = timesteps.iter().map(|i| *i as i64).collect();
@@ -268,7 +287,7 @@ impl Case<'_> {
             clip_denoised: choice(case, "clip_denoised")?,
         };
         let (mut first, mut last) = (None, None);
-        let _ = method.translate(&x0, &NamedNoise { case }, &mut |_, i, y| {
+        let _ = method.translate(&x0, &NamedNoise { case, device: self.bench.device }, &mut |_, i, y| {
             first.get_or_insert_with(|| y.copy());
             if i == 0 {
                 last = Some(y.copy());
@@ -329,7 +348,7 @@ impl Case<'_> {
         let case = self.value;
         ensure!(text(case, "weights")? == "synthetic", "only synthetic weights are known");
         let config = NetworkConfig::Inception(egsde_models::inception::InceptionConfig {});
-        let mut network = Loaded::<Inception>::fresh(&config, Device::Cpu, Kind::Float)?;
+        let mut network = Loaded::<Inception>::fresh(&config, self.bench.device, self.bench.kind)?;
         synthetic::fill(&network.vs, case["gain"].as_f64().unwrap_or(1.0));
         network.vs.freeze();
         for (name, input) in case["inputs"].as_object().context("no inputs")? {
@@ -340,7 +359,7 @@ impl Case<'_> {
                 }
                 None => vec![self.input(name)?],
             };
-            let (got, want) = (inception_features(&network, &inputs, 50, Device::Cpu)?, self.stored(name)?);
+            let (got, want) = (inception_features(&network, &inputs, 50, self.bench.device)?, self.stored(name)?);
             ensure!(got.size() == want.size(), "{name}: shape {:?}, expected {:?}", got.size(), want.size());
             let error = (&got - &want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
             self.note(error, number(case, "rel_tol")?);
@@ -360,6 +379,7 @@ impl Case<'_> {
 /// The noise a case names: `<repeat>` and `<i>` are put into its patterns.
 struct NamedNoise<'a> {
     case: &'a Value,
+    device: Device,
 }
 
 impl Noise for NamedNoise<'_> {
@@ -373,18 +393,18 @@ impl Noise for NamedNoise<'_> {
         let shape: Vec<i64> = noise["shape"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
         let pattern = noise[key].as_str().unwrap_or_default();
         let name = pattern.replace("<repeat>", &repeat.to_string()).replace("<i>", &step.to_string());
-        synthetic::gaussian(&name, &shape)
+        synthetic::gaussian(&name, &shape).to_device(self.device)
     }
 }
 
 /// Runs one case. An error means that it could not be run at all.
-pub fn check(case: &Value, folder: &Path) -> Result<Verdict> {
+pub fn check(case: &Value, folder: &Path, bench: Bench) -> Result<Verdict> {
     let name = text(case, "case")?;
     let tensors = match case["file"].as_str() {
         Some(file) => read_safetensors(&folder.join(file))?.tensors,
         None => BTreeMap::new(),
     };
-    let mut running = Case { value: case, folder, tensors, worst: (0.0, 0.0) };
+    let mut running = Case { value: case, folder, tensors, worst: (0.0, 0.0), bench };
     running.run().with_context(|| format!("case {name}"))?;
     let (max_rel_err, tolerance) = running.worst;
     Ok(Verdict { case: name.into(), op: text(case, "op")?.into(), max_rel_err, tolerance, ok: max_rel_err <= tolerance })

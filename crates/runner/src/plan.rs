@@ -1,7 +1,8 @@
 //! Jobs: one for each row and seed, named by the SHA-256 of all that decides its result.
 
 use crate::error::Problem;
-use crate::spec::{Experiment, MethodKind, Precision, Row};
+use crate::manifest::{Input, folder_sha256};
+use crate::spec::{Experiment, Format, MethodKind, Precision, Row};
 use crate::task::Task;
 use anyhow::Result;
 use egsde_models::weights::sha256_hex;
@@ -9,10 +10,11 @@ use egsde_sampler::energy::Similarity;
 use egsde_sampler::method::{Evaluations, IlvrVariance, Solver, SourceNoise};
 use egsde_sampler::schedule::Variance;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Raised when the sampler or the scores change on purpose: older results are then made again.
-pub const RESULT_VERSION: u32 = 1;
+pub const RESULT_VERSION: u32 = 2;
 
 /// A row with every default filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,9 +73,14 @@ impl Settings {
         })
     }
 
+    /// Whether pictures are made by this program's networks.
+    pub fn samples(&self) -> bool {
+        !matches!(self.method, MethodKind::External | MethodKind::Source)
+    }
+
     /// What one picture costs, without building the method.
     pub fn evaluations(&self) -> Evaluations {
-        let diffusion = self.start_steps * self.repeats;
+        let diffusion = if self.samples() { self.start_steps * self.repeats } else { 0 };
         let extractor = if self.lambda_s > 0.0 { diffusion } else { 0 };
         Evaluations { diffusion, extractor, extractor_gradient: extractor }
     }
@@ -87,7 +94,15 @@ pub struct Identity {
     pub seed: u64,
     pub pictures: usize,
     pub precision: Precision,
+    pub format: Format,
+    pub group: usize,
     pub task: Task,
+    /// SHA-256 of the published files and folders of the task, as far as they are known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+    /// [`folder_sha256`] of an external method's pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_sha256: Option<String>,
 }
 
 /// One row at one seed.
@@ -95,6 +110,8 @@ pub struct Identity {
 pub struct Job {
     pub row: String,
     pub identity: Identity,
+    /// Where an external method's pictures lie.
+    pub images: Option<PathBuf>,
     /// Folder name: readable, then the hash.
     pub id: String,
 }
@@ -104,15 +121,45 @@ fn slug(name: &str) -> String {
     name.replace('†', "-dagger").chars().map(plain).collect()
 }
 
+/// What all jobs of an experiment share.
+struct Shared<'a> {
+    spec: &'a Experiment,
+    task: &'a Task,
+    inputs: BTreeMap<String, String>,
+    root: &'a Path,
+}
+
 impl Job {
-    fn new(row: &Row, seed: u64, spec: &Experiment, task: &Task) -> Result<Self> {
+    fn new(row: &Row, seed: u64, shared: &Shared) -> Result<Self> {
+        let Shared { spec, task, inputs, root } = shared;
         let settings = Settings::of(row, task)?;
-        let (pictures, precision, task) = (spec.pictures, spec.precision, task.clone());
-        let identity = Identity { version: RESULT_VERSION, settings, seed, pictures, precision, task };
+        let images = row.images.as_ref().map(|folder| root.join(folder.replace("{seed}", &seed.to_string())));
+        let identity = Identity {
+            version: RESULT_VERSION,
+            settings,
+            seed,
+            pictures: spec.pictures,
+            precision: spec.precision,
+            format: spec.format,
+            group: spec.group,
+            task: (*task).clone(),
+            inputs: inputs.clone(),
+            images_sha256: images.as_deref().map(folder_sha256).transpose()?,
+        };
         let hash = sha256_hex(&serde_json::to_vec(&identity)?);
         let id = format!("{}-s{seed}-{}", slug(&row.name), &hash[..12]);
-        Ok(Self { row: row.name.clone(), identity, id })
+        Ok(Self { row: row.name.clone(), identity, images, id })
     }
+}
+
+/// Seeds of a row: pictures that know no seed are judged once.
+fn seeds(row: &Row, spec: &Experiment) -> Vec<u64> {
+    let once = match row.method {
+        MethodKind::Source => true,
+        MethodKind::External => !row.images.as_ref().is_some_and(|i| i.contains("{seed}")),
+        _ => false,
+    };
+    spec.seeds.iter().copied().take(if once { 1 } else { usize::MAX }).collect()
 }
 
 /// All jobs of an experiment, row by row.
@@ -120,18 +167,24 @@ impl Job {
 pub struct Plan {
     pub spec: Experiment,
     pub task: Task,
+    /// Published files and folders the task needs.
+    pub inputs: Vec<Input>,
     pub jobs: Vec<Job>,
     /// `runs_dir/NAME`.
     pub folder: PathBuf,
 }
 
 impl Plan {
-    /// Lays out the jobs; nothing is read but the task file.
+    /// Lays out the jobs; only the task, its manifests and external pictures are read.
     pub fn new(spec: Experiment, root: &Path) -> Result<Self> {
         let task = Task::read(root, &spec.task)?;
-        let pairs = spec.methods.iter().flat_map(|row| spec.seeds.iter().map(move |seed| (row, *seed)));
-        let jobs = pairs.map(|(row, seed)| Job::new(row, seed, &spec, &task)).collect::<Result<_>>()?;
+        let inputs = task.inputs(root)?;
+        let known = |i: &Input| (i.key.clone(), i.sha256.clone().unwrap_or_else(|| "not known".into()));
+        let shared = Shared { spec: &spec, task: &task, inputs: inputs.iter().map(known).collect(), root };
+        let of = |row: &Row| seeds(row, &spec).into_iter().map(|seed| Job::new(row, seed, &shared)).collect::<Result<Vec<Job>>>();
+        let jobs: Vec<Vec<Job>> = spec.methods.iter().map(of).collect::<Result<_>>()?;
+        let jobs = jobs.into_iter().flatten().collect();
         let folder = root.join(&spec.runs_dir).join(&spec.name);
-        Ok(Self { spec, task, jobs, folder })
+        Ok(Self { spec, task, inputs, jobs, folder })
     }
 }

@@ -28,6 +28,37 @@ pub enum Precision {
     Bf16,
 }
 
+impl Precision {
+    /// libtorch's name of it.
+    pub fn kind(self) -> tch::Kind {
+        match self {
+            Self::F32 => tch::Kind::Float,
+            Self::Bf16 => tch::Kind::BFloat16,
+        }
+    }
+}
+
+/// How translations are stored; metrics are taken of what was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Without loss.
+    #[default]
+    Png,
+    /// Pillow's default JPEG (quality 75, 4:2:0): what the published numbers were taken of.
+    Jpeg75,
+}
+
+impl Format {
+    /// File extension.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg75 => "jpg",
+        }
+    }
+}
+
 /// An experiment file.
 #[derive(Debug, Clone, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +79,11 @@ pub struct Experiment {
     pub pictures: usize,
     #[serde(default = "f32_precision")]
     pub precision: Precision,
+    #[serde(default)]
+    pub format: Format,
+    /// Pictures the networks see together. Part of the result to the last rounding, unlike `batch_size`.
+    #[serde(default = "group", deserialize_with = "positive")]
+    pub group: usize,
     /// Never changes a result.
     #[serde(default = "batch_size", deserialize_with = "positive")]
     pub batch_size: usize,
@@ -63,6 +99,10 @@ pub enum MethodKind {
     Egsde,
     Sdedit,
     Ilvr,
+    /// Translations made elsewhere, from a folder.
+    External,
+    /// The sources themselves, untranslated.
+    Source,
 }
 
 /// One row of the table. Keys a method does not know are errors.
@@ -102,6 +142,9 @@ pub struct Row {
     /// ILVR: the variance of its steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ilvr_variance: Option<IlvrVariance>,
+    /// External: folder of the translations, one a source by file stem; `{seed}` in it is replaced by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<String>,
     /// Every combination of these values becomes a row of its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub grid: BTreeMap<String, Vec<Value>>,
@@ -112,6 +155,9 @@ fn f32_precision() -> Precision {
 }
 fn batch_size() -> usize {
     64
+}
+fn group() -> usize {
+    16
 }
 fn runs_dir() -> PathBuf {
     "runs".into()
@@ -197,10 +243,14 @@ impl Row {
         ];
         let ilvr = [given("range_t", self.range_t.is_some()), given("ilvr_variance", self.ilvr_variance.is_some())];
         let low_pass = [given("low_pass_factor", self.low_pass_factor.is_some())];
+        let steps = [given("steps", self.steps.is_some())];
+        let images = [given("images", self.images.is_some())];
         let idle: Vec<Option<&str>> = match self.method {
-            MethodKind::Egsde => ilvr.to_vec(),
-            MethodKind::Sdedit => [&energy[..], &ilvr, &low_pass].concat(),
-            MethodKind::Ilvr => [&energy[..], &sde].concat(),
+            MethodKind::Egsde => [&ilvr[..], &images].concat(),
+            MethodKind::Sdedit => [&energy[..], &ilvr, &low_pass, &images].concat(),
+            MethodKind::Ilvr => [&energy[..], &sde, &images].concat(),
+            MethodKind::External => [&energy[..], &sde, &ilvr, &low_pass, &steps].concat(),
+            MethodKind::Source => [&energy[..], &sde, &ilvr, &low_pass, &steps, &images].concat(),
         };
         idle.into_iter().flatten().collect()
     }
@@ -295,6 +345,9 @@ impl Experiment {
             if let Some(key) = row.idle_keys().first() {
                 return Err(Problem::user(format!("{at}: {key} means nothing to this method: remove it")));
             }
+            if row.method == MethodKind::External && row.images.is_none() {
+                return Err(Problem::user(format!("{at}: an external method needs images: the folder of its translations")));
+            }
         }
         Ok(())
     }
@@ -335,6 +388,8 @@ mod tests {
         refused("start: 0.3", "start: -0.3", &["e.yaml:7", "start (M / T) is -0.3"]);
         refused("[1, 2]", "[1, 2, 1]", &["e.yaml:4", "seed 1 is given twice"]);
         refused("start: 0.3", "lambda_s: 3", &["row \"A\"", "lambda_s means nothing"]);
+        refused("method: sdedit, start: 0.3", "method: external", &["row \"A\"", "needs images"]);
+        refused("start: 0.3", "images: out", &["row \"A\"", "images means nothing"]);
         refused("name: t\n", "name: ../t\n", &["e.yaml:1", "folder's name"]);
     }
 

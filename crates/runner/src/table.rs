@@ -2,6 +2,7 @@
 
 use crate::error::UserError;
 use crate::plan::Plan;
+use crate::spec::Format;
 use crate::store::JobFolder;
 use anyhow::{Context, Result};
 use polars::prelude::*;
@@ -121,6 +122,33 @@ pub fn published(root: &Path, table: &str, task: &str) -> Result<Vec<TableRow>> 
     Ok(rows)
 }
 
+/// What a reader must know about our rows, and about the published ones beside them.
+fn notes(plan: &Plan) -> Vec<String> {
+    let (spec, task) = (&plan.spec, &plan.task);
+    let (seeds, side) = (spec.seeds.len(), task.image_size);
+    let format = match spec.format {
+        Format::Png => "PNG (without loss)",
+        Format::Jpeg75 => "JPEG of quality 75, 4:2:0 (as published)",
+    };
+    let precision = format!("{:?}", spec.precision).to_lowercase();
+    let ours = format!(
+        "Ours: {}, {} pictures, {seeds} seeds, precision {precision}, translations of {side} px stored as {format}.",
+        task.title, spec.pictures
+    );
+    let mut notes = vec![ours];
+    match task.protocol.protocol() {
+        None => notes.push(format!(
+            "The FID column of our rows is a {}: not comparable with the published Inception FID. L2 grows with the picture's size.",
+            task.distance
+        )),
+        Some(protocol) => notes.push(format!("FID of our rows: {}, protocol {protocol:?}.", task.distance)),
+    }
+    if spec.published.is_some() {
+        notes.push("Published: 256 px, Inception FID, from results/published.csv (* there: quoted from other papers).".into());
+    }
+    notes
+}
+
 impl Table {
     /// From whatever is finished; rows without any result are left out and named in `missing`.
     pub fn of(plan: &Plan, root: &Path) -> Result<Self> {
@@ -138,22 +166,7 @@ impl Table {
             rows.splice(0..0, published(root, &p.table, &p.task)?);
         }
         let spec = &plan.spec;
-        let notes = vec![
-            format!(
-                "Ours: {}, {} pictures, {} seeds, precision {:?}, PNG pictures of {} px.",
-                plan.task.title,
-                spec.pictures,
-                spec.seeds.len(),
-                spec.precision,
-                plan.task.image_size
-            ),
-            format!(
-                "The FID column of our rows is a {}: not comparable with the published Inception FID. L2 grows with the picture's size.",
-                plan.task.distance
-            ),
-            "Published: 256 px, Inception FID, from results/published.csv (* there: quoted from other papers).".to_string(),
-        ];
-        Ok(Self { experiment: spec.name.clone(), rows, title: spec.title.clone(), notes, missing })
+        Ok(Self { experiment: spec.name.clone(), rows, title: spec.title.clone(), notes: notes(plan), missing })
     }
 }
 

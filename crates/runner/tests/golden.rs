@@ -1,6 +1,6 @@
 //! The reference's own numbers (tests/golden), computed by this build.
 
-use egsde_runner::parity::{cases, check};
+use egsde_runner::parity::{Bench, cases, check};
 use std::path::Path;
 
 fn run(wanted: impl Fn(&str) -> bool, at_least: usize) {
@@ -11,7 +11,7 @@ fn run(wanted: impl Fn(&str) -> bool, at_least: usize) {
         if !wanted(name) {
             continue;
         }
-        let verdict = check(&case, &folder).unwrap();
+        let verdict = check(&case, &folder, Bench::default()).unwrap();
         println!("{:24} {:.2e} of {:.0e}", verdict.case, verdict.max_rel_err, verdict.tolerance);
         assert!(verdict.ok, "{verdict:?}");
         checked += 1;
@@ -69,5 +69,5 @@ fn a_wrong_number_is_noticed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut case = cases(&folder).unwrap().into_iter().find(|c| c["case"] == "schedule").unwrap();
     case["beta_end"] = 0.0201.into();
-    assert!(!check(&case, &folder).unwrap().ok);
+    assert!(!check(&case, &folder, Bench::default()).unwrap().ok);
 }

@@ -3,13 +3,15 @@
 use crate::baseline;
 use crate::error::{Problem, UserError};
 use crate::execute::{Resources, execute};
-use crate::plan::Plan;
+use crate::measured::Measured;
+use crate::plan::{Job, Plan};
 use crate::plot;
 use crate::progress::seconds;
 use crate::render;
 use crate::spec::Experiment;
 use crate::store::JobFolder;
 use crate::table::Table;
+use crate::task::Task;
 use anyhow::Result;
 use egsde_models::weights::write_atomically;
 use std::path::{Path, PathBuf};
@@ -32,7 +34,7 @@ pub struct Which {
 }
 
 impl Which {
-    fn plan(&self, root: &Path) -> Result<Plan> {
+    fn experiment(&self, root: &Path) -> Result<Experiment> {
         let mut sets = self.sets.clone();
         if !self.seeds.is_empty() {
             sets.push(format!("seeds={:?}", self.seeds));
@@ -40,7 +42,11 @@ impl Which {
         if let Some(precision) = &self.precision {
             sets.push(format!("precision={precision}"));
         }
-        Plan::new(Experiment::read(&self.experiment, root, &sets)?, root)
+        Experiment::read(&self.experiment, root, &sets)
+    }
+
+    fn plan(&self, root: &Path) -> Result<Plan> {
+        Plan::new(self.experiment(root)?, root)
     }
 }
 
@@ -65,6 +71,9 @@ pub struct RunArgs {
 pub struct PlanArgs {
     #[command(flatten)]
     which: Which,
+    /// Device whose measured speed the time left is taken from.
+    #[arg(long, default_value = "cpu", value_parser = crate::cli::device)]
+    device: Device,
 }
 
 /// Arguments of `egsde table`.
@@ -117,42 +126,73 @@ pub fn compare(args: &CompareArgs, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `egsde plan`: every job, what is done, what it costs, how long by what this experiment's finished jobs took.
-pub fn plan(args: &PlanArgs, root: &Path) -> Result<()> {
-    let plan = args.which.plan(root)?;
-    let mut done = 0;
-    let (mut measured, mut measured_evaluations, mut left) = (0.0, 0usize, 0usize);
-    let mut grid = comfy_table::Table::new();
-    grid.load_style(comfy_table::presets::NOTHING);
-    grid.set_header(["job", "state", "evaluations a picture (diffusion + extractor)"]);
-    for job in &plan.jobs {
+/// What a plan's jobs still cost.
+#[derive(Default)]
+struct Left {
+    done: usize,
+    evaluations: usize,
+    seconds: f64,
+    /// Evaluations whose like this machine has not measured.
+    unmeasured: usize,
+}
+
+impl Left {
+    /// Adds a job; returns its line's state and time.
+    fn add(&mut self, plan: &Plan, job: &Job, measured: &Measured, device: &str) -> (String, String) {
         let folder = JobFolder::of(&plan.folder, job);
-        let cost = job.identity.settings.evaluations();
-        let state = match folder.scores() {
-            Some(scores) => {
-                done += 1;
-                measured += scores.conditions.sampling_seconds;
-                measured_evaluations += scores.conditions.sampled_pictures * cost.diffusion;
-                "done".to_string()
+        if folder.scores().is_some() {
+            self.done += 1;
+            return ("done".into(), "-".into());
+        }
+        let (have, wanted) = (folder.count_images(), plan.spec.pictures);
+        let left = wanted.saturating_sub(have) * job.identity.settings.evaluations().diffusion;
+        self.evaluations += left;
+        let state = format!("{have}/{wanted} pictures");
+        match measured.seconds(plan, job, device) {
+            _ if left == 0 => (state, "-".into()),
+            Some(each) => {
+                self.seconds += each * left as f64;
+                (state, seconds(each * left as f64))
             }
             None => {
-                let have = folder.count_images();
-                left += plan.spec.pictures.saturating_sub(have) * cost.diffusion;
-                format!("{have}/{} pictures", plan.spec.pictures)
+                self.unmeasured += left;
+                (state, "not measured".into())
             }
-        };
-        grid.add_row([job.id.clone(), state, format!("{} + {}", cost.diffusion, cost.extractor + cost.extractor_gradient)]);
+        }
+    }
+
+    fn time(&self) -> String {
+        match (self.evaluations, self.unmeasured) {
+            (0, _) => "nothing left to sample".into(),
+            (all, none) if all == none => "time not measured on this machine yet".into(),
+            (_, 0) => format!("about {} by what this machine measured", seconds(self.seconds)),
+            (_, n) => format!("about {} by what this machine measured, and {n} evaluations not measured yet", seconds(self.seconds)),
+        }
+    }
+}
+
+/// `egsde plan`: every job, what is done, what it costs, how long by what this machine measured, and what is missing.
+pub fn plan(args: &PlanArgs, root: &Path) -> Result<()> {
+    let plan = args.which.plan(root)?;
+    let (measured, device) = (Measured::read(&plan), format!("{:?}", args.device));
+    let mut left = Left::default();
+    let mut grid = comfy_table::Table::new();
+    grid.load_style(comfy_table::presets::NOTHING);
+    grid.set_header(["job", "state", "evaluations a picture (diffusion + extractor)", "time"]);
+    for job in &plan.jobs {
+        let cost = job.identity.settings.evaluations();
+        let (state, time) = left.add(&plan, job, &measured, &device);
+        grid.add_row([job.id.clone(), state, format!("{} + {}", cost.diffusion, cost.extractor + cost.extractor_gradient), time]);
     }
     println!("{grid}");
-    let time = match measured_evaluations {
-        _ if left == 0 => "nothing left to do".to_string(),
-        0 => "time not measured yet".to_string(),
-        n => format!("about {} left", seconds(measured / n as f64 * left as f64)),
-    };
-    println!("{done} of {} jobs done, {left} evaluations left, {time}", plan.jobs.len());
-    for (what, file) in [("diffusion", &plan.task.diffusion), ("extractor", &plan.task.extractor), ("features", &plan.task.features)] {
-        if !root.join(&file.file).exists() {
-            println!("missing: {what} weights {} (SHA-256 {})", file.file.display(), file.sha256);
+    println!("{} of {} jobs done, {} evaluations left, {}", left.done, plan.jobs.len(), left.evaluations, left.time());
+    for input in plan.inputs.iter().filter(|i| !i.exists()) {
+        println!("missing: {}", input.instructions());
+    }
+    for network in [&plan.task.diffusion, &plan.task.extractor, &plan.task.features] {
+        if let Some(file) = network.file.as_ref().filter(|f| !root.join(f).exists()) {
+            let sha256 = network.sha256.as_deref().unwrap_or("not given");
+            println!("missing: {} (SHA-256 {sha256}): restore it (git checkout) or make it again (just train-embedded)", file.display());
         }
     }
     Ok(())
@@ -160,7 +200,9 @@ pub fn plan(args: &PlanArgs, root: &Path) -> Result<()> {
 
 /// `egsde run`.
 pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
-    let plan = args.which.plan(root)?;
+    let spec = args.which.experiment(root)?;
+    Task::read(root, &spec.task)?.pin(root)?.iter().for_each(|line| eprintln!("{line}"));
+    let plan = Plan::new(spec, root)?;
     let batch_size = args.batch_size.unwrap_or(plan.spec.batch_size);
     if batch_size == 0 {
         return Err(Problem::user("--batch-size is 0: must be at least 1"));
@@ -208,7 +250,7 @@ pub fn report(args: &ReportArgs, root: &Path) -> Result<()> {
     if plot::tradeoff(&table, &folder.join("tradeoff"))? {
         made.extend(["tradeoff.png", "tradeoff.svg"]);
     }
-    let source = plan.task.source.load(root, plan.task.image_size)?.first(plan.spec.pictures);
+    let source = plan.task.source.load(root, plan.task.image_size, plan.spec.pictures)?;
     if plot::grid(&plan, &source, GRID_ROWS, &folder.join("grid.png"))? {
         made.push("grid.png");
     }

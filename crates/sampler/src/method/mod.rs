@@ -2,9 +2,11 @@
 
 mod egsde;
 mod ilvr;
+mod untranslated;
 
 pub use egsde::{Egsde, Solver, SourceNoise};
 pub use ilvr::{Ilvr, IlvrVariance};
+pub use untranslated::Untranslated;
 
 use crate::noise::Noise;
 use anyhow::Result;

@@ -1,0 +1,107 @@
+//! Scores of translated pictures: the embedded scale's own features, or the published protocols on the stored files.
+
+use crate::error::UserError;
+use crate::evaluate::{Answer, Evaluation};
+use crate::manifest::{Pins, listing};
+use crate::progress::Progress;
+use crate::task::{Judgement, Task};
+use anyhow::{Context, Result, ensure};
+use egsde_metrics::frechet::{Statistics, frechet_distance};
+use egsde_metrics::pair::{PairScore, pair_scores};
+use egsde_metrics::pictures::Pictures;
+use egsde_models::{CifarFeatures, Inception, Loaded};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind, Tensor};
+
+/// Feature passes run in batches of this many pictures, always, so that results do not depend on settings.
+const FEATURE_BATCH: usize = 100;
+
+/// The same for FID Inception (pytorch-fid's default).
+const INCEPTION_BATCH: usize = 50;
+
+/// What judges the translations of one task; reference statistics are computed once.
+pub enum Judge {
+    /// This project's CIFAR-10 features, pixels as they are.
+    Embedded { features: Box<Loaded<CifarFeatures>>, reference: Statistics, device: Device },
+    /// FID Inception and the 256 px pair metrics, from the stored files.
+    Published { evaluation: Box<Evaluation>, reference: Statistics, sources: BTreeMap<String, PathBuf> },
+}
+
+/// Features `[n, d]` of pictures.
+pub fn features_of(network: &Loaded<CifarFeatures>, pictures: &Pictures, device: Device) -> Tensor {
+    let batch = |start: usize| {
+        let indices: Vec<usize> = (start..(start + FEATURE_BATCH).min(pictures.len())).collect();
+        network.features(&pictures.select(&indices).tensor().to_device(device))
+    };
+    let parts: Vec<Tensor> = tch::no_grad(|| (0..pictures.len()).step_by(FEATURE_BATCH).map(batch).collect());
+    Tensor::cat(&parts, 0).to_device(Device::Cpu)
+}
+
+impl Judge {
+    /// Loads what a task is judged by. `cache` keeps reference statistics by content.
+    pub fn open(task: &Task, root: &Path, device: Device, cache: PathBuf) -> Result<Self> {
+        if task.protocol != Judgement::Embedded {
+            return Self::published(task, root, device, cache);
+        }
+        let features: Loaded<CifarFeatures> = task.features.open(root, device, Kind::Float)?;
+        let reference = task.reference.load(root, task.image_size, usize::MAX)?;
+        let reference = Statistics::of(&features_of(&features, &reference, device))?;
+        Ok(Self::Embedded { features: Box::new(features), reference, device })
+    }
+
+    fn published(task: &Task, root: &Path, device: Device, cache: PathBuf) -> Result<Self> {
+        let pins = Pins::read(root)?;
+        let folder = |entry: &Option<crate::manifest::Entry>, what: &str| {
+            let entry = entry.as_ref().with_context(|| format!("task {}: its {what} must be published", task.name)).user("protocol")?;
+            entry.resolve(root, &pins)
+        };
+        let (source, target) = (folder(&task.source.published, "source")?, folder(&task.reference.published, "reference")?);
+        let weights = folder(&task.features.published, "features")?;
+        let inception_sha256 = weights.verify()?;
+        let inception: Loaded<Inception> = task.features.open(root, device, Kind::Float)?;
+        target.verify()?;
+        let protocol = task.protocol.protocol().context("a published protocol")?;
+        let batch = INCEPTION_BATCH;
+        let evaluation = Box::new(Evaluation { protocol, inception, inception_sha256, batch, device, skip_bad: false, cache });
+        let count = target.pictures.unwrap_or(0) as u64;
+        let mut bar = Progress::new("reference statistics", "pictures", count);
+        let (reference, _) = evaluation.target(&target.path, &mut bar, &mut Answer::default())?;
+        bar.finish();
+        Ok(Self::Published { evaluation, reference, sources: listing(&source.path)? })
+    }
+
+    /// All metrics of translated pictures: `files` are theirs, in the order of `source`.
+    pub fn score(&self, source: &Pictures, files: &[PathBuf], translated: &Pictures) -> Result<BTreeMap<String, f64>> {
+        let metrics = match self {
+            Self::Embedded { features, reference, device } => {
+                let pairs = pair_scores(&source.tensor(), &translated.tensor())?;
+                let mean = |f: fn(&PairScore) -> f64| pairs.iter().map(f).sum::<f64>() / pairs.len() as f64;
+                let own = Statistics::of(&features_of(features, translated, *device))?;
+                BTreeMap::from([
+                    ("fid".to_string(), frechet_distance(&own, reference)?),
+                    ("l2".to_string(), mean(|p| p.l2)),
+                    ("psnr".to_string(), mean(|p| p.psnr)),
+                    ("ssim".to_string(), mean(|p| p.ssim)),
+                ])
+            }
+            Self::Published { evaluation, reference, sources } => {
+                let pair =
+                    |(name, file): (&String, &PathBuf)| anyhow::Ok((sources.get(name).context("no such source")?.clone(), file.clone()));
+                let pairs: Vec<(PathBuf, PathBuf)> = source.names.iter().zip(files).map(pair).collect::<Result<_>>()?;
+                let mut answer = Answer::default();
+                evaluation.faithfulness(&pairs, &mut answer)?;
+                let paths: Vec<&PathBuf> = files.iter().collect();
+                let mut bar = Progress::new("FID", "pictures", files.len() as u64);
+                let (own, _) = evaluation.statistics(Path::new("translations"), &paths, &mut bar, &mut answer)?;
+                bar.finish();
+                answer.metrics.insert("fid".into(), frechet_distance(&own, reference)?);
+                answer.metrics
+            }
+        };
+        for (name, value) in &metrics {
+            ensure!(value.is_finite(), "{name} is {value}");
+        }
+        Ok(metrics)
+    }
+}
