@@ -89,6 +89,72 @@ fn eval_tells_what_is_missing_or_does_not_fit() {
     refused(&["eval", "--translated", &path("one"), "--target", &a, "--inception", &weights], &["at least 2 pictures"]);
 }
 
+/// A folder of three of the reference's pictures, for adding bad ones.
+fn three(folder: &Path, name: &str) -> PathBuf {
+    let to = folder.join(name);
+    std::fs::create_dir(&to).unwrap();
+    for i in 0..3 {
+        std::fs::copy(images("a").join(format!("im{i}.jpg")), to.join(format!("im{i}.jpg"))).unwrap();
+    }
+    to
+}
+
+#[test]
+fn every_bad_picture_is_counted_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = inception(folder.path());
+    let (source, translated) = (three(folder.path(), "s"), three(folder.path(), "t"));
+    let of = |name: &str| translated.join(name);
+    let whole = std::fs::read(of("im0.jpg")).unwrap();
+    std::fs::write(of("im0.jpg"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::rename(of("im1.jpg"), of("other.jpg")).unwrap();
+    std::fs::remove_file(of("im2.jpg")).unwrap();
+    image::DynamicImage::new_rgb16(300, 300).save(of("im2.png")).unwrap();
+    let paths = [&source, &translated].map(|p| p.display().to_string());
+    let base = ["eval", "--source", &paths[0], "--translated", &paths[1], "--target", &paths[0], "--inception", &weights];
+    let parts =
+        ["4 bad files", "im1.jpg has no translation", "im0.jpg: a truncated JPEG", "im2.png: a 16-bit PNG", "other.jpg has no source"];
+    refused(&base, &parts);
+}
+
+#[test]
+fn grey_alpha_and_long_pictures_are_evaluated_as_rgb() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = inception(folder.path());
+    let (source, translated) = (three(folder.path(), "s"), three(folder.path(), "t"));
+    // A grey picture, one with alpha, and one that is not square: the same in both folders, so every pair is equal.
+    for to in [&source, &translated] {
+        image::DynamicImage::new_luma8(64, 64).save(to.join("grey.png")).unwrap();
+        image::DynamicImage::new_rgba8(64, 64).save(to.join("clear.png")).unwrap();
+        image::DynamicImage::new_rgb8(90, 40).save(to.join("long.png")).unwrap();
+    }
+    let paths = [&source, &translated].map(|p| p.display().to_string());
+    let output =
+        egsde(&["eval", "--source", &paths[0], "--translated", &paths[1], "--target", &paths[0], "--inception", &weights, "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((answer["pairs"].as_u64(), answer["metrics"]["l2"].as_f64()), (Some(6), Some(0.0)), "{answer}");
+    // The same grey picture stretched: the pair differs in shape and stops the evaluation.
+    image::DynamicImage::new_rgb8(64, 90).save(translated.join("grey.png")).unwrap();
+    refused(
+        &["eval", "--source", &paths[0], "--translated", &paths[1], "--target", &paths[0], "--inception", &weights],
+        &["1 bad files", "differ in shape"],
+    );
+}
+
+#[test]
+fn statistics_of_another_dimension_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = inception(folder.path());
+    let x = tch::Tensor::randn([20, 6], (tch::Kind::Float, tch::Device::Cpu));
+    let statistics = egsde_metrics::frechet::Statistics::of(&x).unwrap();
+    let path = folder.path().join("other.npz");
+    std::fs::write(&path, egsde_metrics::statistics_file::to_npz(&statistics).unwrap()).unwrap();
+    let translated = images("a").display().to_string();
+    let target = path.display().to_string();
+    refused(&["eval", "--translated", &translated, "--target", &target, "--inception", &weights], &["target statistics", "2048", "6"]);
+}
+
 #[test]
 fn published_formats_convert_and_misfits_are_named() {
     let folder = tempfile::tempdir().unwrap();
