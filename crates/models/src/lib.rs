@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod cifar_features;
 pub mod ddpm_unet;
 pub mod dse;
+pub mod files;
 pub mod inception;
 pub mod layers;
 pub mod network;

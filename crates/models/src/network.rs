@@ -7,7 +7,7 @@ use crate::ddpm_unet::{DdpmUnet, DdpmUnetConfig};
 use crate::dse::{Dse, DseConfig};
 use crate::inception::{Inception, InceptionConfig};
 use crate::weights::{WeightFile, assign, read_safetensors};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,6 +23,57 @@ pub enum NetworkConfig {
     Dse(DseConfig),
     CifarFeatures(CifarFeaturesConfig),
     Inception(InceptionConfig),
+}
+
+/// The numbers every U-Net has: image size, width, multipliers, blocks a level.
+fn check_unet(image_size: i64, width: i64, multipliers: &[i64], blocks: i64) -> Result<()> {
+    ensure!((1..=8).contains(&multipliers.len()), "{} levels: must be 1 to 8", multipliers.len());
+    ensure!(multipliers.iter().all(|m| (1..=16).contains(m)), "channel multipliers {multipliers:?}: must be 1 to 16");
+    ensure!((1..=8).contains(&blocks), "{blocks} blocks a level: must be 1 to 8");
+    ensure!(
+        width % 32 == 0 && (32..=1024).contains(&width),
+        "a width of {width}: must be a multiple of 32 up to 1024 (GroupNorm has 32 groups)"
+    );
+    let smallest = 1 << (multipliers.len() - 1);
+    ensure!(
+        (8..=2048).contains(&image_size) && image_size % smallest == 0,
+        "image_size {image_size}: must be 8 to 2048 and divide by {smallest}"
+    );
+    Ok(())
+}
+
+/// Heads must divide the width, and with it every level's channels.
+fn check_heads(head: i64, width: i64) -> Result<()> {
+    ensure!(head > 0 && width % head == 0, "num_head_channels {head} does not divide the width {width}");
+    Ok(())
+}
+
+impl NetworkConfig {
+    /// Whether a network can be built of these numbers, which may come from a stranger's file; the error says what is wrong.
+    pub fn check(&self) -> Result<()> {
+        let count = |what: &str, n: i64, most: i64| {
+            ensure!((1..=most).contains(&n), "{what} is {n}: must be 1 to {most}");
+            Ok(())
+        };
+        match self {
+            Self::AdmUnet(c) => {
+                check_unet(c.image_size, c.num_channels, &c.channel_mult, c.num_res_blocks)?;
+                check_heads(c.num_head_channels, c.num_channels)
+            }
+            Self::DdpmUnet(c) => check_unet(c.image_size, c.ch, &c.ch_mult, c.num_res_blocks),
+            Self::Dse(c) => {
+                check_unet(c.image_size, c.classifier_width, &c.channel_mult, c.classifier_depth)?;
+                check_heads(c.num_head_channels, c.classifier_width)?;
+                count("num_classes", c.num_classes, 10_000)
+            }
+            Self::CifarFeatures(c) => {
+                c.widths.iter().try_for_each(|w| count("a width", *w, 4096))?;
+                count("feature_dim", c.feature_dim, 1 << 14)?;
+                count("num_classes", c.num_classes, 10_000)
+            }
+            Self::Inception(_) => Ok(()),
+        }
+    }
 }
 
 /// Metadata key under which a weight file carries its [`NetworkConfig`] as JSON.
@@ -76,6 +127,7 @@ impl<N: Build> Loaded<N> {
     /// A fresh network with its default initialisation (seed libtorch first for a fixed one).
     pub fn fresh(config: &NetworkConfig, device: Device, kind: Kind) -> Result<Self> {
         let Some(own) = N::select(config) else { bail!("expected a network of kind {}", N::KIND) };
+        config.check()?;
         let vs = VarStore::new(device);
         let net = N::build(&vs, own)?;
         Ok(Self { vs, net, kind })
@@ -157,5 +209,31 @@ impl Loaded<CifarFeatures> {
     /// Features `[n, d]` of pictures in [0, 1].
     pub fn features(&self, x: &Tensor) -> Tensor {
         self.net.features(x, self.kind, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_no_network_can_have_are_refused_before_it_is_built() {
+        let good = r#"{"kind": "adm_unet", "image_size": 32, "num_channels": 64, "channel_mult": [1, 2], "num_res_blocks": 1,
+            "attention_resolutions": [16], "num_head_channels": 32, "learn_sigma": false, "use_scale_shift_norm": true,
+            "resblock_updown": true}"#;
+        let check = |from: &str, to: &str| serde_json::from_str::<NetworkConfig>(&good.replace(from, to)).unwrap().check();
+        assert!(check("64", "64").is_ok());
+        for (from, to) in [
+            ("\"num_channels\": 64", "\"num_channels\": 65"),
+            ("\"num_channels\": 64", "\"num_channels\": 4000000000"),
+            ("[1, 2]", "[1, 0]"),
+            ("[1, 2]", "[]"),
+            ("\"num_head_channels\": 32", "\"num_head_channels\": 0"),
+            ("\"num_head_channels\": 32", "\"num_head_channels\": 48"),
+            ("\"num_res_blocks\": 1", "\"num_res_blocks\": 1000000"),
+            ("\"image_size\": 32", "\"image_size\": 33"),
+        ] {
+            assert!(check(from, to).is_err(), "{to}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! safetensors in and out, and filling a network from named tensors with every mismatch named.
 
+use crate::files::write_atomically;
 use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use tch::nn::VarStore;
@@ -13,24 +13,6 @@ use tch::{Kind, Tensor};
 pub struct WeightFile {
     pub tensors: BTreeMap<String, Tensor>,
     pub metadata: BTreeMap<String, String>,
-}
-
-/// Lower-case hexadecimal SHA-256 of bytes.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Lower-case hexadecimal SHA-256 of a file, read in pieces.
-pub fn sha256_file(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match std::io::Read::read(&mut file, &mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
-            0 => return Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()),
-            n => hasher.update(&buffer[..n]),
-        }
-    }
 }
 
 fn kind_of(dtype: Dtype) -> Result<Kind> {
@@ -106,25 +88,6 @@ pub fn to_safetensors(file: &WeightFile, kind: Kind) -> Result<Vec<u8>> {
 pub fn write_safetensors(path: &Path, file: &WeightFile, kind: Kind) -> Result<()> {
     let bytes = to_safetensors(file, kind)?;
     write_atomically(path, &bytes)
-}
-
-/// Temporary name, fsync, rename; makes the folder when it is missing.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-        let mut file = std::fs::File::create(&temporary)?;
-        let done = std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all());
-        if let Err(error) = done.and_then(|()| std::fs::rename(&temporary, path)) {
-            let _ = std::fs::remove_file(&temporary);
-            return Err(error);
-        }
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn listed(what: &str, names: &[String]) -> String {

@@ -2,9 +2,11 @@
 
 use crate::commands;
 use crate::error::{exit_code, one_line};
+use crate::memory::is_out_of_memory;
 use clap::{Parser, Subcommand};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
-use tch::Device;
 
 #[derive(Debug, Parser)]
 #[command(name = "egsde", version, about = "Reproduces and extends the tables of EGSDE (NeurIPS 2022)")]
@@ -25,6 +27,12 @@ enum Command {
     Compare(commands::experiment::CompareArgs),
     /// Write tables, plots and picture grids
     Report(commands::experiment::ReportArgs),
+    /// Whether everything in a results folder is what was written
+    Verify(commands::provenance::VerifyArgs),
+    /// Where a row's numbers come from: settings, seeds, hashes, code, device, times
+    Explain(commands::provenance::ExplainArgs),
+    /// Human evaluation: a blinded page, and its score
+    Study(commands::study::Args),
     /// FID, L2, PSNR, SSIM of any folders by the published protocols
     Eval(commands::eval::Args),
     /// Convert and check weight files
@@ -37,44 +45,66 @@ enum Command {
     Train(commands::train::Args),
 }
 
-/// `cpu`, `cuda`, `cuda:N`.
-pub fn device(text: &str) -> Result<Device, String> {
-    let cuda = |index| Ok(Device::Cuda(index));
-    match text.split_once(':') {
-        None if text == "cpu" => Ok(Device::Cpu),
-        None if text == "cuda" => cuda(0),
-        Some(("cuda", index)) => index.parse().map_err(|_| format!("no device number in {text:?}")).and_then(cuda),
-        _ => Err(format!("no device {text:?}; there are cpu, cuda:0, cuda:1, ...")),
-    }
-}
-
 /// Whether the processor has bf16 dot products (AVX512-BF16 or AMX).
 pub fn cpu_has_bf16() -> bool {
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     flags.contains("avx512_bf16") || flags.contains("amx_bf16")
 }
 
-/// Parses, runs, prints errors as one line, returns the exit code.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let root = std::env::current_dir().unwrap_or_default();
-    let result = match &cli.command {
-        Command::Plan(args) => commands::experiment::plan(args, &root),
-        Command::Run(args) => commands::experiment::run(args, &root),
-        Command::Table(args) => commands::experiment::table(args, &root),
-        Command::Compare(args) => commands::experiment::compare(args, &root),
-        Command::Report(args) => commands::experiment::report(args, &root),
-        Command::Eval(args) => commands::eval::run(args, &root),
+/// Says that a panic is our fault, in one line. libjpeg's errors unwind without a panic and do not come here.
+fn blame_ourselves() {
+    std::panic::set_hook(Box::new(|panic| {
+        let text = one_line(&panic.to_string());
+        // That is met by taking fewer pictures at once.
+        if is_out_of_memory(&text) {
+            return;
+        }
+        eprintln!("egsde: this is our fault, not yours ({}): {text}; see docs/reliability.md for what to send us", crate::CODE);
+    }));
+}
+
+fn dispatch(command: &Command, root: &Path) -> anyhow::Result<()> {
+    match command {
+        Command::Plan(args) => commands::experiment::plan(args, root),
+        Command::Run(args) => commands::experiment::run(args, root),
+        Command::Table(args) => commands::experiment::table(args, root),
+        Command::Compare(args) => commands::experiment::compare(args, root),
+        Command::Report(args) => commands::experiment::report(args, root),
+        Command::Verify(args) => commands::provenance::verify(args),
+        Command::Explain(args) => commands::provenance::explain(args, root),
+        Command::Study(args) => commands::study::run(args, root),
+        Command::Eval(args) => commands::eval::run(args, root),
         Command::Weights(args) => commands::weights::run(args),
         Command::Parity(args) => commands::parity::run(args),
-        Command::Data(args) => commands::data::run(args, &root),
-        Command::Train(args) => commands::train::run(args, &root),
+        Command::Data(args) => commands::data::run(args, root),
+        Command::Train(args) => commands::train::run(args, root),
+    }
+}
+
+/// Parses, runs, prints errors as one line, returns the exit code (3 after a panic).
+pub fn main() -> ExitCode {
+    blame_ourselves();
+    // With a single thread libtorch takes other kernels, which round differently; from two on results are the same.
+    if tch::get_num_threads() < 2 {
+        tch::set_num_threads(2);
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            let said = text.split("\n\nUsage:").next().unwrap_or_default().split("\n\nFor more").next().unwrap_or_default();
+            eprintln!("egsde: {} (egsde --help)", one_line(said.trim_start_matches("error: ")));
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let root = std::env::current_dir().unwrap_or_default();
+    match catch_unwind(AssertUnwindSafe(|| dispatch(&cli.command, &root))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             eprintln!("egsde: {}", one_line(&format!("{error:#}")));
             ExitCode::from(exit_code(&error))
         }
+        Err(_) => ExitCode::from(3),
     }
 }

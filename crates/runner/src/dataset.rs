@@ -2,7 +2,7 @@
 
 use crate::error::Problem;
 use anyhow::Result;
-use egsde_models::weights::sha256_file;
+use egsde_models::files::sha256_file;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

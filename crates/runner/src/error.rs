@@ -9,12 +9,14 @@ pub enum Problem {
     No(String),
     /// The user must change something: what, where, how to mend it.
     User(String),
+    /// A signal came; the exit code says which.
+    Interrupted { text: String, code: u8 },
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::No(text) | Self::User(text) => f.write_str(text),
+            Self::No(text) | Self::User(text) | Self::Interrupted { text, .. } => f.write_str(text),
         }
     }
 }
@@ -50,6 +52,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Problem>() {
         Some(Problem::No(_)) => 1,
         Some(Problem::User(_)) => 2,
+        Some(Problem::Interrupted { code, .. }) => *code,
         None => 3,
     }
 }

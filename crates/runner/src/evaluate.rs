@@ -6,11 +6,12 @@ use crate::progress::Progress;
 use anyhow::Result;
 use egsde_metrics::frechet::{Statistics, frechet_distance};
 use egsde_metrics::image_file::{self, Rgb};
-use egsde_metrics::pair::pair_scores;
+use egsde_metrics::pair::{PairScore, pair_scores};
 use egsde_metrics::protocol::{Protocol, inception_features, pair_input};
 use egsde_metrics::statistics_file;
+use egsde_models::files::{sha256_file, sha256_hex};
 use egsde_models::inception::InceptionConfig;
-use egsde_models::weights::{sha256_file, sha256_hex, write_atomically};
+use egsde_models::weights::{WeightFile, read_safetensors, write_safetensors};
 use egsde_models::{Inception, Loaded, NetworkConfig};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub struct Evaluation {
     pub device: Device,
     /// Leave out what cannot be read or paired instead of stopping; the result says what.
     pub skip_bad: bool,
-    /// Where reference statistics are kept, named by content.
+    /// Where reference features are kept, named by content.
     pub cache: PathBuf,
 }
 
@@ -54,6 +55,50 @@ impl Answer {
             self.skipped.push(text);
         }
     }
+}
+
+/// What translations are compared with.
+#[derive(Debug)]
+pub struct Reference {
+    pub statistics: Statistics,
+    /// `[n, d]`; none when only statistics were published.
+    pub features: Option<Tensor>,
+}
+
+impl Reference {
+    /// Of features.
+    pub fn of(features: Tensor) -> Result<Self> {
+        Ok(Self { statistics: Statistics::of(&features)?, features: Some(features) })
+    }
+
+    /// Pictures, where they are known.
+    fn count(&self) -> usize {
+        self.features.as_ref().map_or(0, |f| f.size()[0] as usize)
+    }
+}
+
+const FEATURES: &str = "features";
+
+/// Metadata key of the hash over a kept file's numbers.
+const SEAL: &str = "egsde.sha256";
+
+fn seal(features: &Tensor) -> Result<String> {
+    let values = Vec::<f32>::try_from(features.to_kind(Kind::Float).flatten(0, -1))?;
+    let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+    Ok(sha256_hex(&bytes))
+}
+
+/// Kept features, unless they are missing or were changed.
+fn read_features(path: &Path) -> Option<Tensor> {
+    let mut file = read_safetensors(path).ok()?;
+    let features = file.tensors.remove(FEATURES)?;
+    (file.metadata.get(SEAL) == seal(&features).ok().as_ref()).then_some(features)
+}
+
+fn keep_features(path: &Path, features: &Tensor) -> Result<()> {
+    let tensors = BTreeMap::from([(FEATURES.to_string(), features.shallow_clone())]);
+    let metadata = BTreeMap::from([(SEAL.to_string(), seal(features)?)]);
+    write_safetensors(path, &WeightFile { tensors, metadata }, Kind::Float)
 }
 
 /// Bad files named in an error; the others are counted.
@@ -112,41 +157,40 @@ impl Evaluation {
         Ok(if parts.is_empty() { None } else { Some(Tensor::f_cat(&parts, 0)?) })
     }
 
-    /// Feature statistics of picture files and how many were readable; `of` names them in errors.
-    pub fn statistics(&self, of: &Path, paths: &[&PathBuf], bar: &mut Progress, answer: &mut Answer) -> Result<(Statistics, usize)> {
+    /// Features `[n, d]` of the readable picture files; `of` names them in errors.
+    pub fn features_of(&self, of: &Path, paths: &[&PathBuf], bar: &mut Progress, answer: &mut Answer) -> Result<Tensor> {
         let features = self.features(paths, bar, answer)?;
         self.settle(answer)?;
-        let features = features.ok_or_else(|| Problem::user(format!("{}: no picture can be read", of.display())))?;
-        let count = features.size()[0] as usize;
-        Ok((Statistics::of(&features).user(of.display())?, count))
+        features.ok_or_else(|| Problem::user(format!("{}: no picture can be read", of.display())))
     }
 
-    /// Name of cached statistics: all that decides them.
+    /// Name of cached features: all that decides them.
     fn cache_file(&self, paths: &[&PathBuf]) -> Result<PathBuf> {
         let mut text = format!("{:?} {}", self.protocol, self.inception_sha256);
         for path in paths {
             text += &sha256_file(path)?;
         }
-        Ok(self.cache.join(format!("{}.npz", &sha256_hex(text.as_bytes())[..24])))
+        Ok(self.cache.join(format!("{}.safetensors", &sha256_hex(text.as_bytes())[..24])))
     }
 
-    /// Reference statistics of a folder or an `.npz`, and the picture count where it is known.
-    pub fn target(&self, target: &Path, bar: &mut Progress, answer: &mut Answer) -> Result<(Statistics, usize)> {
+    /// What translations are compared with: a folder, or statistics (`.npz`).
+    pub fn target(&self, target: &Path, bar: &mut Progress, answer: &mut Answer) -> Result<Reference> {
         if target.is_file() {
-            return Ok((statistics_file::read(target).user("target statistics")?, 0));
+            let statistics = statistics_file::read(target).user("target statistics")?;
+            return Ok(Reference { statistics, features: None });
         }
         let listing = listing(target)?;
         let paths: Vec<&PathBuf> = listing.values().collect();
         let cached = self.cache_file(&paths)?;
-        if let Ok(statistics) = statistics_file::read(&cached) {
-            return Ok((statistics, paths.len()));
+        if let Some(features) = read_features(&cached) {
+            return Reference::of(features).user(target.display());
         }
         let before = answer.skipped.len();
-        let (statistics, count) = self.statistics(target, &paths, bar, answer)?;
+        let features = self.features_of(target, &paths, bar, answer)?;
         if answer.skipped.len() == before {
-            write_atomically(&cached, &statistics_file::to_npz(&statistics)?).user("cannot keep the target's statistics")?;
+            keep_features(&cached, &features).user("cannot keep the target's features")?;
         }
-        Ok((statistics, count))
+        Reference::of(features).user(target.display())
     }
 
     /// Source and translation of each stem; what has no counterpart is bad.
@@ -166,9 +210,9 @@ impl Evaluation {
         Ok(pairs)
     }
 
-    /// L2, PSNR and SSIM, each the mean over pairs of source and translation files, into `answer`.
-    pub fn faithfulness(&self, pairs: &[(PathBuf, PathBuf)], answer: &mut Answer) -> Result<()> {
-        let mut sums = [0.0; 3];
+    /// L2, PSNR and SSIM of each pair of source and translation files.
+    pub fn pair_scores(&self, pairs: &[(PathBuf, PathBuf)], answer: &mut Answer) -> Result<Vec<PairScore>> {
+        let mut scores = Vec::with_capacity(pairs.len());
         for (source, path) in pairs {
             let (Some(a), Some(b)) = (self.read(source, answer), self.read(path, answer)) else { continue };
             let (a, b) = (pair_input(&a)?, pair_input(&b)?);
@@ -176,16 +220,22 @@ impl Evaluation {
                 answer.bad(format!("{} and {} differ in shape: {:?}, {:?}", source.display(), path.display(), a.size(), b.size()));
                 continue;
             }
-            let score = pair_scores(&a, &b)?[0];
-            sums = [sums[0] + score.l2, sums[1] + score.psnr, sums[2] + score.ssim];
-            answer.pairs += 1;
+            scores.extend(pair_scores(&a, &b)?);
         }
         self.settle(answer)?;
-        if answer.pairs == 0 {
+        if scores.is_empty() {
             return Err(Problem::user("no pair of source and translation can be compared"));
         }
-        for (key, sum) in ["l2", "psnr", "ssim"].into_iter().zip(sums) {
-            answer.metrics.insert(key.into(), sum / answer.pairs as f64);
+        answer.pairs = scores.len();
+        Ok(scores)
+    }
+
+    /// Means over pairs into `answer`.
+    fn faithfulness(&self, pairs: &[(PathBuf, PathBuf)], answer: &mut Answer) -> Result<()> {
+        let scores = self.pair_scores(pairs, answer)?;
+        let of: [(&str, fn(&PairScore) -> f64); 3] = [("l2", |s| s.l2), ("psnr", |s| s.psnr), ("ssim", |s| s.ssim)];
+        for (key, value) in of {
+            answer.metrics.insert(key.into(), scores.iter().map(value).sum::<f64>() / scores.len() as f64);
         }
         Ok(())
     }
@@ -202,11 +252,35 @@ impl Evaluation {
             let pairs = self.pairs(source, &own, &mut answer)?;
             self.faithfulness(&pairs, &mut answer)?;
         }
-        let (reference, count) = self.target(target, &mut bar, &mut answer)?;
-        let (statistics, made) = self.statistics(translated, &paths, &mut bar, &mut answer)?;
+        let reference = self.target(target, &mut bar, &mut answer)?;
+        let features = self.features_of(translated, &paths, &mut bar, &mut answer)?;
         bar.finish();
-        answer.metrics.insert("fid".into(), frechet_distance(&statistics, &reference).user("target statistics")?);
-        (answer.target, answer.translated) = (count, made);
-        Ok((answer, reference))
+        let statistics = Statistics::of(&features).user(translated.display())?;
+        answer.metrics.insert("fid".into(), frechet_distance(&statistics, &reference.statistics).user("target statistics")?);
+        (answer.target, answer.translated) = (reference.count(), features.size()[0] as usize);
+        Ok((answer, reference.statistics))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_features_that_were_changed_are_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.safetensors");
+        let features = Tensor::randn([5, 3], (Kind::Float, Device::Cpu));
+        keep_features(&path, &features).unwrap();
+        assert!(read_features(&path).unwrap().equal(&features));
+        let whole = std::fs::read(&path).unwrap();
+        for at in whole.len() - 60..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            std::fs::write(&path, flipped).unwrap();
+            assert!(read_features(&path).is_none(), "byte {at}");
+        }
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert!(read_features(&path).is_none());
     }
 }

@@ -1,14 +1,17 @@
 //! Scores of translated pictures: the embedded scale's own features, or the published protocols on the stored files.
 
 use crate::error::UserError;
-use crate::evaluate::{Answer, Evaluation};
+use crate::evaluate::{Answer, Evaluation, Reference};
+use crate::evidence::Evidence;
 use crate::manifest::{Pins, listing};
 use crate::progress::Progress;
 use crate::task::{Judgement, Task};
 use anyhow::{Context, Result, ensure};
 use egsde_metrics::frechet::{Statistics, frechet_distance};
+use egsde_metrics::kid::kid;
 use egsde_metrics::pair::{PairScore, pair_scores};
 use egsde_metrics::pictures::Pictures;
+use egsde_metrics::precision_recall::{NEIGHBOURS, precision_recall};
 use egsde_models::{CifarFeatures, Inception, Loaded};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,10 +26,13 @@ const INCEPTION_BATCH: usize = 50;
 /// What judges the translations of one task; reference statistics are computed once.
 pub enum Judge {
     /// This project's CIFAR-10 features, pixels as they are.
-    Embedded { features: Box<Loaded<CifarFeatures>>, reference: Statistics, device: Device },
+    Embedded { features: Box<Loaded<CifarFeatures>>, reference: Reference, device: Device },
     /// FID Inception and the 256 px pair metrics, from the stored files.
-    Published { evaluation: Box<Evaluation>, reference: Statistics, sources: BTreeMap<String, PathBuf> },
+    Published { evaluation: Box<Evaluation>, reference: Reference, sources: BTreeMap<String, PathBuf> },
 }
+
+/// Draws of KID's subsets, the same everywhere.
+const KID_SEED: u64 = 0;
 
 /// Features `[n, d]` of pictures.
 pub fn features_of(network: &Loaded<CifarFeatures>, pictures: &Pictures, device: Device) -> Tensor {
@@ -46,7 +52,7 @@ impl Judge {
         }
         let features: Loaded<CifarFeatures> = task.features.open(root, device, Kind::Float)?;
         let reference = task.reference.load(root, task.image_size, usize::MAX)?;
-        let reference = Statistics::of(&features_of(&features, &reference, device))?;
+        let reference = Reference::of(features_of(&features, &reference, device))?;
         Ok(Self::Embedded { features: Box::new(features), reference, device })
     }
 
@@ -66,42 +72,71 @@ impl Judge {
         let evaluation = Box::new(Evaluation { protocol, inception, inception_sha256, batch, device, skip_bad: false, cache });
         let count = target.pictures.unwrap_or(0) as u64;
         let mut bar = Progress::new("reference statistics", "pictures", count);
-        let (reference, _) = evaluation.target(&target.path, &mut bar, &mut Answer::default())?;
+        let reference = evaluation.target(&target.path, &mut bar, &mut Answer::default())?;
         bar.finish();
         Ok(Self::Published { evaluation, reference, sources: listing(&source.path)? })
     }
 
-    /// All metrics of translated pictures: `files` are theirs, in the order of `source`.
-    pub fn score(&self, source: &Pictures, files: &[PathBuf], translated: &Pictures) -> Result<BTreeMap<String, f64>> {
-        let metrics = match self {
+    /// All metrics of translated pictures, and what they are means of: `files` are theirs, in the order of `source`.
+    pub fn score(&self, source: &Pictures, files: &[PathBuf], translated: &Pictures) -> Result<Judged> {
+        let (pairs, features, reference) = match self {
             Self::Embedded { features, reference, device } => {
                 let pairs = pair_scores(&source.tensor(), &translated.tensor())?;
-                let mean = |f: fn(&PairScore) -> f64| pairs.iter().map(f).sum::<f64>() / pairs.len() as f64;
-                let own = Statistics::of(&features_of(features, translated, *device))?;
-                BTreeMap::from([
-                    ("fid".to_string(), frechet_distance(&own, reference)?),
-                    ("l2".to_string(), mean(|p| p.l2)),
-                    ("psnr".to_string(), mean(|p| p.psnr)),
-                    ("ssim".to_string(), mean(|p| p.ssim)),
-                ])
+                (pairs, features_of(features, translated, *device), reference)
             }
             Self::Published { evaluation, reference, sources } => {
                 let pair =
                     |(name, file): (&String, &PathBuf)| anyhow::Ok((sources.get(name).context("no such source")?.clone(), file.clone()));
                 let pairs: Vec<(PathBuf, PathBuf)> = source.names.iter().zip(files).map(pair).collect::<Result<_>>()?;
                 let mut answer = Answer::default();
-                evaluation.faithfulness(&pairs, &mut answer)?;
+                let scores = evaluation.pair_scores(&pairs, &mut answer)?;
                 let paths: Vec<&PathBuf> = files.iter().collect();
                 let mut bar = Progress::new("FID", "pictures", files.len() as u64);
-                let (own, _) = evaluation.statistics(Path::new("translations"), &paths, &mut bar, &mut answer)?;
+                let features = evaluation.features_of(Path::new("translations"), &paths, &mut bar, &mut answer)?;
                 bar.finish();
-                answer.metrics.insert("fid".into(), frechet_distance(&own, reference)?);
-                answer.metrics
+                (scores, features, reference)
             }
         };
+        let metrics = metrics(&pairs, &features, reference)?;
         for (name, value) in &metrics {
             ensure!(value.is_finite(), "{name} is {value}");
         }
-        Ok(metrics)
+        Ok(Judged { metrics, evidence: Evidence { pairs, features } })
     }
+
+    /// What translations are compared with.
+    pub fn reference(&self) -> &Reference {
+        match self {
+            Self::Embedded { reference, .. } | Self::Published { reference, .. } => reference,
+        }
+    }
+}
+
+/// Numbers of a job and what they were taken of.
+#[derive(Debug)]
+pub struct Judged {
+    pub metrics: BTreeMap<String, f64>,
+    pub evidence: Evidence,
+}
+
+/// Means over pairs, and distances between feature sets.
+fn metrics(pairs: &[PairScore], features: &Tensor, reference: &Reference) -> Result<BTreeMap<String, f64>> {
+    let mean = |f: fn(&PairScore) -> f64| pairs.iter().map(f).sum::<f64>() / pairs.len() as f64;
+    let own = Statistics::of(features)?;
+    let mut metrics = BTreeMap::from([
+        ("fid".to_string(), frechet_distance(&own, &reference.statistics)?),
+        ("l2".to_string(), mean(|p| p.l2)),
+        ("psnr".to_string(), mean(|p| p.psnr)),
+        ("ssim".to_string(), mean(|p| p.ssim)),
+    ]);
+    // A published statistics file has no features, and four pictures are the fewest KID can halve.
+    if let Some(real) = reference.features.as_ref().filter(|real| pairs.len().min(real.size()[0] as usize) >= 4) {
+        let kid = kid(features, real, KID_SEED)?;
+        metrics.insert("kid".into(), kid.mean);
+        metrics.insert("kid_subset_std".into(), kid.std);
+        let near = precision_recall(features, real, NEIGHBOURS.min(pairs.len() as i64 - 1))?;
+        metrics.insert("precision".into(), near.precision);
+        metrics.insert("recall".into(), near.recall);
+    }
+    Ok(metrics)
 }

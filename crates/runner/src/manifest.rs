@@ -4,7 +4,7 @@
 use crate::error::{Problem, UserError};
 use crate::yaml::{nearest, read_yaml};
 use anyhow::Result;
-use egsde_models::weights::{sha256_file, sha256_hex, write_atomically};
+use egsde_models::files::{sha256_file, sha256_hex, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

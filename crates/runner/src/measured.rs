@@ -2,7 +2,7 @@
 
 use crate::plan::{Job, Plan};
 use anyhow::Result;
-use egsde_models::weights::write_atomically;
+use egsde_models::files::write_atomically;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use egsde_metrics::resize::{Filter, resize, resize_short_side};
 use egsde_models::network::{Build, Loaded};
 use egsde_models::weights::read_safetensors;
 use egsde_models::{AdmUnet, DdpmUnet, Dse, Inception, NetworkConfig, synthetic};
-use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Expert, Similarity, gradient_of, similarity};
+use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Expert, Similarity, Weight, gradient_of, similarity};
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use egsde_sampler::method::{Egsde, Ilvr, IlvrVariance, Method, Solver, SourceNoise};
 use egsde_sampler::noise::{Noise, Purpose};
@@ -238,10 +238,18 @@ impl Case<'_> {
         let (lambda_s, lambda_i) = (number(case, "lambda_s")?, number(case, "lambda_i")?);
         let mut experts: Vec<Box<dyn Expert>> = Vec::new();
         if lambda_s != 0.0 {
-            experts.push(Box::new(DomainSpecific { extractor: &dse, similarity: choice(case, "similarity_s")?, weight: lambda_s }));
+            experts.push(Box::new(DomainSpecific {
+                extractor: &dse,
+                similarity: choice(case, "similarity_s")?,
+                weight: Weight::Constant(lambda_s),
+            }));
         }
         if lambda_i != 0.0 {
-            experts.push(Box::new(DomainIndependent { low_pass: &low_pass, similarity: choice(case, "similarity_i")?, weight: lambda_i }));
+            experts.push(Box::new(DomainIndependent {
+                low_pass: &low_pass,
+                similarity: choice(case, "similarity_i")?,
+                weight: Weight::Constant(lambda_i),
+            }));
         }
         let start_steps = whole(case, "start_steps")?;
         let method = Egsde {

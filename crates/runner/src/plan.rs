@@ -1,20 +1,21 @@
 //! Jobs: one for each row and seed, named by the SHA-256 of all that decides its result.
 
 use crate::error::Problem;
+use crate::experts::{ExpertSpec, check_factor};
 use crate::manifest::{Input, folder_sha256};
 use crate::spec::{Experiment, Format, MethodKind, Precision, Row};
 use crate::task::Task;
 use anyhow::Result;
-use egsde_models::weights::sha256_hex;
-use egsde_sampler::energy::Similarity;
-use egsde_sampler::method::{Evaluations, IlvrVariance, Solver, SourceNoise};
-use egsde_sampler::schedule::Variance;
+use egsde_models::files::sha256_hex;
+use egsde_sampler::energy::{Similarity, Weight};
+use egsde_sampler::method::{Evaluations, IlvrVariance, STEPS_OF_T, Solver, SourceNoise};
+use egsde_sampler::schedule::{Variance, space_timesteps};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Raised when the sampler or the scores change on purpose: older results are then made again.
-pub const RESULT_VERSION: u32 = 2;
+pub const RESULT_VERSION: u32 = 3;
 
 /// A row with every default filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,10 +24,8 @@ pub struct Settings {
     pub steps: usize,
     /// M in respaced steps (all of them for ILVR).
     pub start_steps: usize,
-    pub lambda_s: f64,
-    pub lambda_i: f64,
-    pub similarity_s: Similarity,
-    pub similarity_i: Similarity,
+    /// Those that count at some time, every default filled in.
+    pub experts: Vec<ExpertSpec>,
     pub low_pass_factor: usize,
     pub solver: Solver,
     pub variance: Variance,
@@ -49,20 +48,12 @@ impl Settings {
                 row.name
             )));
         }
-        if low_pass_factor == 0 || !task.image_size.is_multiple_of(low_pass_factor) {
-            return Err(Problem::user(format!(
-                "row {:?}: low_pass_factor {low_pass_factor} does not divide the picture's {} px",
-                row.name, task.image_size
-            )));
-        }
+        check_factor(&row.name, low_pass_factor, task.image_size)?;
         Ok(Self {
             method: row.method,
             steps,
             start_steps,
-            lambda_s: row.lambda_s.unwrap_or(0.0),
-            lambda_i: row.lambda_i.unwrap_or(0.0),
-            similarity_s: row.similarity_s.unwrap_or(Similarity::Cosine),
-            similarity_i: row.similarity_i.unwrap_or(Similarity::NegL2),
+            experts: experts(row, low_pass_factor, task)?,
             low_pass_factor,
             solver: row.solver.unwrap_or(Solver::Ancestral),
             variance: row.variance.unwrap_or(Variance::FixedSmall),
@@ -81,9 +72,29 @@ impl Settings {
     /// What one picture costs, without building the method.
     pub fn evaluations(&self) -> Evaluations {
         let diffusion = if self.samples() { self.start_steps * self.repeats } else { 0 };
-        let extractor = if self.lambda_s > 0.0 { diffusion } else { 0 };
-        Evaluations { diffusion, extractor, extractor_gradient: extractor }
+        let mut all = Evaluations { diffusion, ..Default::default() };
+        // As `Schedule::respaced` spaces them: step i of n stands at about i / n of T.
+        let times = space_timesteps(STEPS_OF_T as usize, self.steps).unwrap_or_default();
+        for expert in &self.experts {
+            let weight = expert.weight();
+            let steps = times.iter().take(self.start_steps).filter(|t| weight.at(**t as f64 / STEPS_OF_T) != 0.0).count() * self.repeats;
+            let (plain, with_gradient) = expert.evaluations();
+            all.extractor += steps * plain;
+            all.extractor_gradient += steps * with_gradient;
+        }
+        all
     }
+}
+
+/// A row's experts: those of lambda_s and lambda_i, then its list, without what never counts.
+fn experts(row: &Row, factor: usize, task: &Task) -> Result<Vec<ExpertSpec>> {
+    let similarity = row.similarity_s.unwrap_or(Similarity::Cosine);
+    let specific = row.lambda_s.map(|w| ExpertSpec::DomainSpecific { weight: Weight::Constant(w), similarity });
+    let similarity = row.similarity_i.unwrap_or(Similarity::NegL2);
+    let independent =
+        row.lambda_i.map(|w| ExpertSpec::DomainIndependent { weight: Weight::Constant(w), similarity, low_pass_factor: None });
+    let all = specific.into_iter().chain(independent).chain(row.experts.iter().cloned());
+    all.filter(|e| !e.weight().is_zero()).map(|e| e.settled(&row.name, factor, task)).collect()
 }
 
 /// What decides a result, and nothing else: no name, batch size, device or folder.
@@ -103,6 +114,14 @@ pub struct Identity {
     /// [`folder_sha256`] of an external method's pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_sha256: Option<String>,
+}
+
+impl Identity {
+    /// Folder name of the job: readable, then the hash.
+    pub fn job_id(&self, row: &str) -> Result<String> {
+        let hash = sha256_hex(&serde_json::to_vec(self)?);
+        Ok(format!("{}-s{}-{}", slug(row), self.seed, &hash[..12]))
+    }
 }
 
 /// One row at one seed.
@@ -146,8 +165,7 @@ impl Job {
             inputs: inputs.clone(),
             images_sha256: images.as_deref().map(folder_sha256).transpose()?,
         };
-        let hash = sha256_hex(&serde_json::to_vec(&identity)?);
-        let id = format!("{}-s{seed}-{}", slug(&row.name), &hash[..12]);
+        let id = identity.job_id(&row.name)?;
         Ok(Self { row: row.name.clone(), identity, images, id })
     }
 }

@@ -1,16 +1,22 @@
 //! What the user asked for: an experiment file, checked, defaults filled in.
 
 use crate::error::{Problem, UserError};
-use crate::yaml::{nearest, parse_yaml};
+use crate::experts::ExpertSpec;
+use crate::sweep::{self, Sweep, Varied};
+use crate::yaml::{MAX_FILE, nearest, parse_yaml};
 use anyhow::Result;
+use egsde_models::files::read_text;
 use egsde_sampler::energy::Similarity;
 use egsde_sampler::method::{IlvrVariance, Solver, SourceNoise};
 use egsde_sampler::schedule::Variance;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_yaml::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// More jobs than this are not laid out at all.
+pub const MOST_JOBS: usize = 200_000;
 
 /// Which rows of `results/published.csv` stand beside ours.
 #[derive(Debug, Clone, Deserialize, Serialize, PartialEq)]
@@ -89,7 +95,16 @@ pub struct Experiment {
     pub batch_size: usize,
     #[serde(default = "runs_dir")]
     pub runs_dir: PathBuf,
+    /// The row the others' differences are taken to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare_to: Option<String>,
+    /// Show precision and recall too.
+    #[serde(default)]
+    pub precision_recall: bool,
     pub methods: Vec<Row>,
+    /// Rows that differ in some keys, made of those above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+    pub sweep: Vec<Sweep>,
 }
 
 /// Methods there are.
@@ -127,6 +142,9 @@ pub struct Row {
     pub similarity_i: Option<Similarity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_pass_factor: Option<usize>,
+    /// Any number of experts, beside those of lambda_s and lambda_i.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experts: Vec<ExpertSpec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub solver: Option<Solver>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,9 +163,19 @@ pub struct Row {
     /// External: folder of the translations, one a source by file stem; `{seed}` in it is replaced by the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<String>,
-    /// Every combination of these values becomes a row of its own.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub grid: BTreeMap<String, Vec<Value>>,
+    /// What a sweep gave it, and the row it came from.
+    #[serde(skip)]
+    pub varied: Varied,
+    #[serde(skip)]
+    pub base: Option<String>,
+}
+
+/// A section, or a list of such.
+fn one_or_more<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Sweep>, D::Error> {
+    match Value::deserialize(d)? {
+        Value::Sequence(many) => many.into_iter().map(|v| serde_yaml::from_value(v).map_err(D::Error::custom)).collect(),
+        one => Ok(vec![serde_yaml::from_value(one).map_err(D::Error::custom)?]),
+    }
 }
 
 fn f32_precision() -> Precision {
@@ -234,6 +262,7 @@ impl Row {
             given("similarity_s", self.similarity_s.is_some()),
             given("similarity_i", self.similarity_i.is_some()),
             given("source_noise", self.source_noise.is_some()),
+            given("experts", !self.experts.is_empty()),
         ];
         let sde = [
             given("start", self.start.is_some()),
@@ -254,25 +283,6 @@ impl Row {
         };
         idle.into_iter().flatten().collect()
     }
-
-    /// The row itself, or one for each combination of its grid, named by what differs.
-    fn expand(&self, path: &Path) -> Result<Vec<Self>> {
-        let mut rows = vec![(String::new(), serde_yaml::to_value(Self { grid: BTreeMap::new(), ..self.clone() })?)];
-        for (key, values) in &self.grid {
-            let with = |(suffix, row): &(String, Value), value: &Value| {
-                let mut row = row.clone();
-                row[key.as_str()] = value.clone();
-                let shown = serde_yaml::to_string(value).unwrap_or_default();
-                (format!("{suffix} {key}={}", shown.trim()), row)
-            };
-            rows = rows.iter().flat_map(|row| values.iter().map(move |v| with(row, v))).collect();
-        }
-        let typed = |(suffix, mut row): (String, Value)| {
-            row["name"] = format!("{}{suffix}", self.name).into();
-            serde_yaml::from_value::<Self>(row).user(format!("{}: grid of row {:?}", path.display(), self.name))
-        };
-        rows.into_iter().map(typed).collect()
-    }
 }
 
 /// The 1-based line on which a top-level key stands.
@@ -280,39 +290,56 @@ fn line_of(text: &str, key: &str) -> usize {
     text.lines().position(|l| l.starts_with(&format!("{key}:"))).map_or(1, |i| i + 1)
 }
 
-/// Puts `key=value` (YAML) into a tree; a list of named rows is entered by name: `methods.EGSDE.lambda_s=3`.
-fn set(tree: &mut Value, assignment: &str) -> Result<()> {
-    let (path, value) = assignment.split_once('=').ok_or_else(|| Problem::user(format!("--set {assignment:?}: expected key=value")))?;
-    let value: Value = serde_yaml::from_str(value).user(format!("--set {assignment}"))?;
+/// Puts a value into a tree by its dotted path; a list of named rows is entered by name (`methods.EGSDE.lambda_s`), any list by
+/// number from 0 (`experts.0.weight`).
+pub fn set(tree: &mut Value, path: &str, value: Value) -> Result<()> {
     let mut at = tree;
     for key in path.split('.') {
         at = match at {
-            Value::Sequence(rows) => rows
-                .iter_mut()
-                .find(|r| r["name"] == key)
-                .ok_or_else(|| Problem::user(format!("--set {assignment}: no row named {key:?}")))?,
+            Value::Sequence(rows) => {
+                let named = rows.iter().position(|r| r.get("name").is_some_and(|n| n == key));
+                let index = named.or_else(|| key.parse().ok()).filter(|i| *i < rows.len());
+                let index = index.ok_or_else(|| Problem::user(format!("no row named {key:?}, nor an entry of that number")))?;
+                &mut rows[index]
+            }
             Value::Mapping(map) => map.entry(key.into()).or_insert(Value::Null),
-            _ => return Err(Problem::user(format!("--set {assignment}: {key:?} has nothing inside"))),
+            _ => return Err(Problem::user(format!("{key:?} has nothing inside"))),
         };
     }
     *at = value;
     Ok(())
 }
 
+/// `key=value` of the command line.
+fn assign(tree: &mut Value, assignment: &str) -> Result<()> {
+    let (path, value) = assignment.split_once('=').ok_or_else(|| Problem::user(format!("--set {assignment:?}: expected key=value")))?;
+    let value: Value = serde_yaml::from_str(value).user(format!("--set {assignment}"))?;
+    set(tree, path, value).user(format!("--set {assignment}"))
+}
+
 impl Experiment {
     /// Reads and checks a file, then `--set` assignments in order. Errors exit with 2.
     pub fn read(path: &Path, root: &Path, sets: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).user(format!("cannot read {}", path.display()))?;
-        let mut spec: Self = parse_yaml(&text, path)?;
+        let text = read_text(path, MAX_FILE).map_err(|e| Problem::user(format!("{e:#}")))?;
+        Self::parse(&text, path, root, sets)
+    }
+
+    /// The same from text already read; `path` names it in errors.
+    pub fn parse(text: &str, path: &Path, root: &Path, sets: &[String]) -> Result<Self> {
+        let mut spec: Self = parse_yaml(text, path)?;
         if !sets.is_empty() {
-            let mut tree: Value = parse_yaml(&text, path)?;
-            sets.iter().try_for_each(|s| set(&mut tree, s))?;
+            let mut tree: Value = parse_yaml(text, path)?;
+            sets.iter().try_for_each(|s| assign(&mut tree, s))?;
             spec = serde_yaml::from_value(tree)
                 .map_err(|e| Problem::user(format!("--set {}: {}", sets.join(" "), crate::yaml::with_suggestion(&e.to_string()))))?;
         }
-        spec.check(&text, path, root)?;
-        let rows: Vec<Vec<Row>> = spec.methods.iter().map(|r| r.expand(path)).collect::<Result<_>>()?;
-        spec.methods = rows.into_iter().flatten().collect();
+        spec.check(text, path, root)?;
+        let jobs = sweep::count(&spec.methods, &spec.sweep).saturating_mul(spec.seeds.len());
+        if jobs > MOST_JOBS {
+            let text = format!("{}: {jobs} jobs are more than the {MOST_JOBS} one experiment may have: divide it", path.display());
+            return Err(Problem::user(text));
+        }
+        spec.methods = sweep::expand(&spec.methods, &spec.sweep, &path.display().to_string())?;
         spec.check_rows(path)?;
         Ok(spec)
     }
@@ -336,6 +363,10 @@ impl Experiment {
     }
 
     fn check_rows(&self, path: &Path) -> Result<()> {
+        let names: Vec<&str> = self.methods.iter().map(|r| r.name.as_str()).collect();
+        if let Some(to) = &self.compare_to {
+            crate::paired::check(to, &names, &path.display().to_string())?;
+        }
         let mut seen = BTreeSet::new();
         for row in &self.methods {
             let at = format!("{}: row {:?}", path.display(), row.name);
@@ -394,13 +425,31 @@ mod tests {
     }
 
     #[test]
-    fn a_grid_becomes_rows_and_set_reaches_one() {
-        let text = TEXT.replace("start: 0.3", "grid: {start: [0.2, 0.4], steps: [25, 50]}");
-        let names: Vec<String> = read(&text, &[]).unwrap().methods.into_iter().map(|r| r.name).collect();
-        assert_eq!(names, ["A start=0.2 steps=25", "A start=0.2 steps=50", "A start=0.4 steps=25", "A start=0.4 steps=50"]);
+    fn a_sweep_makes_rows_and_set_reaches_one() {
+        let names = |sweep: &str| -> Vec<String> {
+            let rows = read(&format!("{TEXT}  - {{name: B, method: sdedit}}\n{sweep}"), &[]).unwrap().methods;
+            rows.into_iter().map(|r| r.name).collect()
+        };
+        let grid = names("sweep: {rows: [A], grid: {start: [0.2, 0.4], steps: [25, 50]}}\n");
+        assert_eq!(grid, ["A start=0.2 steps=25", "A start=0.2 steps=50", "A start=0.4 steps=25", "A start=0.4 steps=50", "B"]);
+        let list = names("sweep: {list: [{start: 0.2}, {start: 0.3, steps: 30}]}\n");
+        assert_eq!(list, ["A start=0.2", "A start=0.3 steps=30", "B start=0.2", "B start=0.3 steps=30"]);
+        let both = names("sweep:\n  - {rows: [A], grid: {start: [0.2]}}\n  - {rows: [A], grid: {start: [0.2, 0.3]}}\n");
+        assert_eq!(both, ["A start=0.2", "A start=0.3", "B"]);
         let set = read(TEXT, &["methods.A.start=0.7", "seeds=[9]"]).unwrap();
         assert_eq!((set.methods[0].start, set.seeds), (Some(0.7), vec![9]));
         assert!(read(TEXT, &["methods.B.start=0.7"]).is_err());
         assert!(read(TEXT, &["pictures=0"]).is_err());
+    }
+
+    #[test]
+    fn sweeps_that_cannot_be_are_told() {
+        let error = |sweep: &str| format!("{:#}", read(&format!("{TEXT}{sweep}\n"), &[]).unwrap_err());
+        assert!(error("sweep: {grid: {strat: [0.2]}}").contains("did you mean `start`?"));
+        assert!(error("sweep: {rows: [C], grid: {start: [0.2]}}").contains("no row `C`"));
+        assert!(error("sweep: {rows: [A]}").contains("over nothing"));
+        let values = (0..1000).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+        let huge = error(&format!("sweep: {{grid: {{steps: [{values}], repeats: [{values}], range_t: [{values}]}}}}"));
+        assert!(huge.contains("2000000000 jobs are more"), "{huge}");
     }
 }

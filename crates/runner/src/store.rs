@@ -1,11 +1,14 @@
-//! A job's folder: `job.json`, `images/`, `scores.json`. Whatever is written gets a temporary name first.
+//! A job's folder: `job.json`, `images/`, `images.sha256`, `scores.json`. Whatever is written gets a temporary name first,
+//! and everything is covered by a hash.
 
+use crate::evidence::{EVIDENCE, Evidence};
+use crate::ledger::Ledger;
 use crate::plan::{Identity, Job};
 use crate::spec::Format;
 use anyhow::{Context, Result};
 use egsde_metrics::image_file::{self, Rgb, encode_jpeg75};
 use egsde_metrics::pictures::{Pictures, encode_png};
-use egsde_models::weights::{sha256_hex, write_atomically};
+use egsde_models::files::{TEMPORARY, sha256_hex, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,8 @@ pub struct Conditions {
     pub device: String,
     pub threads: usize,
     pub batch_size: usize,
+    /// Pictures the networks saw at once at the end: smaller than the experiment's `group` when memory ran out.
+    pub group: usize,
     pub libtorch: String,
     /// Version of this program and, when built in a checkout, its commit.
     pub code: String,
@@ -37,13 +42,30 @@ pub fn peak_memory_bytes() -> u64 {
 /// The end of a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Scores {
-    /// fid, l2, psnr, ssim.
+    /// fid, l2, psnr, ssim; with reference pictures also kid, kid_subset_std, precision, recall.
     pub metrics: BTreeMap<String, f64>,
     pub pictures: usize,
     /// SHA-256 over the pictures' pixels in order.
     pub images_sha256: String,
+    /// SHA-256 of `evidence.safetensors`.
+    pub evidence_sha256: String,
     pub conditions: Conditions,
 }
+
+/// What `scores.json` holds: the scores and a hash over them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sealed {
+    sha256: String,
+    scores: Scores,
+}
+
+fn seal(scores: &Scores) -> Result<String> {
+    Ok(sha256_hex(&serde_json::to_vec(scores)?))
+}
+
+/// A job's folder held by this process; the lock goes with the process, however it ends.
+#[derive(Debug)]
+pub struct Held(#[allow(dead_code)] std::fs::File);
 
 /// What `job.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,22 +101,98 @@ impl JobFolder {
         }
     }
 
-    /// Scores when the job is finished and readable; a file that is neither counts as unfinished.
+    /// Scores when the job is finished; a file that is unreadable or was changed counts as unfinished.
     pub fn scores(&self) -> Option<Scores> {
         let text = std::fs::read(self.path.join("scores.json")).ok()?;
-        serde_json::from_slice(&text).ok()
+        let sealed: Sealed = serde_json::from_slice(&text).ok()?;
+        (seal(&sealed.scores).ok()? == sealed.sha256).then_some(sealed.scores)
     }
 
-    /// Makes the folder and writes what the job is.
+    /// Whether the scores are there, the record is the job's, and every picture is still the one they were taken of.
+    pub fn is_finished(&self) -> bool {
+        let Some(scores) = self.scores() else { return false };
+        if self.record().is_none() || !self.evidence_is_whole(&scores) {
+            return false;
+        }
+        self.external.is_some() || (self.changed().is_empty() && self.ledger().paths().count() == scores.pictures)
+    }
+
+    /// `job.json`, when it is what the folder's name says: that carries the hash of what the job is.
+    fn record(&self) -> Option<Record> {
+        let record: Record = serde_json::from_slice(&std::fs::read(self.path.join("job.json")).ok()?).ok()?;
+        let path = self.path.canonicalize().ok()?;
+        (record.identity.job_id(&record.row).ok()? == path.file_name()?.to_string_lossy()).then_some(record)
+    }
+
+    /// Pictures in the ledger that are not there as they were written.
+    fn changed(&self) -> Vec<PathBuf> {
+        let ledger = self.ledger();
+        let changed = |path: &&PathBuf| !std::fs::read(self.path.join(path)).is_ok_and(|bytes| ledger.knows(path, &bytes));
+        ledger.paths().filter(changed).cloned().collect()
+    }
+
+    /// What is wrong with a job's folder wherever it lies: record, scores or pictures that are missing or were changed.
+    pub fn problems(path: &Path) -> Vec<String> {
+        let mut folder = Self { path: path.into(), format: Format::default(), external: None };
+        let Some(record) = folder.record() else { return vec!["job.json is missing or was changed, or the folder was renamed".into()] };
+        folder.format = record.identity.format;
+        let Some(scores) = folder.scores() else { return vec!["not finished, or its scores were changed".into()] };
+        let mut found = Vec::new();
+        if !folder.evidence_is_whole(&scores) {
+            found.push(format!("{EVIDENCE} is missing or was changed"));
+        }
+        if record.identity.images_sha256.is_some() {
+            return found;
+        }
+        found.extend(folder.changed().iter().map(|p| format!("{} is missing or was changed", p.display())));
+        let known = folder.ledger().paths().count();
+        if known != scores.pictures {
+            found.push(format!("{} knows {known} pictures, the scores are of {}", crate::ledger::LEDGER, scores.pictures));
+        }
+        found
+    }
+
+    /// Takes the folder for this process, or nothing when another process has it. The lock is the system's (flock), so it
+    /// never outlives its owner.
+    pub fn hold(&self) -> Result<Option<Held>> {
+        std::fs::create_dir_all(&self.path).with_context(|| format!("cannot make {}", self.path.display()))?;
+        let path = self.path.join(".lock");
+        let file = std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Held(file))),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+
+    /// Makes the folder, removes what a killed process left half-written, and writes what the job is. Hold it first.
     pub fn begin(&self, job: &Job) -> Result<()> {
+        for folder in [&self.path, &self.path.join("images")] {
+            let left = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+            left.filter(|p| p.to_string_lossy().ends_with(TEMPORARY)).try_for_each(std::fs::remove_file)?;
+        }
         let record = Record { row: job.row.clone(), identity: job.identity.clone() };
         write_atomically(&self.path.join("job.json"), &serde_json::to_vec_pretty(&record)?)
     }
 
-    /// A translated picture that is there and whole.
-    pub fn read_image(&self, name: &str, side: usize) -> Option<Vec<u8>> {
-        let image = image_file::read(&self.image(name)).ok()?;
+    /// The path of a picture inside the folder, as the ledger has it.
+    fn entry(&self, name: &str) -> PathBuf {
+        Path::new("images").join(format!("{name}.{}", self.format.extension()))
+    }
+
+    /// A translated picture that is there, whole, and the one that was written.
+    pub fn read_image(&self, ledger: &Ledger, name: &str, side: usize) -> Option<Vec<u8>> {
+        let bytes = std::fs::read(self.image(name)).ok()?;
+        if self.external.is_none() && !ledger.knows(&self.entry(name), &bytes) {
+            return None;
+        }
+        let image = image_file::decode(&bytes).ok()?;
         (image.width == side && image.height == side).then_some(image.pixels)
+    }
+
+    /// What is known of the pictures.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::read(&self.path)
     }
 
     /// How many pictures lie there, without reading them.
@@ -103,8 +201,8 @@ impl JobFolder {
         entries.filter(|e| e.path().extension().is_some_and(|x| x == self.format.extension())).count()
     }
 
-    /// Writes a batch of pictures, one file each.
-    pub fn write_images(&self, pictures: &Pictures) -> Result<()> {
+    /// Writes a batch of pictures, one file each, then their hashes: what is not in the ledger was not finished.
+    pub fn write_images(&self, ledger: &mut Ledger, pictures: &Pictures) -> Result<()> {
         let side = pictures.side;
         for (i, name) in pictures.names.iter().enumerate() {
             let bytes = match self.format {
@@ -112,24 +210,43 @@ impl JobFolder {
                 Format::Jpeg75 => encode_jpeg75(&Rgb { width: side, height: side, pixels: pictures.picture(i).to_vec() })?,
             };
             write_atomically(&self.image(name), &bytes)?;
+            ledger.add(&self.entry(name), &bytes);
         }
-        Ok(())
+        ledger.write(&self.path)
     }
 
     /// All pictures by name, in order; the error names the first that is not there.
     pub fn read_all(&self, names: &[String], side: usize) -> Result<Pictures> {
-        let mut pictures = Pictures::empty(side);
+        let (ledger, mut pictures) = (self.ledger(), Pictures::empty(side));
         for name in names {
-            let bytes = self.read_image(name, side).with_context(|| format!("{} is missing or damaged", self.image(name).display()))?;
+            let bytes = self
+                .read_image(&ledger, name, side)
+                .with_context(|| format!("{} is missing or was changed", self.image(name).display()))?;
             pictures.pixels.extend(bytes);
             pictures.names.push(name.clone());
         }
         Ok(pictures)
     }
 
+    /// Keeps what the scores are means of; returns its SHA-256.
+    pub fn keep_evidence(&self, evidence: &Evidence) -> Result<String> {
+        evidence.write(&self.path)
+    }
+
+    /// What the scores of a finished job are means of.
+    pub fn evidence(&self, scores: &Scores) -> Result<Evidence> {
+        Evidence::read(&self.path, &scores.evidence_sha256)
+    }
+
+    fn evidence_is_whole(&self, scores: &Scores) -> bool {
+        let bytes = std::fs::read(self.path.join(EVIDENCE));
+        bytes.is_ok_and(|b| sha256_hex(&b) == scores.evidence_sha256)
+    }
+
     /// Ends the job.
     pub fn finish(&self, scores: &Scores) -> Result<()> {
-        write_atomically(&self.path.join("scores.json"), &serde_json::to_vec_pretty(scores)?)
+        let sealed = Sealed { sha256: seal(scores)?, scores: scores.clone() };
+        write_atomically(&self.path.join("scores.json"), &serde_json::to_vec_pretty(&sealed)?)
     }
 }
 

@@ -1,18 +1,17 @@
 //! Mean and spread over seeds, beside the published numbers.
 
 use crate::error::UserError;
+use crate::metric::{METRICS, Metric};
+use crate::paired::Differences;
 use crate::plan::Plan;
 use crate::spec::Format;
 use crate::store::JobFolder;
 use anyhow::{Context, Result};
+use egsde_metrics::spread::half_width;
 use polars::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Metrics in table order: key, heading, whether smaller is better, digits.
-pub const METRICS: [(&str, &str, bool, usize); 4] =
-    [("fid", "FID", true, 2), ("l2", "L2", true, 2), ("psnr", "PSNR", false, 2), ("ssim", "SSIM", false, 3)];
 
 /// Mean, sample standard deviation and count over seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -21,6 +20,9 @@ pub struct Cell {
     /// None with one seed, or where the source states none.
     pub std: Option<f64>,
     pub n: Option<u32>,
+    /// Half the width of the mean's 95 % interval by Student's t.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ci95: Option<f64>,
 }
 
 /// Where a row's numbers are from.
@@ -44,6 +46,11 @@ pub struct TableRow {
 pub struct Table {
     pub experiment: String,
     pub rows: Vec<TableRow>,
+    /// Differences to the row the experiment compares with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differences: Option<Differences>,
+    #[serde(skip)]
+    pub columns: Vec<&'static Metric>,
     #[serde(skip)]
     pub title: String,
     /// What a reader must know about our rows.
@@ -54,15 +61,28 @@ pub struct Table {
     pub missing: Vec<String>,
 }
 
-/// One line a finished job and metric: row, seed, metric, value.
-fn finished(plan: &Plan) -> Result<(DataFrame, Vec<String>)> {
+/// What the finished jobs of a plan say.
+struct Finished {
+    /// One line a finished job and metric: row, seed, metric, value.
+    frame: DataFrame,
+    missing: Vec<String>,
+    /// Jobs whose device had no memory for the whole group, and the smallest group that was left.
+    halved: (usize, usize),
+}
+
+fn finished(plan: &Plan) -> Result<Finished> {
     let (mut rows, mut seeds, mut metrics, mut values) = (vec![], vec![], vec![], vec![]);
     let mut missing = Vec::new();
+    let group = plan.spec.group.min(plan.spec.pictures);
+    let mut halved = (0, group);
     for job in &plan.jobs {
         let Some(scores) = JobFolder::of(&plan.folder, job).scores() else {
             missing.push(job.id.clone());
             continue;
         };
+        if scores.conditions.group < group {
+            halved = (halved.0 + 1, halved.1.min(scores.conditions.group));
+        }
         for (metric, value) in scores.metrics {
             rows.push(job.row.clone());
             seeds.push(job.identity.seed);
@@ -70,7 +90,8 @@ fn finished(plan: &Plan) -> Result<(DataFrame, Vec<String>)> {
             values.push(value);
         }
     }
-    Ok((df!("row" => rows, "seed" => seeds, "metric" => metrics, "value" => values)?, missing))
+    let frame = df!("row" => rows, "seed" => seeds, "metric" => metrics, "value" => values)?;
+    Ok(Finished { frame, missing, halved })
 }
 
 /// Cells by (row, metric).
@@ -86,9 +107,14 @@ fn summary(frame: DataFrame) -> Result<BTreeMap<(String, String), Cell>> {
     let mut cells = BTreeMap::new();
     for i in 0..out.height() {
         let (Some(row), Some(metric), Some(mean)) = (rows.get(i), metrics.get(i), means.get(i)) else { continue };
-        cells.insert((row.to_string(), metric.to_string()), Cell { mean, std: stds.get(i), n: counts.get(i) });
+        cells.insert((row.to_string(), metric.to_string()), of_seeds(mean, stds.get(i), counts.get(i)));
     }
     Ok(cells)
+}
+
+fn of_seeds(mean: f64, std: Option<f64>, n: Option<u32>) -> Cell {
+    let ci95 = std.zip(n).and_then(|(std, n)| half_width(std, n as usize));
+    Cell { mean, std, n, ci95 }
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -117,13 +143,13 @@ pub fn published(root: &Path, table: &str, task: &str) -> Result<Vec<TableRow>> 
             rows.push(TableRow { method: line.method.clone(), source: Origin::Published, metrics: BTreeMap::new() });
         }
         let row = rows.last_mut().context("a row was just pushed")?;
-        row.metrics.insert(line.metric, Cell { mean: line.mean, std: line.std, n: None });
+        row.metrics.insert(line.metric, Cell { mean: line.mean, std: line.std, n: None, ci95: None });
     }
     Ok(rows)
 }
 
 /// What a reader must know about our rows, and about the published ones beside them.
-fn notes(plan: &Plan) -> Vec<String> {
+fn notes(plan: &Plan, halved: (usize, usize)) -> Vec<String> {
     let (spec, task) = (&plan.spec, &plan.task);
     let (seeds, side) = (spec.seeds.len(), task.image_size);
     let format = match spec.format {
@@ -143,6 +169,12 @@ fn notes(plan: &Plan) -> Vec<String> {
         )),
         Some(protocol) => notes.push(format!("FID of our rows: {}, protocol {protocol:?}.", task.distance)),
     }
+    if let (jobs @ 1.., group) = halved {
+        notes.push(format!(
+            "Memory ran out in {jobs} jobs: the networks saw {group} pictures at once instead of {} (equal to the last rounding).",
+            spec.group
+        ));
+    }
     if spec.published.is_some() {
         notes.push("Published: 256 px, Inception FID, from results/published.csv (* there: quoted from other papers).".into());
     }
@@ -150,23 +182,32 @@ fn notes(plan: &Plan) -> Vec<String> {
 }
 
 impl Table {
-    /// From whatever is finished; rows without any result are left out and named in `missing`.
+    /// From whatever is finished; jobs without a result are named in `missing`, a row of them alone has no numbers.
     pub fn of(plan: &Plan, root: &Path) -> Result<Self> {
-        let (frame, missing) = finished(plan)?;
+        let Finished { frame, missing, halved } = finished(plan)?;
         let cells = summary(frame)?;
         let mut rows = Vec::new();
         for row in &plan.spec.methods {
             let metrics: BTreeMap<String, Cell> =
                 cells.iter().filter(|((r, _), _)| *r == row.name).map(|((_, m), c)| (m.clone(), *c)).collect();
-            if !metrics.is_empty() {
-                rows.push(TableRow { method: row.name.clone(), source: Origin::Ours, metrics });
-            }
+            rows.push(TableRow { method: row.name.clone(), source: Origin::Ours, metrics });
         }
         if let Some(p) = &plan.spec.published {
             rows.splice(0..0, published(root, &p.table, &p.task)?);
         }
         let spec = &plan.spec;
-        Ok(Self { experiment: spec.name.clone(), rows, title: spec.title.clone(), notes: notes(plan), missing })
+        let shown = |m: &&Metric| (!m.optional || spec.precision_recall) && rows.iter().any(|r| r.metrics.contains_key(m.key));
+        let columns = METRICS.iter().filter(shown).collect();
+        let differences = Differences::of(plan, root)?;
+        Ok(Self {
+            differences,
+            columns,
+            experiment: spec.name.clone(),
+            rows,
+            title: spec.title.clone(),
+            notes: notes(plan, halved),
+            missing,
+        })
     }
 }
 

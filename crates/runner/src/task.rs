@@ -11,8 +11,8 @@ use egsde_metrics::pictures::Pictures;
 use egsde_metrics::protocol::Protocol;
 use egsde_metrics::resize::{Filter, resize_short_side};
 use egsde_models::NetworkConfig;
+use egsde_models::files::sha256_file;
 use egsde_models::network::{Build, Loaded};
-use egsde_models::weights::sha256_file;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -101,6 +101,9 @@ pub struct Task {
     pub reference: PictureSource,
     pub diffusion: NetworkFile,
     pub extractor: NetworkFile,
+    /// Names of the extractor's classes in their order, where they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// What the Fréchet distance looks through.
     pub features: NetworkFile,
     /// How the Fréchet distance is labelled: which features.

@@ -1,17 +1,20 @@
 //! Networks and source pictures of a task, loaded once for all jobs, and the translation of pictures with them.
 
 use crate::error::Problem;
+use crate::experts;
+use crate::memory::{OutOfMemory, within_memory};
 use crate::plan::{Job, Plan, Settings};
 use crate::spec::MethodKind;
 use crate::task::Task;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use egsde_metrics::pictures::Pictures;
 use egsde_models::{AdmUnet, DdpmUnet, Dse, Loaded, NetworkConfig};
-use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Expert};
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use egsde_sampler::method::{Egsde, Ilvr, IlvrVariance, Method, Predictor, Untranslated};
 use egsde_sampler::noise::PictureNoise;
 use egsde_sampler::schedule::{Schedule, space_timesteps};
+use egsde_sampler::watch::{Broken, Watch};
+use std::cell::Cell;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -56,7 +59,7 @@ pub struct Workbench {
     device: Device,
     /// The networks always see this many pictures at once (a last group is padded): libtorch's convolutions and matrix
     /// products round differently for different batch shapes, so a free batch size would move the results.
-    group: usize,
+    group: Cell<usize>,
 }
 
 impl Workbench {
@@ -70,7 +73,7 @@ impl Workbench {
         }
         let diffusion = Diffusion::open(&task, root, device, kind)?;
         let extractor = task.extractor.open(root, device, kind)?;
-        Ok(Self { group: spec.group.min(source.len()), source, diffusion, extractor, task, device })
+        Ok(Self { group: Cell::new(spec.group.min(source.len())), source, diffusion, extractor, task, device })
     }
 
     /// Settings that these networks cannot do, before anything runs.
@@ -88,8 +91,7 @@ impl Workbench {
     /// Calls `with` on the method of a job's settings.
     pub fn with_method<T>(&self, s: &Settings, with: impl FnOnce(&dyn Method) -> Result<T>) -> Result<T> {
         let timesteps = space_timesteps(1000, s.steps)?;
-        let kernel = if s.method == MethodKind::Ilvr { Kernel::Cubic } else { Kernel::Linear };
-        let low_pass = LowPass::new(self.task.image_size, s.low_pass_factor, kernel, self.device)?;
+        let low_pass = LowPass::new(self.task.image_size, s.low_pass_factor, Kernel::Cubic, self.device)?;
         match s.method {
             MethodKind::Source | MethodKind::External => with(&Untranslated),
             MethodKind::Ilvr => with(&Ilvr {
@@ -100,38 +102,41 @@ impl Workbench {
                 variance: s.ilvr_variance,
                 clip_denoised: true,
             }),
-            MethodKind::Egsde | MethodKind::Sdedit => with(&Egsde {
-                diffusion: &self.diffusion,
-                energy: self.energy(s, &low_pass),
-                schedule: Schedule::ddpm().in_float32().respaced(&timesteps),
-                start_steps: s.start_steps,
-                solver: s.solver,
-                variance: s.variance,
-                source_noise: s.source_noise,
-                repeats: s.repeats,
-            }),
+            MethodKind::Egsde | MethodKind::Sdedit => {
+                let filters = experts::filters(&s.experts, self.task.image_size, self.device)?;
+                with(&Egsde {
+                    diffusion: &self.diffusion,
+                    energy: experts::energy(&s.experts, &filters, &self.extractor),
+                    schedule: Schedule::ddpm().in_float32().respaced(&timesteps),
+                    start_steps: s.start_steps,
+                    solver: s.solver,
+                    variance: s.variance,
+                    source_noise: s.source_noise,
+                    repeats: s.repeats,
+                })
+            }
         }
     }
 
-    /// The experts of a job's settings; one of weight 0 costs nothing.
-    fn energy<'a>(&'a self, s: &Settings, low_pass: &'a LowPass) -> Energy<'a> {
-        let mut experts: Vec<Box<dyn Expert + 'a>> = Vec::new();
-        if s.lambda_s > 0.0 {
-            experts.push(Box::new(DomainSpecific { extractor: &self.extractor, similarity: s.similarity_s, weight: s.lambda_s }));
-        }
-        if s.lambda_i > 0.0 {
-            experts.push(Box::new(DomainIndependent { low_pass, similarity: s.similarity_i, weight: s.lambda_i }));
-        }
-        Energy(experts)
+    /// Pictures the networks see at once; smaller than the plan's after memory ran out.
+    pub fn group(&self) -> usize {
+        self.group.get()
     }
 
-    /// Translates the pictures at `indices`, in groups of one size whatever the batch size.
+    /// Translates the pictures at `indices`, in groups of one size whatever the batch size. A group the device has no room
+    /// for is halved, for good.
     pub fn translate(&self, job: &Job, method: &dyn Method, indices: &[usize], step: &mut dyn FnMut(u64)) -> Result<Pictures> {
         let mut made = Pictures::empty(self.source.side);
-        for group in indices.chunks(self.group) {
-            let padded: Vec<usize> = group.iter().chain(std::iter::repeat(&group[0])).take(self.group).copied().collect();
-            let whole = self.translate_group(job, method, &self.source.select(&padded), &mut || step(group.len() as u64))?;
-            made.append(whole.first(group.len()));
+        while made.len() < indices.len() {
+            let size = self.group.get();
+            let group: Vec<usize> = indices[made.len()..].iter().take(size).copied().collect();
+            let padded: Vec<usize> = group.iter().chain(std::iter::repeat(&group[0])).take(size).copied().collect();
+            let pictures = self.source.select(&padded);
+            match within_memory(|| self.translate_group(job, method, &pictures, &mut || step(group.len() as u64)))? {
+                Ok(whole) => made.append(whole.first(group.len())),
+                Err(OutOfMemory(text)) if size == 1 => bail!("no memory on {:?} even for one picture: {text}", self.device),
+                Err(_) => self.group.set(size / 2),
+            }
         }
         Ok(made)
     }
@@ -139,10 +144,18 @@ impl Workbench {
     fn translate_group(&self, job: &Job, method: &dyn Method, group: &Pictures, step: &mut dyn FnMut()) -> Result<Pictures> {
         let x0 = group.tensor().to_device(self.device) * 2.0 - 1.0;
         let noise = PictureNoise { seed: job.identity.seed, names: group.names.clone(), side: group.side, device: self.device };
-        let out = method.translate(&x0, &noise, &mut |_, _, _| step())?.to_device(Device::Cpu);
-        let finite = out.isfinite().flatten(1, -1).all_dim(1, false);
-        if let Some(bad) = (0..group.len()).find(|i| finite.int64_value(&[*i as i64]) == 0) {
-            anyhow::bail!("job {}: the translation of {} is not finite: lower lambda_s or lambda_i", job.id, group.names[bad]);
+        let mut watch = Watch::new(group.len(), self.device);
+        let mut observe = |repeat: usize, i: usize, y: &Tensor| {
+            watch.see(repeat, i, y);
+            step();
+        };
+        let out = method.translate(&x0, &noise, &mut observe)?.to_device(Device::Cpu);
+        if let Some(Broken { picture, step, .. }) = watch.broken().first() {
+            bail!(
+                "the translation of {} (picture {picture} of its group) is not finite from step {step} of {} on: lower lambda_s or lambda_i",
+                group.names[*picture],
+                job.identity.settings.steps
+            );
         }
         Pictures::from_tensor(&out, group.names.clone())
     }

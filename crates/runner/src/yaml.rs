@@ -1,13 +1,17 @@
 //! Reading YAML so that a mistake is told with file, line and the nearest valid name.
 
-use crate::error::{Problem, UserError, one_line};
+use crate::error::{Problem, one_line};
 use anyhow::Result;
+use egsde_models::files::read_text;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
+/// What people write by hand is not larger.
+pub const MAX_FILE: u64 = 4 << 20;
+
 /// Reads a YAML file into `T`. Errors exit with 2.
 pub fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path).user(format!("cannot read {}", path.display()))?;
+    let text = read_text(path, MAX_FILE).map_err(|e| Problem::user(format!("{e:#}")))?;
     parse_yaml(&text, path)
 }
 

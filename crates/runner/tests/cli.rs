@@ -1,67 +1,10 @@
 //! The command line through its real binary, on the pictures and weights that ship.
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use common::{Bench, TINY, egsde, good, refused, root};
+use std::path::Path;
 use std::process::{Command, Output};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-fn egsde(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_egsde")).args(args).current_dir(root()).output().unwrap()
-}
-
-/// An experiment file in a folder of its own, run into the same folder.
-struct Bench {
-    folder: tempfile::TempDir,
-}
-
-const TINY: &str = "name: tiny\ntitle: Tiny\ntask: cat2dog-32\npublished: {table: \"1\", task: cat2dog}\nseeds: [1, 2]\npictures: 5\nmethods:\n  - {name: SDEdit, method: sdedit, steps: 10, start: 0.4}\n  - {name: EGSDE, method: egsde, steps: 10, start: 0.4, lambda_s: 20, lambda_i: 0.3}\n  - {name: ILVR, method: ilvr, steps: 5, ilvr_variance: fixedsmall}\n";
-
-impl Bench {
-    fn new(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("e.yaml"), text).unwrap();
-        Self { folder }
-    }
-
-    fn egsde(&self, command: &str, runs: &str, more: &[&str]) -> Output {
-        let file = self.folder.path().join("e.yaml");
-        let set = format!("runs_dir={}", self.folder.path().join(runs).display());
-        egsde(&[&[command, file.to_str().unwrap(), "--set", &set], more].concat())
-    }
-
-    /// Every file of a run whose name ends so, by its path inside the run, with its bytes.
-    fn files(&self, runs: &str, end: &str) -> Vec<(String, Vec<u8>)> {
-        fn walk(at: &Path, found: &mut Vec<PathBuf>) {
-            for entry in std::fs::read_dir(at).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() { walk(&path, found) } else { found.push(path) }
-            }
-        }
-        let base = self.folder.path().join(runs);
-        let mut paths = Vec::new();
-        walk(&base, &mut paths);
-        paths.sort();
-        let wanted = paths.into_iter().filter(|p| p.to_string_lossy().ends_with(end));
-        wanted.map(|p| (p.strip_prefix(&base).unwrap().display().to_string(), std::fs::read(p).unwrap())).collect()
-    }
-}
-
-#[track_caller]
-fn good(output: Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Exit 2 and one line that has all the parts.
-#[track_caller]
-fn refused(output: Output, parts: &[&str]) {
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert_eq!(text.lines().count(), 1, "{text}");
-    parts.iter().for_each(|part| assert!(text.contains(part), "{part:?} not in {text:?}"));
-}
 
 #[test]
 fn from_experiment_to_table_and_nothing_the_second_time() {
@@ -180,4 +123,57 @@ fn parity_prints_one_document_and_compare_notices() {
     let found = other.egsde("compare", "r", &[stored]);
     assert_eq!(found.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&found.stderr).contains("EGSDE l2"), "{}", String::from_utf8_lossy(&found.stderr));
+}
+
+#[test]
+fn sweeps_reports_and_comparisons_tell_what_is_wrong() {
+    let sweep = |text: &str| Bench::new(&format!("{TINY}sweep: {text}\n")).egsde("plan", "r", &[]);
+    refused(sweep("{rows: [EGSDE], grid: {lamda_s: [1, 2]}}"), &["e.yaml", "sweep of row \"EGSDE\"", "did you mean `lambda_s`?"]);
+    refused(sweep("{rows: [EGSD], grid: {start: [0.2]}}"), &["sweep names no row `EGSD`; did you mean `EGSDE`?"]);
+    let many: Vec<String> = (1..=6000).map(|i| i.to_string()).collect();
+    let many = format!("{{rows: [EGSDE], grid: {{lambda_s: [{}]}}}}", many.join(", "));
+    refused(sweep(&many), &["12004 jobs, more than 10000: add --yes"]);
+    good(Bench::new(&format!("{TINY}sweep: {many}\n")).egsde("plan", "r", &["--yes"]));
+    refused(Bench::new(TINY).egsde("report", "r", &[]), &["holds no finished job: egsde run"]);
+    refused(
+        Bench::new(&format!("{TINY}compare_to: SDEdti\n")).egsde("plan", "r", &[]),
+        &["compare_to names no row `SDEdti`; did you mean `SDEdit`?"],
+    );
+    let bench = Bench::new(&TINY.replace("[1, 2]", "[1]"));
+    good(bench.egsde("run", "r", &[]));
+    let stored = bench.folder.path().join("base.csv");
+    let stored = stored.to_str().unwrap();
+    good(bench.egsde("compare", "r", &[stored, "--update"]));
+    let text = std::fs::read_to_string(stored).unwrap();
+    std::fs::write(stored, text.replace("ILVR,", "Gone,")).unwrap();
+    let found = bench.egsde("compare", "r", &[stored]);
+    let said = String::from_utf8_lossy(&found.stderr).into_owned();
+    assert_eq!(found.status.code(), Some(1), "{said}");
+    assert!(said.contains("Gone l2: stored") && said.contains("no number now") && said.contains("ILVR l2"), "{said}");
+}
+
+#[test]
+fn experts_of_a_list_work_alone_and_together() {
+    let text = "name: x\ntitle: X\ntask: cat2dog-32\nseeds: [1]\npictures: 4\nmethods:\n  - {name: short, method: egsde, steps: 10, start: 0.4, low_pass_factor: 4, lambda_s: 20, lambda_i: 0.3}\n  - {name: long, method: egsde, steps: 10, start: 0.4, low_pass_factor: 4, experts: [{expert: domain_specific, weight: 20}, {expert: domain_independent, weight: 0.3}]}\n  - {name: class, method: egsde, steps: 10, start: 0.4, experts: [{expert: class_probability, class: dog, weight: 5}]}\n  - {name: against, method: egsde, steps: 10, start: 0.4, experts: [{expert: class_probability, class: cat, weight: 5}]}\n  - {name: late, method: egsde, steps: 10, start: 0.4, experts: [{expert: domain_specific, weight: {value: 20, from: 0.2, to: 0}}, {expert: class_probability, class: 1, weight: {linear: [0, 5]}}]}\n";
+    let bench = Bench::new(text);
+    let plan = good(bench.egsde("plan", "r", &[]));
+    let cost = |row: &str| plan.lines().find(|l| l.contains(&format!("{row}-s1"))).map(|l| l.to_string()).unwrap_or_default();
+    // Four steps of diffusion; the extractor twice a step, once for a class; a weight that is 0 costs nothing.
+    assert!(cost("long").contains("4 + 8") && cost("class").contains("4 + 4") && cost("late").contains("4 + 8"), "{plan}");
+    good(bench.egsde("run", "r", &[]));
+    let document: serde_json::Value = serde_json::from_str(&good(bench.egsde("table", "r", &["--json"]))).unwrap();
+    let number = |row: &str, metric: &str| {
+        let rows = document["rows"].as_array().unwrap();
+        rows.iter().find(|r| r["method"] == row).unwrap()["metrics"][metric]["mean"].as_f64().unwrap()
+    };
+    assert_eq!(number("short", "l2"), number("long", "l2"), "lambda_s and lambda_i are short for the list");
+    let rows = ["short", "class", "against", "late"];
+    for (i, a) in rows.iter().enumerate() {
+        assert!(rows[..i].iter().all(|b| number(a, "l2") != number(b, "l2")), "{a} changes nothing");
+    }
+    let wrong = |from: &str, to: &str| Bench::new(&text.replace(from, to)).egsde("plan", "r", &[]);
+    refused(wrong("class: dog", "class: dgo"), &["row \"class\"", "no class \"dgo\"", "cat, dog"]);
+    refused(wrong("class: 1", "class: 2"), &["row \"late\"", "no class 2"]);
+    refused(wrong("from: 0.2, to: 0", "from: 0.2, to: 0.5"), &["row \"late\"", "from 0.2 to 0.5"]);
+    refused(wrong("expert: domain_independent", "expert: domain_independant"), &["domain_independent"]);
 }

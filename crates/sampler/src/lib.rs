@@ -5,3 +5,4 @@ pub mod low_pass;
 pub mod method;
 pub mod noise;
 pub mod schedule;
+pub mod watch;

@@ -139,16 +139,25 @@ fn storage_tensor(storage: &Storage, data: &mut impl FnMut(&Storage) -> Result<V
     Ok(Tensor::f_from_data_size(&bytes, &[storage.count as i64], storage.kind)?)
 }
 
+/// Weights that share storage do so a few times at most.
+const VIEWS_OF_A_STORAGE: i64 = 4;
+
 fn collect(pickle: &Pickle, which: Which, mut data: impl FnMut(&Storage) -> Result<Vec<u8>>) -> Result<WeightFile> {
     let mut loaded: HashMap<usize, Tensor> = HashMap::new();
     let mut tensors = BTreeMap::new();
+    let (mut stored, mut copied) = (0, 0);
     for (key, value) in state_dict(pickle, which)? {
         let Value::Text(key) = key else { bail!("a weight's name is {key:?}") };
         let Value::View(view) = value else { bail!("{key} is no tensor") };
+        let loaded_before = loaded.contains_key(&view.storage);
         let storage = match loaded.entry(view.storage) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(empty) => empty.insert(storage_tensor(&pickle.storages[view.storage], &mut data)?),
         };
+        // Many names on one large storage must not unfold into more memory than the file is worth.
+        copied += view.size.iter().fold(1i64, |n, s| n.saturating_mul(*s)).max(0).min(storage.numel() as i64);
+        stored += if loaded_before { 0 } else { storage.numel() as i64 };
+        ensure!(copied <= stored.saturating_mul(VIEWS_OF_A_STORAGE), "its views unfold into {copied} elements, its storages hold {stored}");
         let name = key.strip_prefix("module.").unwrap_or(key);
         let tensor = materialise(storage, view).with_context(|| key.clone())?;
         ensure!(tensors.insert(name.to_string(), tensor).is_none(), "{name} stands twice");

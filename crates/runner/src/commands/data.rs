@@ -10,7 +10,7 @@ use anyhow::Result;
 use egsde_metrics::cifar10::Cifar10;
 use egsde_metrics::frechet::{Statistics, frechet_distance};
 use egsde_metrics::pictures::Pictures;
-use egsde_models::weights::{sha256_hex, write_atomically};
+use egsde_models::files::{sha256_hex, write_atomically};
 use egsde_models::{CifarFeatures, Loaded};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};

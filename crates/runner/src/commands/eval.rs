@@ -5,7 +5,7 @@ use crate::evaluate::{Evaluation, inception};
 use anyhow::Result;
 use egsde_metrics::protocol::{PROTOCOLS, Protocol};
 use egsde_metrics::statistics_file::to_npz;
-use egsde_models::weights::{sha256_file, write_atomically};
+use egsde_models::files::{sha256_file, write_atomically};
 use std::path::{Path, PathBuf};
 use tch::Device;
 
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: u16,
     /// Where to compute: cpu or cuda:0.
-    #[arg(long, default_value = "cpu", value_parser = crate::cli::device)]
+    #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
     device: Device,
 }
 

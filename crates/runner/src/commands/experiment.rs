@@ -1,21 +1,24 @@
 //! `egsde plan | run | table | report EXPERIMENT`.
 
 use crate::baseline;
-use crate::error::{Problem, UserError};
-use crate::execute::{Resources, execute};
+use crate::error::Problem;
 use crate::measured::Measured;
 use crate::plan::{Job, Plan};
-use crate::plot;
 use crate::progress::seconds;
 use crate::render;
+use crate::report;
 use crate::spec::Experiment;
 use crate::store::JobFolder;
 use crate::table::Table;
 use crate::task::Task;
+use crate::workers::{Resources, execute};
 use anyhow::Result;
-use egsde_models::weights::write_atomically;
+use egsde_models::files::write_atomically;
 use std::path::{Path, PathBuf};
 use tch::Device;
+
+/// More jobs than this are asked about.
+const MANY_JOBS: usize = 10_000;
 
 /// What names an experiment and changes its keys.
 #[derive(Debug, clap::Args)]
@@ -31,10 +34,13 @@ pub struct Which {
     /// Working precision instead of the file's.
     #[arg(long, value_parser = ["f32", "bf16"])]
     precision: Option<String>,
+    /// Go on with more than 10,000 jobs.
+    #[arg(long)]
+    yes: bool,
 }
 
 impl Which {
-    fn experiment(&self, root: &Path) -> Result<Experiment> {
+    pub(super) fn experiment(&self, root: &Path) -> Result<Experiment> {
         let mut sets = self.sets.clone();
         if !self.seeds.is_empty() {
             sets.push(format!("seeds={:?}", self.seeds));
@@ -42,10 +48,18 @@ impl Which {
         if let Some(precision) = &self.precision {
             sets.push(format!("precision={precision}"));
         }
-        Experiment::read(&self.experiment, root, &sets)
+        let spec = Experiment::read(&self.experiment, root, &sets)?;
+        let jobs = spec.methods.len() * spec.seeds.len();
+        if jobs > MANY_JOBS && !self.yes {
+            return Err(Problem::user(format!(
+                "{} has {jobs} jobs, more than {MANY_JOBS}: add --yes if you mean it",
+                self.experiment.display()
+            )));
+        }
+        Ok(spec)
     }
 
-    fn plan(&self, root: &Path) -> Result<Plan> {
+    pub(super) fn plan(&self, root: &Path) -> Result<Plan> {
         Plan::new(self.experiment(root)?, root)
     }
 }
@@ -58,10 +72,10 @@ pub struct RunArgs {
     /// At most this many jobs, then stop.
     #[arg(long)]
     limit: Option<usize>,
-    /// Where to compute: cpu or cuda:0.
-    #[arg(long, default_value = "cpu", value_parser = crate::cli::device)]
-    device: Device,
-    /// Pictures at a time instead of the file's; never changes a result.
+    /// Where to compute: cpu, cuda:0, or several that share the jobs (cuda:0,cuda:1; cpu,cpu).
+    #[arg(long = "device", default_value = "cpu", value_delimiter = ',', value_parser = crate::device::device)]
+    devices: Vec<Device>,
+    /// Pictures between two writes instead of the file's; never changes a result.
     #[arg(long)]
     batch_size: Option<usize>,
 }
@@ -72,7 +86,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     which: Which,
     /// Device whose measured speed the time left is taken from.
-    #[arg(long, default_value = "cpu", value_parser = crate::cli::device)]
+    #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
     device: Device,
 }
 
@@ -207,7 +221,7 @@ pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
     if batch_size == 0 {
         return Err(Problem::user("--batch-size is 0: must be at least 1"));
     }
-    let ran = execute(&plan, root, &Resources { device: args.device, batch_size }, args.limit)?;
+    let ran = execute(&plan, root, &Resources { devices: args.devices.clone(), batch_size }, args.limit)?;
     let total = plan.jobs.len();
     match ran {
         0 => eprintln!("{}: nothing to do, all {total} jobs are done in {}", plan.spec.name, plan.folder.display()),
@@ -234,26 +248,16 @@ pub fn table(args: &TableArgs, root: &Path) -> Result<()> {
     }
 }
 
-/// How many rows the picture grid has.
-const GRID_ROWS: usize = 10;
-
-/// `egsde report`: table in three formats, plot, picture grid.
+/// `egsde report`: tables, plots, picture grids and the page that holds them.
 pub fn report(args: &ReportArgs, root: &Path) -> Result<()> {
     let plan = args.which.plan(root)?;
     let table = Table::of(&plan, root)?;
+    if table.missing.len() == plan.jobs.len() {
+        let file = args.which.experiment.display();
+        return Err(Problem::user(format!("{} holds no finished job: egsde run {file}", plan.folder.display())));
+    }
     let folder = args.out.clone().unwrap_or_else(|| plan.folder.join("report"));
-    std::fs::create_dir_all(&folder).user(format!("cannot write to {}", folder.display()))?;
-    write_atomically(&folder.join("table.md"), render::markdown(&table).as_bytes())?;
-    write_atomically(&folder.join("table.csv"), render::csv(&table)?.as_bytes())?;
-    write_atomically(&folder.join("table.tex"), render::latex(&table).as_bytes())?;
-    let mut made = vec!["table.md", "table.csv", "table.tex"];
-    if plot::tradeoff(&table, &folder.join("tradeoff"))? {
-        made.extend(["tradeoff.png", "tradeoff.svg"]);
-    }
-    let source = plan.task.source.load(root, plan.task.image_size, plan.spec.pictures)?;
-    if plot::grid(&plan, &source, GRID_ROWS, &folder.join("grid.png"))? {
-        made.push("grid.png");
-    }
+    let made = report::write(&plan, &table, root, &folder)?;
     eprintln!("{}: wrote {} into {}", plan.spec.name, made.join(", "), folder.display());
     Ok(())
 }

@@ -4,5 +4,7 @@ pub mod data;
 pub mod eval;
 pub mod experiment;
 pub mod parity;
+pub mod provenance;
+pub mod study;
 pub mod train;
 pub mod weights;

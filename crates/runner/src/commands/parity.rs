@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Where the networks compute: cpu or cuda:0.
-    #[arg(long, default_value = "cpu", value_parser = crate::cli::device)]
+    #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
     device: Device,
     /// Working precision of the networks.
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]

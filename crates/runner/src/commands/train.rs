@@ -6,7 +6,8 @@ use crate::progress::Progress;
 use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_metrics::cifar10::Cifar10;
-use egsde_models::weights::{sha256_file, write_safetensors};
+use egsde_models::files::sha256_file;
+use egsde_models::weights::write_safetensors;
 use egsde_training::{Event, Recipe, Setting, train};
 use std::path::{Path, PathBuf};
 use tch::Kind;
@@ -17,7 +18,7 @@ pub struct Args {
     /// Recipe file, for example experiments/training/features.yaml.
     recipe: PathBuf,
     /// Where to compute: cpu or cuda:0.
-    #[arg(long, default_value = "cpu", value_parser = crate::cli::device)]
+    #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
     device: tch::Device,
     /// Working precision; auto takes bf16 where the processor computes in it.
     #[arg(long, default_value = "auto", value_parser = ["auto", "f32", "bf16"])]

@@ -1,6 +1,6 @@
 //! The realistic expert: be unlike the source in the extractor's features (`lambda_s S_s`).
 
-use super::{Expert, Similarity, State, gradient_of, similarity};
+use super::{Expert, Similarity, State, Weight, gradient_of, similarity};
 use egsde_models::{Dse, Loaded};
 use tch::Tensor;
 
@@ -9,15 +9,19 @@ pub struct DomainSpecific<'a> {
     pub extractor: &'a Loaded<Dse>,
     pub similarity: Similarity,
     /// lambda_s.
-    pub weight: f64,
+    pub weight: Weight,
 }
 
 impl Expert for DomainSpecific<'_> {
+    fn weight(&self) -> Weight {
+        self.weight
+    }
+
     fn gradient(&self, state: &State) -> Tensor {
         // The source's features need no gradient graph.
         let source = tch::no_grad(|| self.extractor.features(state.xt, state.t));
         let s = |y: &Tensor| similarity(self.similarity, &self.extractor.features(y, state.t), &source);
-        gradient_of(state.y, s) * self.weight
+        gradient_of(state.y, s)
     }
 
     fn evaluations(&self) -> (usize, usize) {

@@ -1,10 +1,14 @@
 //! Energies that guide the reverse SDE: a sum of experts, one file each.
 
+mod class_probability;
 mod domain_independent;
 mod domain_specific;
+mod weight;
 
+pub use class_probability::ClassProbability;
 pub use domain_independent::DomainIndependent;
 pub use domain_specific::DomainSpecific;
+pub use weight::{Linear, Range, Weight};
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -28,13 +32,17 @@ pub struct State<'a> {
     pub xt: &'a Tensor,
     /// Time indices for the networks, `[n]`.
     pub t: &'a Tensor,
+    /// The same time as t / T, in [0, 1].
+    pub share: f64,
 }
 
 /// One term of the energy.
 pub trait Expert {
-    /// Gradient of this expert's energy (weight and sign included) with respect to `y`, the shape of `y`.
+    /// How much it counts; where that is 0 its gradient is not asked for.
+    fn weight(&self) -> Weight;
+    /// Gradient of this expert's energy at weight 1 (sign included) with respect to `y`, the shape of `y`.
     fn gradient(&self, state: &State) -> Tensor;
-    /// Network evaluations a picture and step: (without gradient, with gradient).
+    /// Network evaluations a picture and step where its weight is not 0: (without gradient, with gradient).
     fn evaluations(&self) -> (usize, usize);
 }
 
@@ -43,9 +51,15 @@ pub trait Expert {
 pub struct Energy<'a>(pub Vec<Box<dyn Expert + 'a>>);
 
 impl Energy<'_> {
-    /// The gradient of the sum, or nothing when there is no expert.
+    /// The gradient of the weighted sum, or nothing when no expert counts at this time.
     pub fn gradient(&self, state: &State) -> Option<Tensor> {
-        self.0.iter().map(|expert| expert.gradient(state)).reduce(|sum, g| sum + g)
+        let active = self.0.iter().map(|e| (e, e.weight().at(state.share))).filter(|(_, w)| *w != 0.0);
+        active.map(|(expert, w)| expert.gradient(state) * w).reduce(|sum, g| sum + g)
+    }
+
+    /// Whether any expert counts at t / T.
+    pub fn is_active(&self, share: f64) -> bool {
+        self.0.iter().any(|e| e.weight().at(share) != 0.0)
     }
 }
 

@@ -1,12 +1,15 @@
 //! EGSDE as the code has it ("VP-EGSDE") and as the paper's Algorithm 1; SDEdit is the same without experts.
 
 use super::{Evaluations, Method, Predictor, eps, times, to_picture};
-use crate::energy::{Energy, State};
+use crate::energy::{Energy, Expert, State};
 use crate::noise::{Noise, Purpose};
 use crate::schedule::{Schedule, Variance};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
+
+/// T in the steps networks know.
+pub const STEPS_OF_T: f64 = 1000.0;
 
 /// How a reverse step is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,8 +53,14 @@ impl Egsde<'_> {
         x0 * a.sqrt() + noise * (1.0 - a).sqrt()
     }
 
+    /// t / T of a respaced step.
+    fn share(&self, i: usize) -> f64 {
+        self.schedule.timesteps[i] / STEPS_OF_T
+    }
+
     fn energy_gradient(&self, y: &Tensor, x0: &Tensor, start: &Tensor, noise: &dyn Noise, repeat: usize, i: usize) -> Option<Tensor> {
-        if self.energy.0.is_empty() {
+        let share = self.share(i);
+        if !self.energy.is_active(share) {
             return None;
         }
         let xt = match self.source_noise {
@@ -59,7 +68,7 @@ impl Egsde<'_> {
             SourceNoise::Fresh => self.perturbed(x0, &noise.draw(Purpose::Source { repeat, step: i }), i),
         };
         let t = times(y, self.schedule.timesteps[i]);
-        self.energy.gradient(&State { y, xt: &xt, t: &t })
+        self.energy.gradient(&State { y, xt: &xt, t: &t, share })
     }
 
     /// The mean of DDPM's step, moved down the energy: `y - beta / sqrt(1 - a) eps`, then `- beta grad E`, over `sqrt(1 - beta)`.
@@ -123,8 +132,9 @@ impl Method for Egsde<'_> {
     }
 
     fn evaluations(&self) -> Evaluations {
-        let steps = self.start_steps * self.repeats;
-        let (plain, with_gradient) = self.energy.0.iter().map(|e| e.evaluations()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        Evaluations { diffusion: steps, extractor: steps * plain, extractor_gradient: steps * with_gradient }
+        let active = |e: &dyn Expert| (0..self.start_steps).filter(|i| e.weight().at(self.share(*i)) != 0.0).count() * self.repeats;
+        let costs = self.energy.0.iter().map(|e| (active(e.as_ref()), e.evaluations()));
+        let (plain, with_gradient) = costs.fold((0, 0), |sum, (steps, each)| (sum.0 + steps * each.0, sum.1 + steps * each.1));
+        Evaluations { diffusion: self.start_steps * self.repeats, extractor: plain, extractor_gradient: with_gradient }
     }
 }

@@ -4,7 +4,7 @@ mod egsde;
 mod ilvr;
 mod untranslated;
 
-pub use egsde::{Egsde, Solver, SourceNoise};
+pub use egsde::{Egsde, STEPS_OF_T, Solver, SourceNoise};
 pub use ilvr::{Ilvr, IlvrVariance};
 pub use untranslated::Untranslated;
 

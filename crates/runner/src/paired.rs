@@ -1,0 +1,170 @@
+//! Differences of rows to a chosen one on the same pictures and seeds, with paired bootstrap intervals.
+
+use crate::error::Problem;
+use crate::evidence::Evidence;
+use crate::judge::Judge;
+use crate::plan::Plan;
+use crate::store::JobFolder;
+use anyhow::Result;
+use egsde_metrics::frechet::{Anchor, Statistics};
+use egsde_metrics::pair::PairScore;
+use egsde_metrics::spread::{Interval, bootstrap, bootstrap_of};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tch::{Device, Tensor};
+
+/// Resamples for the Fréchet distance, each of which costs a decomposition a row and seed.
+const FID_RESAMPLES: usize = 200;
+
+/// Features of more dimensions make that too slow; the distance's difference is then left out.
+const FID_DIMENSIONS: i64 = 512;
+
+/// Draws are the same for all rows, so that a difference sees the same pictures on both sides.
+const SEED: u64 = 0;
+
+/// One row less the chosen one.
+#[derive(Debug, Clone, Serialize)]
+pub struct Difference {
+    pub method: String,
+    /// Mean difference and its 95 % interval by metric (fid, l2, psnr, ssim).
+    pub metrics: BTreeMap<String, Interval>,
+}
+
+/// All of an experiment's.
+#[derive(Debug, Clone, Serialize)]
+pub struct Differences {
+    /// The row the others are compared with.
+    pub to: String,
+    pub pictures: usize,
+    pub rows: Vec<Difference>,
+}
+
+type BySeed = BTreeMap<u64, Evidence>;
+
+/// Evidence of the finished jobs by row and seed.
+fn evidence(plan: &Plan) -> Result<BTreeMap<String, BySeed>> {
+    let mut found: BTreeMap<String, BySeed> = BTreeMap::new();
+    for job in &plan.jobs {
+        let folder = JobFolder::of(&plan.folder, job);
+        if let Some(scores) = folder.scores() {
+            found.entry(job.row.clone()).or_default().insert(job.identity.seed, folder.evidence(&scores)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Evidence of the seeds both have; a row without seeds (sources, a folder) stands against each seed of the other.
+fn common<'a>(row: &'a BySeed, base: &'a BySeed) -> Vec<(&'a Evidence, &'a Evidence)> {
+    match (row.len(), base.len()) {
+        (1, n) if n > 1 => row.values().flat_map(|r| base.values().map(move |b| (r, b))).collect(),
+        (n, 1) if n > 1 => base.values().flat_map(|b| row.values().map(move |r| (r, b))).collect(),
+        _ => row.iter().filter_map(|(seed, r)| Some((r, base.get(seed)?))).collect(),
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0usize), |(s, n), v| (s + v, n + 1));
+    sum / n as f64
+}
+
+/// Of a number each picture has.
+fn of_pairs(seeds: &[(&Evidence, &Evidence)], value: fn(&PairScore) -> f64) -> Result<Interval> {
+    let n = seeds[0].0.pairs.len();
+    let by_picture: Vec<f64> = (0..n).map(|i| mean(seeds.iter().map(|(r, b)| value(&r.pairs[i]) - value(&b.pairs[i])))).collect();
+    bootstrap(n, SEED, |drawn| Ok(mean(drawn.iter().map(|i| by_picture[*i]))))
+}
+
+fn distance(anchor: &Anchor, features: &Tensor, drawn: &Tensor) -> Result<f64> {
+    anchor.distance(&Statistics::of(&features.index_select(0, drawn))?)
+}
+
+/// Of the Fréchet distance: both rows on the same drawn pictures. Small samples raise it, on both sides alike.
+fn of_distance(seeds: &[(&Evidence, &Evidence)], anchor: &Anchor) -> Result<Interval> {
+    let n = seeds[0].0.pairs.len();
+    bootstrap_of(n, SEED, FID_RESAMPLES, &mut |drawn| {
+        let drawn = Tensor::from_slice(&drawn.iter().map(|i| *i as i64).collect::<Vec<_>>());
+        let each = seeds.iter().map(|(r, b)| Ok(distance(anchor, &r.features, &drawn)? - distance(anchor, &b.features, &drawn)?));
+        let each: Vec<f64> = each.collect::<Result<_>>()?;
+        Ok(mean(each.into_iter()))
+    })
+}
+
+impl Differences {
+    /// Of everything that is finished, to the row the experiment names in `compare_to`; nothing where it names none.
+    pub fn of(plan: &Plan, root: &Path) -> Result<Option<Self>> {
+        let Some(to) = &plan.spec.compare_to else { return Ok(None) };
+        let all = evidence(plan)?;
+        let Some(base) = all.get(to) else { return Ok(None) };
+        let cache = root.join(&plan.spec.runs_dir).join(".statistics");
+        let judge = Judge::open(&plan.task, root, Device::Cpu, cache)?;
+        let anchor = Anchor::new(&judge.reference().statistics);
+        let mut rows = Vec::new();
+        for name in plan.spec.methods.iter().map(|r| &r.name).filter(|name| *name != to) {
+            let Some(row) = all.get(name) else { continue };
+            let seeds = common(row, base);
+            if seeds.is_empty() || seeds[0].0.pairs.len() < 2 {
+                continue;
+            }
+            let mut metrics = BTreeMap::new();
+            let of: [(&str, fn(&PairScore) -> f64); 3] = [("l2", |p| p.l2), ("psnr", |p| p.psnr), ("ssim", |p| p.ssim)];
+            for (key, value) in of {
+                metrics.insert(key.to_string(), of_pairs(&seeds, value)?);
+            }
+            if seeds[0].0.features.size()[1] <= FID_DIMENSIONS {
+                metrics.insert("fid".to_string(), of_distance(&seeds, &anchor)?);
+            }
+            rows.push(Difference { method: name.clone(), metrics });
+        }
+        Ok(Some(Self { to: to.clone(), pictures: plan.spec.pictures, rows }))
+    }
+}
+
+/// Names in `compare_to` must be rows.
+pub fn check(to: &str, rows: &[&str], at: &str) -> Result<()> {
+    if rows.contains(&to) {
+        return Ok(());
+    }
+    let near = crate::yaml::nearest(to, rows.iter().copied()).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+    Err(Problem::user(format!("{at}: compare_to names no row `{to}`{near}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Kind;
+
+    fn evidence(l2: &[f64], shift: f64) -> Evidence {
+        let pairs = l2.iter().map(|l2| PairScore { l2: *l2, mse: 0.0, psnr: 0.0, ssim: 0.0 }).collect();
+        let n = l2.len() as i64;
+        let features = (Tensor::arange(n * 3, (Kind::Float, Device::Cpu)) * 0.7).sin().reshape([n, 3]) + shift;
+        Evidence { pairs, features }
+    }
+
+    #[test]
+    fn a_constant_difference_has_a_narrow_interval_and_none_has_zero() {
+        let base = evidence(&[1.0, 5.0, 2.0, 9.0, 4.0, 7.0], 0.0);
+        let row = evidence(&[1.5, 5.5, 2.5, 9.5, 4.5, 7.5], 0.0);
+        let found = of_pairs(&[(&row, &base)], |p| p.l2).unwrap();
+        assert!((found.low - 0.5).abs() < 1e-12 && (found.high - 0.5).abs() < 1e-12 && found.excludes_zero());
+        let same = of_pairs(&[(&base, &base)], |p| p.l2).unwrap();
+        assert!(same.low == 0.0 && same.high == 0.0 && !same.excludes_zero());
+    }
+
+    #[test]
+    fn a_shift_of_the_features_is_seen_in_the_distance() {
+        let n = [0.0; 40];
+        let (near, far) = (evidence(&n, 0.1), evidence(&n, 2.0));
+        let anchor = Anchor::new(&Statistics::of(&evidence(&n, 0.0).features).unwrap());
+        let found = of_distance(&[(&far, &near)], &anchor).unwrap();
+        // Three dimensions shifted by 2.0 and by 0.1: 12.0 less 0.03.
+        assert!((found.estimate - 11.97).abs() < 1e-3 && found.excludes_zero(), "{found:?}");
+    }
+
+    #[test]
+    fn only_common_seeds_are_paired() {
+        let of = |seeds: &[u64]| seeds.iter().map(|s| (*s, evidence(&[1.0, 2.0], 0.0))).collect::<BySeed>();
+        assert_eq!(common(&of(&[1, 2, 3]), &of(&[2, 3, 4])).len(), 2);
+        assert_eq!(common(&of(&[1]), &of(&[2, 3])).len(), 2);
+    }
+}

@@ -1,0 +1,103 @@
+//! A curve for each ablated value: Fréchet distance and L2 over it.
+
+use super::{FONT, LEGEND_WIDTH, both, broken, colour, legend, marker, range};
+use crate::metric::Metric;
+use crate::plan::Plan;
+use crate::table::{Cell, Origin, Table};
+use anyhow::Result;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Rows that differ in one number only.
+#[derive(Debug)]
+struct Line {
+    name: String,
+    /// Value, then the row's numbers by metric.
+    points: Vec<(f64, BTreeMap<String, Cell>)>,
+}
+
+/// All lines over one key.
+#[derive(Debug)]
+pub struct Curve {
+    pub key: String,
+    lines: Vec<Line>,
+}
+
+/// One a key that a sweep gave at least two numbers.
+pub fn curves(plan: &Plan, table: &Table) -> Vec<Curve> {
+    let mut lines: BTreeMap<String, BTreeMap<String, Line>> = BTreeMap::new();
+    for row in &plan.spec.methods {
+        let Some(numbers) = table.rows.iter().find(|r| r.source == Origin::Ours && r.method == row.name).map(|r| &r.metrics) else {
+            continue;
+        };
+        for (key, value) in &row.varied {
+            let (Ok(value), false) = (value.parse::<f64>(), numbers.is_empty()) else { continue };
+            let others: String = row.varied.iter().filter(|(k, _)| *k != key).map(|(k, v)| format!(" {k}={v}")).collect();
+            let name = format!("{}{others}", row.base.as_deref().unwrap_or(&row.name));
+            let of_key = lines.entry(key.clone()).or_default();
+            of_key.entry(name.clone()).or_insert_with(|| Line { name, points: Vec::new() }).points.push((value, numbers.clone()));
+        }
+    }
+    let curve = |(key, lines): (String, BTreeMap<String, Line>)| {
+        let mut lines: Vec<Line> = lines.into_values().filter(|l| l.points.len() >= 2).collect();
+        lines.iter_mut().for_each(|l| l.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
+        (!lines.is_empty()).then_some(Curve { key, lines })
+    };
+    lines.into_iter().filter_map(curve).collect()
+}
+
+/// `root` is the whole picture: markers are placed in its pixels.
+fn panel<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, area: &DrawingArea<DB, Shift>, curve: &Curve, metric: &Metric) -> Result<()>
+where
+    DB::ErrorType: 'static,
+{
+    let points = || curve.lines.iter().flat_map(|l| l.points.iter().filter_map(|(x, m)| Some((*x, m.get(metric.key)?))));
+    let (x0, x1) = range(points().map(|(x, _)| (x, 0.0)));
+    let (y0, y1) = range(points().map(|(_, c)| (c.mean, c.std.unwrap_or(0.0))));
+    let mut chart = ChartBuilder::on(area)
+        .caption(metric.arrow(), (FONT, 18))
+        .margin(12)
+        .x_label_area_size(46)
+        .y_label_area_size(56)
+        .build_cartesian_2d(x0..x1, y0..y1)
+        .map_err(broken)?;
+    let mut mesh = chart.configure_mesh();
+    let mesh = mesh.x_desc(curve.key.clone()).x_labels(7).label_style((FONT, 15)).axis_desc_style((FONT, 16));
+    mesh.light_line_style(BLACK.mix(0.06)).draw().map_err(broken)?;
+    for (i, line) in curve.lines.iter().enumerate() {
+        let own: Vec<(f64, &Cell)> = line.points.iter().filter_map(|(x, m)| Some((*x, m.get(metric.key)?))).collect();
+        chart.draw_series(LineSeries::new(own.iter().map(|(x, c)| (*x, c.mean)), colour(i).stroke_width(2))).map_err(broken)?;
+        for (x, cell) in own {
+            let s = cell.std.unwrap_or(0.0);
+            let bar = PathElement::new(vec![(x, cell.mean - s), (x, cell.mean + s)], colour(i).stroke_width(2));
+            chart.draw_series([bar]).map_err(broken)?;
+            marker(root, i, chart.backend_coord(&(x, cell.mean)))?;
+        }
+    }
+    Ok(())
+}
+
+fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, curve: &Curve) -> Result<()>
+where
+    DB::ErrorType: 'static,
+{
+    area.fill(&WHITE).map_err(broken)?;
+    let width = area.dim_in_pixel().0;
+    let (plots, right) = area.split_horizontally(width - LEGEND_WIDTH);
+    let (left, middle) = plots.split_horizontally((width - LEGEND_WIDTH) / 2);
+    for (side, key) in [(&left, "fid"), (&middle, "l2")] {
+        if let Some(metric) = Metric::of(key) {
+            panel(area, side, curve, metric)?;
+        }
+    }
+    legend(&right, &curve.lines.iter().map(|l| l.name.clone()).collect::<Vec<_>>())
+}
+
+/// As PNG and SVG, with one standard deviation over seeds.
+pub fn draw_curve(curve: &Curve, stem: &Path) -> Result<()> {
+    let height = 400.max(60 + curve.lines.len() as u32 * 22);
+    both!(stem, (1100, height), |area| draw(area, curve));
+    Ok(())
+}
