@@ -16,6 +16,12 @@ pub struct PairScore {
     pub ssim: f64,
 }
 
+/// Name and value of a number each pair has.
+pub type Column = (&'static str, fn(&PairScore) -> f64);
+
+/// Those that tables show.
+pub const COLUMNS: [Column; 3] = [("l2", |p| p.l2), ("psnr", |p| p.psnr), ("ssim", |p| p.ssim)];
+
 const WINDOW: i64 = 11;
 const SIGMA: f64 = 1.5;
 const C1: f64 = 0.01 * 0.01;

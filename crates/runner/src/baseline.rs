@@ -49,7 +49,14 @@ pub fn lines(table: &Table) -> Vec<Line> {
         let mean = row.metrics.get(metric)?.mean;
         let tolerance = mean.abs() * share;
         let provenance = Provenance::here();
-        Some(Line { method: row.method.clone(), metric: metric.into(), mean, tolerance, code: provenance.code, machine: provenance.machine })
+        Some(Line {
+            method: row.method.clone(),
+            metric: metric.into(),
+            mean,
+            tolerance,
+            code: provenance.code,
+            machine: provenance.machine,
+        })
     };
     ours.flat_map(|r| TOLERANCES.into_iter().filter_map(move |t| line(r, t))).collect()
 }

@@ -29,6 +29,8 @@ enum Command {
     Report(commands::experiment::ReportArgs),
     /// Whether everything in a results folder is what was written
     Verify(commands::provenance::VerifyArgs),
+    /// Put the finished jobs of several runs folders together
+    Merge(commands::merge::Args),
     /// Where a row's numbers come from: settings, seeds, hashes, code, device, times
     Explain(commands::provenance::ExplainArgs),
     /// Human evaluation: a blinded page, and its score
@@ -71,6 +73,7 @@ fn dispatch(command: &Command, root: &Path) -> anyhow::Result<()> {
         Command::Compare(args) => commands::experiment::compare(args, root),
         Command::Report(args) => commands::experiment::report(args, root),
         Command::Verify(args) => commands::provenance::verify(args),
+        Command::Merge(args) => commands::merge::run(args),
         Command::Explain(args) => commands::provenance::explain(args, root),
         Command::Study(args) => commands::study::run(args, root),
         Command::Eval(args) => commands::eval::run(args, root),

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::store::JobFolder;
 use anyhow::Result;
 use egsde_metrics::frechet::{Anchor, Statistics};
-use egsde_metrics::pair::PairScore;
+use egsde_metrics::pair::{COLUMNS, PairScore};
 use egsde_metrics::spread::{Interval, bootstrap, bootstrap_of};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -107,8 +107,7 @@ impl Differences {
                 continue;
             }
             let mut metrics = BTreeMap::new();
-            let of: [(&str, fn(&PairScore) -> f64); 3] = [("l2", |p| p.l2), ("psnr", |p| p.psnr), ("ssim", |p| p.ssim)];
-            for (key, value) in of {
+            for (key, value) in COLUMNS {
                 metrics.insert(key.to_string(), of_pairs(&seeds, value)?);
             }
             if seeds[0].0.features.size()[1] <= FID_DIMENSIONS {

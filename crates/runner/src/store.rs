@@ -152,6 +152,21 @@ impl JobFolder {
         found
     }
 
+    /// A job's folder wherever it lies; its record says what it holds.
+    pub fn at(path: &Path) -> Self {
+        let mut folder = Self { path: path.into(), format: Format::default(), external: None };
+        if let Some(record) = folder.record() {
+            folder.format = record.identity.format;
+        }
+        folder
+    }
+
+    /// What must be equal when a job is done twice: its numbers and the hash of its pictures.
+    pub fn results(path: &Path) -> Result<(BTreeMap<String, f64>, String)> {
+        let scores = Self::at(path).scores().with_context(|| format!("{} is not finished", path.display()))?;
+        Ok((scores.metrics, scores.images_sha256))
+    }
+
     /// Takes the folder for this process, or nothing when another process has it. The lock is the system's (flock), so it
     /// never outlives its owner.
     pub fn hold(&self) -> Result<Option<Held>> {

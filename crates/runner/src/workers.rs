@@ -101,12 +101,47 @@ impl<'a> Shift<'a> {
     }
 }
 
+/// A part of a plan's jobs, for machines that share nothing: `2/8` is every eighth job from the second on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: usize,
+    of: usize,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+        match parts {
+            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
+            _ => Err(format!("{text:?} is no shard: expected i/n with 1 <= i <= n, for example 2/8")),
+        }
+    }
+}
+
+impl Shard {
+    /// Whether a job, by its place in the plan, belongs to it.
+    pub fn holds(self, place: usize) -> bool {
+        place % self.of == self.index - 1
+    }
+}
+
+/// Which of a plan's jobs to run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Part {
+    pub shard: Option<Shard>,
+    /// At most this many.
+    pub limit: Option<usize>,
+}
+
 /// Runs what is not finished; returns how many jobs this process ran.
-pub fn execute(plan: &Plan, root: &Path, resources: &Resources, limit: Option<usize>) -> Result<usize> {
+pub fn execute(plan: &Plan, root: &Path, resources: &Resources, part: Part) -> Result<usize> {
     std::fs::create_dir_all(&plan.folder)
         .user(format!("cannot write to {}: choose another folder with --set runs_dir=DIR", plan.folder.display()))?;
-    let folders = plan.jobs.iter().map(|j| (j, JobFolder::of(&plan.folder, j)));
-    let todo: VecDeque<_> = folders.filter(|(_, f)| !f.is_finished()).take(limit.unwrap_or(usize::MAX)).collect();
+    let own = plan.jobs.iter().enumerate().filter(|(place, _)| part.shard.is_none_or(|s| s.holds(*place)));
+    let folders = own.map(|(_, j)| (j, JobFolder::of(&plan.folder, j)));
+    let todo: VecDeque<_> = folders.filter(|(_, f)| !f.is_finished()).take(part.limit.unwrap_or(usize::MAX)).collect();
     if todo.is_empty() {
         return Ok(0);
     }
@@ -134,5 +169,19 @@ pub fn execute(plan: &Plan, root: &Path, resources: &Resources, limit: Option<us
     match failed.len() {
         0 => Ok(ran),
         n => Err(Problem::No(format!("{n} of {} jobs failed: {}", n + ran, failed.join(", "))).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_divide_the_jobs() {
+        let shards: Vec<Shard> = (1..=3).map(|i| format!("{i}/3").parse().unwrap()).collect();
+        assert!((0..20).all(|place| shards.iter().filter(|s| s.holds(place)).count() == 1));
+        for text in ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
     }
 }

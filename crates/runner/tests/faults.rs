@@ -184,15 +184,17 @@ fn damaged_results_are_noticed_and_made_again() {
     good(bench.egsde("run", "r", &[]));
     let base = bench.folder.path().join("r");
     let mut random = StdRng::seed_from_u64(3);
-    for end in ["job.json", ".png", "images.sha256", "scores.json", ".measured.json"] {
+    for end in ["job.json", ".png", "images.sha256", "scores.json", "evidence.safetensors", ".measured.json"] {
         for _ in 0..3 {
             let files = bench.files("r", end);
             let (name, _) = &files[random.random_range(0..files.len())];
             let how = damage(&base.join(name), &mut random);
             let verified = good_or_no(bench.verify("r"));
             // Timings decide no result; a flipped blank in a text changes nothing.
-            let must_notice =
-                end == ".png" || end == "scores.json" && !how.contains("flipped") || how == "emptied" && end != ".measured.json";
+            let must_notice = end == ".png"
+                || end == "evidence.safetensors"
+                || end == "scores.json" && !how.contains("flipped")
+                || how == "emptied" && end != ".measured.json";
             assert!(!must_notice || verified.is_some(), "{name} {how}: verify noticed nothing");
             let output = bench.egsde("run", "r", &[]);
             assert!(output.status.success(), "{name} {how}: {}", stderr(&output));
@@ -259,6 +261,36 @@ fn ten_ways_to_run_give_the_same_files() {
         good(command.env("OMP_NUM_THREADS", threads).output().unwrap());
         assert!(result(&bench, &runs) == want, "batch {batch}, {threads} threads, {devices}, backwards {backwards}");
     }
+}
+
+#[test]
+fn shards_merge_into_the_undisturbed_run_and_conflicts_are_named() {
+    let bench = Bench::new(TEXT);
+    good(bench.egsde("run", "whole", &[]));
+    good(bench.egsde("run", "a", &["--shard", "1/2"]));
+    good(bench.egsde("run", "b", &["--shard", "2/2"]));
+    let at = |name: &str| bench.folder.path().join(name).display().to_string();
+    let merge = |from: &[&str], into: &str| {
+        let from: Vec<String> = from.iter().map(|f| at(f)).collect();
+        let args: Vec<&str> = std::iter::once("merge").chain(from.iter().map(String::as_str)).collect();
+        common::egsde(&[&args[..], &["--into", &at(into)]].concat())
+    };
+    assert!(good(merge(&["a", "b"], "all")).contains("2 jobs copied, 0 were there, 0 unfinished ones left, 0 conflicts"));
+    assert!(result(&bench, "all") == result(&bench, "whole"));
+    assert!(good(merge(&["a"], "all")).contains("0 jobs copied, 1 were there"));
+    assert!(stderr(&bench.egsde("run", "all", &[])).contains("nothing to do"));
+    // Another result under the same name, whole in itself.
+    let (name, bytes) = bench.files("b", "scores.json").remove(0);
+    let text = String::from_utf8(bytes).unwrap();
+    let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    document["scores"]["metrics"]["l2"] = 1.25.into();
+    let sealed = egsde_models::files::sha256_hex(&serde_json::to_vec(&document["scores"]).unwrap());
+    document["sha256"] = sealed.into();
+    std::fs::write(bench.folder.path().join("b").join(&name), serde_json::to_vec(&document).unwrap()).unwrap();
+    let output = merge(&["b"], "all");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("nothing was overwritten") && result(&bench, "all") == result(&bench, "whole"));
+    common::refused(merge(&["nothing"], "all"), &["nothing"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::spec::Experiment;
 use crate::store::JobFolder;
 use crate::table::Table;
 use crate::task::Task;
-use crate::workers::{Resources, execute};
+use crate::workers::{Part, Resources, Shard, execute};
 use anyhow::Result;
 use egsde_models::files::write_atomically;
 use std::path::{Path, PathBuf};
@@ -72,6 +72,9 @@ pub struct RunArgs {
     /// At most this many jobs, then stop.
     #[arg(long)]
     limit: Option<usize>,
+    /// Only every n-th job from the i-th on (2/8), for machines that share no folder; see egsde merge.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// Where to compute: cpu, cuda:0, or several that share the jobs (cuda:0,cuda:1; cpu,cpu).
     #[arg(long = "device", default_value = "cpu", value_delimiter = ',', value_parser = crate::device::device)]
     devices: Vec<Device>,
@@ -221,7 +224,8 @@ pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
     if batch_size == 0 {
         return Err(Problem::user("--batch-size is 0: must be at least 1"));
     }
-    let ran = execute(&plan, root, &Resources { devices: args.devices.clone(), batch_size }, args.limit)?;
+    let ran =
+        execute(&plan, root, &Resources { devices: args.devices.clone(), batch_size }, Part { shard: args.shard, limit: args.limit })?;
     let total = plan.jobs.len();
     match ran {
         0 => eprintln!("{}: nothing to do, all {total} jobs are done in {}", plan.spec.name, plan.folder.display()),

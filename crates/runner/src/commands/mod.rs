@@ -3,6 +3,7 @@
 pub mod data;
 pub mod eval;
 pub mod experiment;
+pub mod merge;
 pub mod parity;
 pub mod provenance;
 pub mod study;

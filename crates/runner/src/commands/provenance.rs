@@ -25,7 +25,7 @@ pub struct ExplainArgs {
 }
 
 /// Job folders at or under a folder.
-fn jobs(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+pub(super) fn jobs(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     if folder.join("job.json").is_file() {
         found.push(folder.to_path_buf());
         return Ok(());
