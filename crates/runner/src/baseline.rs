@@ -37,10 +37,10 @@ impl Provenance {
     }
 }
 
-/// Share of a number that may move when nobody changed anything, ten times what was measured between two processors (Intel
-/// with AMX and AMD with AVX2 only) on the CI subset at 32 pictures: fid 4.0e-5, l2 7.0e-7, psnr 3.1e-7, ssim 2.4e-8; thread
-/// counts and batch sizes move nothing. KID was measured on one processor only and takes ten times fid's share.
-const TOLERANCES: [(&str, f64); 5] = [("fid", 4e-4), ("kid", 4e-3), ("l2", 1e-5), ("psnr", 1e-5), ("ssim", 1e-6)];
+/// Share of a number that may move when nobody changed anything. Measured between two processors (Intel with AMX, AMD with AVX2
+/// only) on the CI rows at 32 pictures: fid 4.0e-5, l2 7.0e-7, psnr 3.1e-7, ssim 2.4e-8; thread counts and batch sizes move
+/// nothing. Two processors are few, so these are 25 times that or more. KID was measured on one only and takes ten times fid's.
+const TOLERANCES: [(&str, f64); 5] = [("fid", 1e-3), ("kid", 1e-2), ("l2", 5e-5), ("psnr", 5e-5), ("ssim", 1e-5)];
 
 /// Our rows of a table as stored lines; numbers without a measured tolerance are not held.
 pub fn lines(table: &Table) -> Vec<Line> {
