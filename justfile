@@ -34,7 +34,7 @@ test: setup
 check: setup
     cargo fmt --check
     cargo clippy --release --all-targets --locked -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked --quiet
 
 # Render the committed report of Table 1
 update-reports: setup

@@ -20,6 +20,9 @@ const FID_RESAMPLES: usize = 200;
 /// Features of more dimensions make that too slow; the distance's difference is then left out.
 const FID_DIMENSIONS: i64 = 512;
 
+/// More rows than this make it too slow too (minutes): their distances then have no interval.
+const FID_ROWS: usize = 8;
+
 /// Draws are the same for all rows, so that a difference sees the same pictures on both sides.
 const SEED: u64 = 0;
 
@@ -99,6 +102,7 @@ impl Differences {
         let cache = root.join(&plan.spec.runs_dir).join(".statistics");
         let judge = Judge::open(&plan.task, root, Device::Cpu, cache)?;
         let anchor = Anchor::new(&judge.reference().statistics);
+        let few = plan.spec.methods.len() <= FID_ROWS;
         let mut rows = Vec::new();
         for name in plan.spec.methods.iter().map(|r| &r.name).filter(|name| *name != to) {
             let Some(row) = all.get(name) else { continue };
@@ -110,7 +114,7 @@ impl Differences {
             for (key, value) in COLUMNS {
                 metrics.insert(key.to_string(), of_pairs(&seeds, value)?);
             }
-            if seeds[0].0.features.size()[1] <= FID_DIMENSIONS {
+            if few && seeds[0].0.features.size()[1] <= FID_DIMENSIONS {
                 metrics.insert("fid".to_string(), of_distance(&seeds, &anchor)?);
             }
             rows.push(Difference { method: name.clone(), metrics });
