@@ -22,6 +22,11 @@ pub type Column = (&'static str, fn(&PairScore) -> f64);
 /// Those that tables show.
 pub const COLUMNS: [Column; 3] = [("l2", |p| p.l2), ("psnr", |p| p.psnr), ("ssim", |p| p.ssim)];
 
+/// The mean of each of [`COLUMNS`] over at least one pair.
+pub fn means(pairs: &[PairScore]) -> impl Iterator<Item = (&'static str, f64)> {
+    COLUMNS.into_iter().map(|(key, value)| (key, pairs.iter().map(value).sum::<f64>() / pairs.len() as f64))
+}
+
 const WINDOW: i64 = 11;
 const SIGMA: f64 = 1.5;
 const C1: f64 = 0.01 * 0.01;

@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use anyhow::Result;
 use egsde_metrics::frechet::{Statistics, frechet_distance};
 use egsde_metrics::image_file::{self, Rgb};
-use egsde_metrics::pair::{COLUMNS, PairScore, pair_scores};
+use egsde_metrics::pair::{PairScore, means, pair_scores};
 use egsde_metrics::protocol::{Protocol, inception_features, pair_input};
 use egsde_metrics::statistics_file;
 use egsde_models::files::{sha256_file, sha256_hex};
@@ -233,9 +233,7 @@ impl Evaluation {
     /// Means over pairs into `answer`.
     fn faithfulness(&self, pairs: &[(PathBuf, PathBuf)], answer: &mut Answer) -> Result<()> {
         let scores = self.pair_scores(pairs, answer)?;
-        for (key, value) in COLUMNS {
-            answer.metrics.insert(key.into(), scores.iter().map(value).sum::<f64>() / scores.len() as f64);
-        }
+        answer.metrics.extend(means(&scores).map(|(key, mean)| (key.to_string(), mean)));
         Ok(())
     }
 

@@ -45,8 +45,7 @@ impl<'a> Runner<'a> {
     pub fn open(plan: &'a Plan, root: &Path, device: Device, batch_size: usize, bar: &'a Mutex<Progress>) -> Result<Self> {
         let bench = Workbench::open(plan, root, device)?;
         bench.check(plan.jobs.iter())?;
-        let cache = root.join(&plan.spec.runs_dir).join(".statistics");
-        let judge = Judge::open(&plan.task, root, device, cache)?;
+        let judge = Judge::of_plan(plan, root, device)?;
         Ok(Self { plan, bench, judge, device, batch_size, bar })
     }
 

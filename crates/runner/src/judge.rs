@@ -4,12 +4,13 @@ use crate::error::UserError;
 use crate::evaluate::{Answer, Evaluation, Reference};
 use crate::evidence::Evidence;
 use crate::manifest::{Pins, listing};
+use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::task::{Judgement, Task};
 use anyhow::{Context, Result, ensure};
 use egsde_metrics::frechet::{Statistics, frechet_distance};
 use egsde_metrics::kid::kid;
-use egsde_metrics::pair::{PairScore, pair_scores};
+use egsde_metrics::pair::{PairScore, means, pair_scores};
 use egsde_metrics::pictures::Pictures;
 use egsde_metrics::precision_recall::{NEIGHBOURS, precision_recall};
 use egsde_models::{CifarFeatures, Inception, Loaded};
@@ -45,6 +46,11 @@ pub fn features_of(network: &Loaded<CifarFeatures>, pictures: &Pictures, device:
 }
 
 impl Judge {
+    /// That of an experiment, with the reference features kept beside its runs.
+    pub fn of_plan(plan: &Plan, root: &Path, device: Device) -> Result<Self> {
+        Self::open(&plan.task, root, device, root.join(&plan.spec.runs_dir).join(".statistics"))
+    }
+
     /// Loads what a task is judged by. `cache` keeps reference statistics by content.
     pub fn open(task: &Task, root: &Path, device: Device, cache: PathBuf) -> Result<Self> {
         if task.protocol != Judgement::Embedded {
@@ -121,14 +127,9 @@ pub struct Judged {
 
 /// Means over pairs, and distances between feature sets.
 fn metrics(pairs: &[PairScore], features: &Tensor, reference: &Reference) -> Result<BTreeMap<String, f64>> {
-    let mean = |f: fn(&PairScore) -> f64| pairs.iter().map(f).sum::<f64>() / pairs.len() as f64;
     let own = Statistics::of(features)?;
-    let mut metrics = BTreeMap::from([
-        ("fid".to_string(), frechet_distance(&own, &reference.statistics)?),
-        ("l2".to_string(), mean(|p| p.l2)),
-        ("psnr".to_string(), mean(|p| p.psnr)),
-        ("ssim".to_string(), mean(|p| p.ssim)),
-    ]);
+    let mut metrics: BTreeMap<String, f64> = means(pairs).map(|(key, mean)| (key.into(), mean)).collect();
+    metrics.insert("fid".into(), frechet_distance(&own, &reference.statistics)?);
     // A published statistics file has no features, and four pictures are the fewest KID can halve.
     if let Some(real) = reference.features.as_ref().filter(|real| pairs.len().min(real.size()[0] as usize) >= 4) {
         let kid = kid(features, real, KID_SEED)?;

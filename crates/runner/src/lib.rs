@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod evidence;
 pub mod execute;
 pub mod experts;
+mod html;
 pub mod interrupt;
 pub mod judge;
 pub mod ledger;

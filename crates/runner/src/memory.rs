@@ -16,9 +16,14 @@ pub fn is_out_of_memory(text: &str) -> bool {
 }
 
 /// The text a panic carries.
-pub fn panic_text(cause: &(dyn Any + Send)) -> String {
+fn panic_text(cause: &(dyn Any + Send)) -> String {
     let text = cause.downcast_ref::<String>().cloned().or_else(|| cause.downcast_ref::<&str>().map(|s| (*s).to_string()));
     text.unwrap_or_else(|| "a panic without text".into())
+}
+
+/// A panic's cause as an error.
+pub fn panicked<T>(cause: Box<dyn Any + Send>) -> anyhow::Result<T> {
+    Err(anyhow::Error::msg(panic_text(cause.as_ref())))
 }
 
 /// Does the work; running out of memory is a value, whether libtorch reports it as an error or tch panics with it.

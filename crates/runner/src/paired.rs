@@ -3,8 +3,10 @@
 use crate::error::Problem;
 use crate::evidence::Evidence;
 use crate::judge::Judge;
+use crate::metric::Metric;
 use crate::plan::Plan;
 use crate::store::JobFolder;
+use crate::yaml::offer;
 use anyhow::Result;
 use egsde_metrics::frechet::{Anchor, Statistics};
 use egsde_metrics::pair::{COLUMNS, PairScore};
@@ -41,6 +43,11 @@ pub struct Differences {
     pub to: String,
     pub pictures: usize,
     pub rows: Vec<Difference>,
+}
+
+/// Columns of a table of differences.
+pub fn columns() -> Vec<&'static Metric> {
+    ["fid", "l2", "psnr", "ssim"].into_iter().filter_map(Metric::of).collect()
 }
 
 type BySeed = BTreeMap<u64, Evidence>;
@@ -99,8 +106,7 @@ impl Differences {
         let Some(to) = &plan.spec.compare_to else { return Ok(None) };
         let all = evidence(plan)?;
         let Some(base) = all.get(to) else { return Ok(None) };
-        let cache = root.join(&plan.spec.runs_dir).join(".statistics");
-        let judge = Judge::open(&plan.task, root, Device::Cpu, cache)?;
+        let judge = Judge::of_plan(plan, root, Device::Cpu)?;
         let anchor = Anchor::new(&judge.reference().statistics);
         let few = plan.spec.methods.len() <= FID_ROWS;
         let mut rows = Vec::new();
@@ -128,8 +134,7 @@ pub fn check(to: &str, rows: &[&str], at: &str) -> Result<()> {
     if rows.contains(&to) {
         return Ok(());
     }
-    let near = crate::yaml::nearest(to, rows.iter().copied()).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-    Err(Problem::user(format!("{at}: compare_to names no row `{to}`{near}")))
+    Err(Problem::user(format!("{at}: compare_to names no row `{to}`{}", offer(to, rows.iter().copied()))))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::experts::{ExpertSpec, check_factor};
 use crate::manifest::{Input, folder_sha256};
 use crate::spec::{Experiment, Format, MethodKind, Precision, Row};
 use crate::task::Task;
+use crate::yaml::nearest;
 use anyhow::Result;
 use egsde_models::files::sha256_hex;
 use egsde_sampler::energy::{Similarity, Weight};
@@ -193,6 +194,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The jobs of a row; a name that is none is told with the nearest.
+    pub fn jobs_of(&self, row: &str) -> Result<Vec<&Job>> {
+        let jobs: Vec<&Job> = self.jobs.iter().filter(|j| j.row == row).collect();
+        if jobs.is_empty() {
+            let names: Vec<&str> = self.spec.methods.iter().map(|r| r.name.as_str()).collect();
+            let near = nearest(row, names.iter().copied()).map_or(String::new(), |n| format!("; did you mean {n:?}?"));
+            return Err(Problem::user(format!("no row {row:?}; there are {}{near}", names.join(", "))));
+        }
+        Ok(jobs)
+    }
+
     /// Lays out the jobs; only the task, its manifests and external pictures are read.
     pub fn new(spec: Experiment, root: &Path) -> Result<Self> {
         let task = Task::read(root, &spec.task)?;

@@ -1,7 +1,7 @@
 //! A table as text: Markdown, CSV, LaTeX (booktabs).
 
 use crate::metric::Metric;
-use crate::paired::Differences;
+use crate::paired::{Differences, columns};
 use crate::table::{Cell, Origin, Table, TableRow};
 use anyhow::Result;
 use egsde_metrics::spread::Interval;
@@ -18,7 +18,7 @@ pub fn shown(cell: Option<&Cell>, metric: &Metric, plus_minus: &str) -> String {
 
 /// Differences as a Markdown table; a star where the interval excludes 0.
 fn differences(found: &Differences) -> String {
-    let metrics: Vec<&Metric> = ["fid", "l2", "psnr", "ssim"].into_iter().filter_map(Metric::of).collect();
+    let metrics = columns();
     let mut grid = comfy_table::Table::new();
     grid.load_style(comfy_table::presets::ASCII_MARKDOWN);
     grid.set_header(std::iter::once(format!("Less {}", found.to)).chain(metrics.iter().map(|m| m.arrow())));
@@ -68,7 +68,7 @@ pub fn csv(table: &Table) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["experiment", "method", "source", "metric", "mean", "std", "n", "ci95"])?;
     for row in &table.rows {
-        let source = if row.source == Origin::Ours { "ours" } else { "published" };
+        let source = row.source.name();
         for (metric, cell) in &row.metrics {
             let std = cell.std.map_or(String::new(), |s| s.to_string());
             let n = cell.n.map_or(String::new(), |n| n.to_string());
@@ -91,14 +91,10 @@ fn tex(text: &str) -> String {
 
 /// A booktabs table; the best of our rows in each column is bold.
 pub fn latex(table: &Table) -> String {
-    let best = |key: &str, down: bool| {
-        let ours = table.rows.iter().filter(|r| r.source == Origin::Ours).filter_map(|r| r.metrics.get(key)).map(|c| c.mean);
-        ours.min_by(|a, b| if down { a.total_cmp(b) } else { b.total_cmp(a) })
-    };
     let cell = |row: &TableRow, m: &Metric| {
         let text = shown(row.metrics.get(m.key), m, r"$\pm$");
         let mean = row.metrics.get(m.key).map(|c| c.mean);
-        let is_best = row.source == Origin::Ours && mean.is_some() && mean == best(m.key, m.smaller_is_better);
+        let is_best = row.source == Origin::Ours && mean.is_some() && mean == table.best(m);
         if is_best { format!(r"\textbf{{{text}}}") } else { text }
     };
     let line = |row: &TableRow| {

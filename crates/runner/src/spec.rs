@@ -3,9 +3,8 @@
 use crate::error::{Problem, UserError};
 use crate::experts::ExpertSpec;
 use crate::sweep::{self, Sweep, Varied};
-use crate::yaml::{MAX_FILE, nearest, parse_yaml};
+use crate::yaml::{offer, parse_yaml, yaml_text};
 use anyhow::Result;
-use egsde_models::files::read_text;
 use egsde_sampler::energy::Similarity;
 use egsde_sampler::method::{IlvrVariance, Solver, SourceNoise};
 use egsde_sampler::schedule::Variance;
@@ -320,8 +319,7 @@ fn assign(tree: &mut Value, assignment: &str) -> Result<()> {
 impl Experiment {
     /// Reads and checks a file, then `--set` assignments in order. Errors exit with 2.
     pub fn read(path: &Path, root: &Path, sets: &[String]) -> Result<Self> {
-        let text = read_text(path, MAX_FILE).map_err(|e| Problem::user(format!("{e:#}")))?;
-        Self::parse(&text, path, root, sets)
+        Self::parse(&yaml_text(path)?, path, root, sets)
     }
 
     /// The same from text already read; `path` names it in errors.
@@ -347,7 +345,7 @@ impl Experiment {
     fn check(&self, text: &str, path: &Path, root: &Path) -> Result<()> {
         if !root.join("tasks").join(format!("{}.yaml", self.task)).is_file() {
             let names = crate::task::names(root);
-            let offer = nearest(&self.task, names.iter().map(String::as_str)).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+            let offer = offer(&self.task, names.iter().map(String::as_str));
             let line = line_of(text, "task");
             return Err(Problem::user(format!(
                 "{}:{line}: unknown task `{}`, there are {}{offer}",

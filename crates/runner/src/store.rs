@@ -108,13 +108,9 @@ impl JobFolder {
         (seal(&sealed.scores).ok()? == sealed.sha256).then_some(sealed.scores)
     }
 
-    /// Whether the scores are there, the record is the job's, and every picture is still the one they were taken of.
+    /// Whether nothing is wrong with it; see [`JobFolder::problems`].
     pub fn is_finished(&self) -> bool {
-        let Some(scores) = self.scores() else { return false };
-        if self.record().is_none() || !self.evidence_is_whole(&scores) {
-            return false;
-        }
-        self.external.is_some() || (self.changed().is_empty() && self.ledger().paths().count() == scores.pictures)
+        self.problems().is_empty()
     }
 
     /// `job.json`, when it is what the folder's name says: that carries the hash of what the job is.
@@ -124,46 +120,36 @@ impl JobFolder {
         (record.identity.job_id(&record.row).ok()? == path.file_name()?.to_string_lossy()).then_some(record)
     }
 
-    /// Pictures in the ledger that are not there as they were written.
-    fn changed(&self) -> Vec<PathBuf> {
-        let ledger = self.ledger();
-        let changed = |path: &&PathBuf| !std::fs::read(self.path.join(path)).is_ok_and(|bytes| ledger.knows(path, &bytes));
-        ledger.paths().filter(changed).cloned().collect()
-    }
-
-    /// What is wrong with a job's folder wherever it lies: record, scores or pictures that are missing or were changed.
-    pub fn problems(path: &Path) -> Vec<String> {
-        let mut folder = Self { path: path.into(), format: Format::default(), external: None };
-        let Some(record) = folder.record() else { return vec!["job.json is missing or was changed, or the folder was renamed".into()] };
-        folder.format = record.identity.format;
-        let Some(scores) = folder.scores() else { return vec!["not finished, or its scores were changed".into()] };
+    /// What is wrong with a job's folder: record, scores, evidence or pictures that are missing or were changed.
+    pub fn problems(&self) -> Vec<String> {
+        let Some(record) = self.record() else { return vec!["job.json is missing or was changed, or the folder was renamed".into()] };
+        let Some(scores) = self.scores() else { return vec!["not finished, or its scores were changed".into()] };
         let mut found = Vec::new();
-        if !folder.evidence_is_whole(&scores) {
+        if !self.evidence_is_whole(&scores) {
             found.push(format!("{EVIDENCE} is missing or was changed"));
         }
+        // An external method's pictures stay where they are.
         if record.identity.images_sha256.is_some() {
             return found;
         }
-        found.extend(folder.changed().iter().map(|p| format!("{} is missing or was changed", p.display())));
-        let known = folder.ledger().paths().count();
+        let ledger = self.ledger();
+        let changed = |path: &&PathBuf| !std::fs::read(self.path.join(path)).is_ok_and(|bytes| ledger.knows(path, &bytes));
+        found.extend(ledger.paths().filter(changed).map(|p| format!("{} is missing or was changed", p.display())));
+        let known = ledger.paths().count();
         if known != scores.pictures {
             found.push(format!("{} knows {known} pictures, the scores are of {}", crate::ledger::LEDGER, scores.pictures));
         }
         found
     }
 
-    /// A job's folder wherever it lies; its record says what it holds.
+    /// A job's folder wherever it lies, to be looked at; pictures are written by [`JobFolder::of`] only.
     pub fn at(path: &Path) -> Self {
-        let mut folder = Self { path: path.into(), format: Format::default(), external: None };
-        if let Some(record) = folder.record() {
-            folder.format = record.identity.format;
-        }
-        folder
+        Self { path: path.into(), format: Format::default(), external: None }
     }
 
     /// What must be equal when a job is done twice: its numbers and the hash of its pictures.
-    pub fn results(path: &Path) -> Result<(BTreeMap<String, f64>, String)> {
-        let scores = Self::at(path).scores().with_context(|| format!("{} is not finished", path.display()))?;
+    pub fn results(&self) -> Result<(BTreeMap<String, f64>, String)> {
+        let scores = self.scores().with_context(|| format!("{} is not finished", self.path.display()))?;
         Ok((scores.metrics, scores.images_sha256))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::Problem;
 use crate::spec::{Row, set};
-use crate::yaml::{nearest, with_suggestion};
+use crate::yaml::{offer, with_suggestion};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
@@ -79,17 +79,16 @@ impl Sweep {
     fn vary(&self, row: &Row, at: &str) -> Result<Vec<Row>> {
         let tree = serde_yaml::to_value(row)?;
         let vary = |setting: Vec<(String, Value)>| {
-            let (mut tree, mut varied) = (tree.clone(), row.varied.clone());
+            let (mut tree, mut varied) = (tree.clone(), Varied::new());
             for (key, value) in setting {
                 set(&mut tree, &key, value.clone()).map_err(|e| Problem::user(format!("{at}: sweep over {key}: {e:#}")))?;
                 varied.insert(key, shown(&value));
             }
-            let base = row.base.clone().unwrap_or_else(|| row.name.clone());
             let suffix: String = varied.iter().map(|(k, v)| format!(" {k}={v}")).collect();
-            tree["name"] = format!("{base}{suffix}").into();
+            tree["name"] = format!("{}{suffix}", row.name).into();
             let typed: Row = serde_yaml::from_value(tree)
                 .map_err(|e| Problem::user(format!("{at}: sweep of row {:?}: {}", row.name, with_suggestion(&e.to_string()))))?;
-            Ok(Row { varied, base: Some(base), ..typed })
+            Ok(Row { varied, base: Some(row.name.clone()), ..typed })
         };
         self.settings()?.into_iter().map(vary).collect()
     }
@@ -106,8 +105,7 @@ pub fn expand(rows: &[Row], sweeps: &[Sweep], at: &str) -> Result<Vec<Row>> {
     for name in sweeps.iter().flat_map(|s| &s.rows) {
         let known = || rows.iter().map(|r| r.name.as_str());
         if !known().any(|n| n == name) {
-            let near = nearest(name, known()).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-            return Err(Problem::user(format!("{at}: sweep names no row `{name}`{near}")));
+            return Err(Problem::user(format!("{at}: sweep names no row `{name}`{}", offer(name, known()))));
         }
     }
     if let Some(empty) = sweeps.iter().find(|s| s.combinations() == 0) {

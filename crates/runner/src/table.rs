@@ -33,6 +33,16 @@ pub enum Origin {
     Published,
 }
 
+impl Origin {
+    /// In files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Published => "published",
+        }
+    }
+}
+
 /// One row of the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct TableRow {
@@ -182,6 +192,12 @@ fn notes(plan: &Plan, halved: (usize, usize)) -> Vec<String> {
 }
 
 impl Table {
+    /// The best mean of our rows in a column.
+    pub fn best(&self, metric: &Metric) -> Option<f64> {
+        let ours = self.rows.iter().filter(|r| r.source == Origin::Ours).filter_map(|r| r.metrics.get(metric.key)).map(|c| c.mean);
+        ours.min_by(|a, b| if metric.smaller_is_better { a.total_cmp(b) } else { b.total_cmp(a) })
+    }
+
     /// From whatever is finished; jobs without a result are named in `missing`, a row of them alone has no numbers.
     pub fn of(plan: &Plan, root: &Path) -> Result<Self> {
         let Finished { frame, missing, halved } = finished(plan)?;

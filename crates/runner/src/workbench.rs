@@ -91,12 +91,11 @@ impl Workbench {
     /// Calls `with` on the method of a job's settings.
     pub fn with_method<T>(&self, s: &Settings, with: impl FnOnce(&dyn Method) -> Result<T>) -> Result<T> {
         let timesteps = space_timesteps(1000, s.steps)?;
-        let low_pass = LowPass::new(self.task.image_size, s.low_pass_factor, Kernel::Cubic, self.device)?;
         match s.method {
             MethodKind::Source | MethodKind::External => with(&Untranslated),
             MethodKind::Ilvr => with(&Ilvr {
                 diffusion: &self.diffusion,
-                low_pass: &low_pass,
+                low_pass: &LowPass::new(self.task.image_size, s.low_pass_factor, Kernel::Cubic, self.device)?,
                 schedule: Schedule::ddpm().respaced(&timesteps),
                 range_t: s.range_t,
                 variance: s.ilvr_variance,

@@ -3,11 +3,11 @@
 use crate::error::{Problem, UserError};
 use crate::execute::{Runner, lock, stop_if_asked};
 use crate::interrupt;
-use crate::memory::panic_text;
+use crate::memory::panicked;
 use crate::plan::{Job, Plan};
 use crate::progress::Progress;
 use crate::store::JobFolder;
-use anyhow::{Error, Result};
+use anyhow::Result;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -77,8 +77,7 @@ impl<'a> Shift<'a> {
 
     /// A job that fails, or panics, does not stop the others; what the user must mend does.
     fn run_one(&self, runner: &Runner, job: &Job, folder: &JobFolder) -> Result<()> {
-        let done =
-            catch_unwind(AssertUnwindSafe(|| runner.run(job, folder))).unwrap_or_else(|cause| Err(Error::msg(panic_text(cause.as_ref()))));
+        let done = catch_unwind(AssertUnwindSafe(|| runner.run(job, folder))).unwrap_or_else(panicked);
         match done {
             Ok(()) => lock(&self.ran).push(job.id.clone()),
             Err(error) if error.is::<Problem>() => return Err(error),
@@ -92,8 +91,7 @@ impl<'a> Shift<'a> {
 
     /// [`Shift::work`]; whatever ends it early ends the others too.
     fn worker(&self, device: Device) -> Result<()> {
-        let result = catch_unwind(AssertUnwindSafe(|| self.work(device)));
-        let result = result.unwrap_or_else(|cause| Err(Error::msg(panic_text(cause.as_ref()))));
+        let result = catch_unwind(AssertUnwindSafe(|| self.work(device))).unwrap_or_else(panicked);
         if result.is_err() {
             self.over.store(true, Ordering::SeqCst);
         }
@@ -161,7 +159,7 @@ pub fn execute(plan: &Plan, root: &Path, resources: &Resources, part: Part) -> R
     };
     let results: Vec<Result<()>> = std::thread::scope(|scope| {
         let workers: Vec<_> = resources.devices.iter().map(|device| scope.spawn(|| shift.worker(*device))).collect();
-        workers.into_iter().map(|w| w.join().unwrap_or_else(|cause| Err(Error::msg(panic_text(cause.as_ref()))))).collect()
+        workers.into_iter().map(|w| w.join().unwrap_or_else(panicked)).collect()
     });
     lock(&shift.bar).finish();
     results.into_iter().collect::<Result<Vec<()>>>()?;

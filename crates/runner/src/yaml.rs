@@ -7,12 +7,16 @@ use serde::de::DeserializeOwned;
 use std::path::Path;
 
 /// What people write by hand is not larger.
-pub const MAX_FILE: u64 = 4 << 20;
+const MAX_FILE: u64 = 4 << 20;
 
 /// Reads a YAML file into `T`. Errors exit with 2.
 pub fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = read_text(path, MAX_FILE).map_err(|e| Problem::user(format!("{e:#}")))?;
-    parse_yaml(&text, path)
+    parse_yaml(&yaml_text(path)?, path)
+}
+
+/// The text of a file people write by hand. Errors exit with 2.
+pub fn yaml_text(path: &Path) -> Result<String> {
+    read_text(path, MAX_FILE).map_err(|e| Problem::user(format!("{e:#}")))
 }
 
 /// The same from text already read.
@@ -29,10 +33,12 @@ pub fn parse_yaml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
 pub fn with_suggestion(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let (Some(unknown), true) = (quoted.next(), message.contains("unknown ")) else { return message.to_string() };
-    match nearest(unknown, quoted) {
-        Some(name) => format!("{message}; did you mean `{name}`?"),
-        None => message.to_string(),
-    }
+    format!("{message}{}", offer(unknown, quoted))
+}
+
+/// "; did you mean `...`?", or nothing when no name is close.
+pub fn offer<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> String {
+    nearest(typed, names).map_or(String::new(), |n| format!("; did you mean `{n}`?"))
 }
 
 /// The valid name closest to what was typed, if any is close.

@@ -1,18 +1,13 @@
 //! `egsde eval` and `egsde weights` through the real binary, on the reference's own pictures.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use common::{egsde, root};
+use std::path::{Path, PathBuf};
+use std::process::Output;
 
 fn images(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images").join(name)
-}
-
-fn egsde(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_egsde")).current_dir(root()).args(args).output().unwrap()
 }
 
 #[track_caller]

@@ -43,15 +43,15 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Takes one job over; a half-copied one never stands under its name.
 fn take(from: &Path, to: &Path) -> Result<Outcome> {
-    if !JobFolder::problems(from).is_empty() {
+    let (source, target) = (JobFolder::at(from), JobFolder::at(to));
+    if !source.is_finished() {
         return Ok(Outcome::Unfinished);
     }
     if to.exists() {
-        if JobFolder::problems(to).is_empty() {
-            return Ok(if JobFolder::results(from)? == JobFolder::results(to)? { Outcome::Same } else { Outcome::Conflict });
+        if target.is_finished() {
+            return Ok(if source.results()? == target.results()? { Outcome::Same } else { Outcome::Conflict });
         }
-        let folder = JobFolder::at(to);
-        let Some(_held) = folder.hold()? else { return Ok(Outcome::Conflict) };
+        let Some(_held) = target.hold()? else { return Ok(Outcome::Conflict) };
         std::fs::remove_dir_all(to)?;
     }
     let name = to.file_name().unwrap_or_default().to_string_lossy();

@@ -50,7 +50,7 @@ pub fn verify(args: &VerifyArgs) -> Result<()> {
     }
     let mut bad = Vec::new();
     for path in &folders {
-        let problems = JobFolder::problems(path);
+        let problems = JobFolder::at(path).problems();
         let state = if problems.is_empty() { "ok".to_string() } else { problems.join("; ") };
         println!("{}: {state}", path.display());
         if !problems.is_empty() {
@@ -66,12 +66,7 @@ pub fn verify(args: &VerifyArgs) -> Result<()> {
 /// `egsde explain`: every job of a row, whole.
 pub fn explain(args: &ExplainArgs, root: &Path) -> Result<()> {
     let plan = args.which.plan(root)?;
-    let jobs: Vec<_> = plan.jobs.iter().filter(|j| j.row == args.row).collect();
-    if jobs.is_empty() {
-        let names: Vec<&str> = plan.spec.methods.iter().map(|r| r.name.as_str()).collect();
-        let near = crate::yaml::nearest(&args.row, names.iter().copied()).map_or(String::new(), |n| format!("; did you mean {n:?}?"));
-        return Err(Problem::user(format!("no row {:?}; there are {}{near}", args.row, names.join(", "))));
-    }
+    let jobs = plan.jobs_of(&args.row)?;
     println!("experiment: {} ({})", plan.spec.name, plan.spec.title);
     for job in jobs {
         let folder = JobFolder::of(&plan.folder, job);

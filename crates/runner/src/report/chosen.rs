@@ -61,7 +61,7 @@ fn gains(plan: &Plan, table: &Table, root: &Path, jobs: &[(&Job, JobFolder)]) ->
     let Some(base) = jobs.iter().find(|(j, _)| Some(&j.row) == base.as_ref()) else { return Ok(None) };
     let others = jobs.iter().filter(|(j, _)| j.row != base.0.row);
     let Some(best) = others.min_by(|a, b| fid(&a.0.row).total_cmp(&fid(&b.0.row))) else { return Ok(None) };
-    let judge = Judge::open(&plan.task, root, Device::Cpu, root.join(&plan.spec.runs_dir).join(".statistics"))?;
+    let judge = Judge::of_plan(plan, root, Device::Cpu)?;
     let Some(real) = &judge.reference().features else { return Ok(None) };
     let far = |folder: &JobFolder| -> Result<Option<Vec<f64>>> {
         let Some(scores) = folder.scores() else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! The table for other programs: Markdown, LaTeX, CSV, Parquet.
 
 use crate::render;
-use crate::table::{Origin, Table};
+use crate::table::Table;
 use anyhow::Result;
 use egsde_models::files::write_atomically;
 use polars::prelude::*;
@@ -10,11 +10,10 @@ use std::path::Path;
 /// One line a row and metric.
 fn frame(table: &Table) -> Result<DataFrame> {
     let lines: Vec<_> = table.rows.iter().flat_map(|row| row.metrics.iter().map(move |(metric, cell)| (row, metric, cell))).collect();
-    let source = |origin| if origin == Origin::Ours { "ours" } else { "published" };
     Ok(df!(
         "experiment" => lines.iter().map(|_| table.experiment.as_str()).collect::<Vec<_>>(),
         "method" => lines.iter().map(|(row, _, _)| row.method.as_str()).collect::<Vec<_>>(),
-        "source" => lines.iter().map(|(row, _, _)| source(row.source)).collect::<Vec<_>>(),
+        "source" => lines.iter().map(|(row, _, _)| row.source.name()).collect::<Vec<_>>(),
         "metric" => lines.iter().map(|(_, metric, _)| metric.as_str()).collect::<Vec<_>>(),
         "mean" => lines.iter().map(|(_, _, c)| c.mean).collect::<Vec<_>>(),
         "std" => lines.iter().map(|(_, _, c)| c.std).collect::<Vec<_>>(),
@@ -40,7 +39,7 @@ pub fn tables(table: &Table, folder: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Cell, TableRow};
+    use crate::table::{Cell, Origin, TableRow};
     use std::collections::BTreeMap;
 
     #[test]

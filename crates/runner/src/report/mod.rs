@@ -5,8 +5,6 @@ mod conditions;
 mod files;
 mod page;
 
-pub use page::data_uri;
-
 use crate::error::UserError;
 use crate::plan::Plan;
 use crate::plot;

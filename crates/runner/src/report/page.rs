@@ -1,39 +1,23 @@
 //! One self-contained HTML page: opens from disk, needs no network.
 
 use super::{Grid, Report};
+use crate::html::{data_uri, document};
 use crate::metric::Metric;
+use crate::paired;
 use crate::render::{interval, label, shown};
 use crate::table::{Origin, Table};
 use anyhow::Result;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use egsde_metrics::pictures::{Pictures, encode_png};
-use image::imageops::{FilterType, resize};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use egsde_metrics::pictures::Pictures;
+use maud::{Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("../../../../assets/report/style.css");
 const SCRIPT: &str = include_str!("../../../../assets/report/sort.js");
-
-/// Larger pictures are shrunk to this many pixels a side on the page; the files keep their size.
-const LARGEST: u32 = 128;
-
-/// A picture as a data URI.
-pub fn data_uri(pictures: &Pictures, i: usize) -> Result<String> {
-    let image = pictures.image(i);
-    let side = (pictures.side as u32).min(LARGEST);
-    let image = if image.width() > side { resize(&image, side, side, FilterType::CatmullRom) } else { image };
-    Ok(format!("data:image/png;base64,{}", STANDARD.encode(encode_png(&image)?)))
-}
 
 fn heading(title: &str) -> Markup {
     html! { th scope="col" { button type="button" { (title) span.arrow aria-hidden="true" {} } } }
 }
 
 fn main_table(table: &Table) -> Markup {
-    let best = |m: &Metric| {
-        let ours = table.rows.iter().filter(|r| r.source == Origin::Ours).filter_map(|r| r.metrics.get(m.key)).map(|c| c.mean);
-        ours.min_by(|a, b| if m.smaller_is_better { a.total_cmp(b) } else { b.total_cmp(a) })
-    };
     html! {
         div.scroll {
             table.sortable {
@@ -45,7 +29,7 @@ fn main_table(table: &Table) -> Markup {
                             th scope="row" data-value=(row.method) { (label(row)) }
                             @for m in &table.columns {
                                 @let cell = row.metrics.get(m.key);
-                                @let is_best = row.source == Origin::Ours && cell.is_some() && cell.map(|c| c.mean) == best(m);
+                                @let is_best = row.source == Origin::Ours && cell.is_some() && cell.map(|c| c.mean) == table.best(m);
                                 td.best[is_best] data-value=(cell.map_or(String::new(), |c| c.mean.to_string())) title=[ci(cell, m)] {
                                     (shown(cell, m, "±"))
                                 }
@@ -67,7 +51,7 @@ fn ci(cell: Option<&crate::table::Cell>, m: &Metric) -> Option<String> {
 
 fn differences(table: &Table) -> Markup {
     let Some(found) = &table.differences else { return html! {} };
-    let metrics: Vec<&Metric> = ["fid", "l2", "psnr", "ssim"].into_iter().filter_map(Metric::of).collect();
+    let metrics = paired::columns();
     html! {
         section #differences {
             h2 { "Differences to " (found.to) }
@@ -125,52 +109,38 @@ fn grid(grid: &Grid) -> Result<Markup> {
 pub fn html(report: &Report) -> Result<String> {
     let Report { plan, table, .. } = report;
     let grids: Vec<Markup> = report.grids.iter().map(grid).collect::<Result<_>>()?;
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (table.title) }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(STYLE)) }
+    let body = html! {
+        header {
+            h1 { (table.title) }
+            p { (plan.task.title) ", " (plan.spec.pictures) " pictures, " (plan.spec.seeds.len()) " seeds" }
+        }
+        main {
+            section #table {
+                h2 { "Numbers" }
+                (main_table(table))
+                ul.notes { @for note in &table.notes { li { (note) } } }
+                @if !table.missing.is_empty() { p.missing { "Not finished: " (table.missing.join(", ")) } }
             }
-            body {
-                header {
-                    h1 { (table.title) }
-                    p { (plan.task.title) ", " (plan.spec.pictures) " pictures, " (plan.spec.seeds.len()) " seeds" }
+            (differences(table))
+            @if let Some(svg) = &report.tradeoff {
+                section #tradeoff {
+                    h2 { "Trade-off" }
+                    (figure(svg, "Fréchet distance over L2, with one standard deviation over seeds; the line joins the Pareto front."))
                 }
-                main {
-                    section #table {
-                        h2 { "Numbers" }
-                        (main_table(table))
-                        ul.notes { @for note in &table.notes { li { (note) } } }
-                        @if !table.missing.is_empty() { p.missing { "Not finished: " (table.missing.join(", ")) } }
-                    }
-                    (differences(table))
-                    @if let Some(svg) = &report.tradeoff {
-                        section #tradeoff {
-                            h2 { "Trade-off" }
-                            (figure(svg, "Fréchet distance over L2, with one standard deviation over seeds; the line joins the Pareto front."))
-                        }
-                    }
-                    @if !report.curves.is_empty() {
-                        section #curves {
-                            h2 { "Curves" }
-                            @for (key, svg) in &report.curves { (figure(svg, &format!("Over {key}, with one standard deviation over seeds."))) }
-                        }
-                    }
-                    @if !grids.is_empty() { section #pictures { h2 { "Pictures" } @for grid in &grids { (grid) } } }
-                    section #conditions {
-                        h2 { "Conditions" }
-                        dl { @for (name, value) in &report.conditions { dt { (name) } dd { (value) } } }
-                        p { "Files beside this page: " (report.files.join(", ")) }
-                    }
+            }
+            @if !report.curves.is_empty() {
+                section #curves {
+                    h2 { "Curves" }
+                    @for (key, svg) in &report.curves { (figure(svg, &format!("Over {key}, with one standard deviation over seeds."))) }
                 }
-                script { (PreEscaped(SCRIPT)) }
+            }
+            @if !grids.is_empty() { section #pictures { h2 { "Pictures" } @for grid in &grids { (grid) } } }
+            section #conditions {
+                h2 { "Conditions" }
+                dl { @for (name, value) in &report.conditions { dt { (name) } dd { (value) } } }
+                p { "Files beside this page: " (report.files.join(", ")) }
             }
         }
     };
-    Ok(page.into_string())
+    Ok(document(&table.title, STYLE, &body, SCRIPT))
 }

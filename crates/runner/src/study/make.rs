@@ -2,14 +2,13 @@
 
 use super::Trial;
 use crate::error::{Problem, UserError};
+use crate::html::{data_uri, document};
 use crate::plan::Plan;
-use crate::report::data_uri;
 use crate::store::JobFolder;
-use crate::yaml::nearest;
 use anyhow::Result;
 use egsde_metrics::pictures::Pictures;
 use egsde_models::files::{sha256_hex, write_atomically};
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::{PreEscaped, html};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -34,13 +33,7 @@ pub struct Make {
 
 /// Pictures of a row at its first seed.
 fn translations(plan: &Plan, row: &str, names: &[String]) -> Result<Pictures> {
-    let mut jobs = plan.jobs.iter().filter(|j| j.row == row).peekable();
-    if jobs.peek().is_none() {
-        let rows: Vec<&str> = plan.spec.methods.iter().map(|r| r.name.as_str()).collect();
-        let near = nearest(row, rows.iter().copied()).map_or(String::new(), |n| format!("; did you mean {n:?}?"));
-        return Err(Problem::user(format!("no row {row:?}; there are {}{near}", rows.join(", "))));
-    }
-    let finished = jobs.map(|j| JobFolder::of(&plan.folder, j)).find(|f| f.scores().is_some());
+    let finished = plan.jobs_of(row)?.into_iter().map(|j| JobFolder::of(&plan.folder, j)).find(|f| f.scores().is_some());
     let folder = finished.ok_or_else(|| Problem::user(format!("row {row:?} has no finished job: run the experiment first")))?;
     folder.read_all(names, plan.task.image_size).user("study")
 }
@@ -89,40 +82,26 @@ pub fn make(plan: &Plan, root: &Path, what: &Make, folder: &Path) -> Result<usiz
 fn page(study: &str, target: &str, questions: &[serde_json::Value]) -> Result<String> {
     // `<` cannot end the script element early: no picture's base64 holds one.
     let data = serde_json::to_string(&serde_json::json!({"study": study, "questions": questions}))?;
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Which is better?" }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                main {
-                    h1 { "Which is the better " (target) "?" }
-                    p { "Choose the picture that is the more real " (target) " and keeps more of the source: press a picture, or the keys ← and →. Backspace takes the last answer back." }
-                    p #progress aria-live="polite" {}
-                    section #question {
-                        figure { img #source alt="source"; figcaption { "Source" } }
-                        div.choices {
-                            button #left type="button" { img alt="left translation"; span { "← left" } }
-                            button #right type="button" { img alt="right translation"; span { "right →" } }
-                        }
-                    }
-                    section #done hidden {
-                        p { "Thank you. Please send back the file:" }
-                        p { a #export download=(format!("answers-{study}.csv")) { "Save the answers (CSV)" } }
-                    }
+    let body = html! {
+        main {
+            h1 { "Which is the better " (target) "?" }
+            p { "Choose the picture that is the more real " (target) " and keeps more of the source: press a picture, or the keys ← and →. Backspace takes the last answer back." }
+            p #progress aria-live="polite" {}
+            section #question {
+                figure { img #source alt="source"; figcaption { "Source" } }
+                div.choices {
+                    button #left type="button" { img alt="left translation"; span { "← left" } }
+                    button #right type="button" { img alt="right translation"; span { "right →" } }
                 }
-                script type="application/json" #data { (PreEscaped(data)) }
-                script { (PreEscaped(SCRIPT)) }
+            }
+            section #done hidden {
+                p { "Thank you. Please send back the file:" }
+                p { a #export download=(format!("answers-{study}.csv")) { "Save the answers (CSV)" } }
             }
         }
+        script type="application/json" #data { (PreEscaped(data)) }
     };
-    Ok(page.into_string())
+    Ok(document("Which is better?", STYLE, &body, SCRIPT))
 }
 
 #[cfg(test)]
