@@ -1,6 +1,7 @@
 //! Fréchet distance between Gaussian fits of two feature sets (FID's formula, whatever the features are).
 
 use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 /// Mean and covariance of a feature set, float64.
@@ -66,6 +67,47 @@ impl Anchor {
     }
 }
 
+/// A feature set to draw samples from, seen from an [`Anchor`]'s side once for all draws.
+#[derive(Debug)]
+pub struct Drawable {
+    /// `[n, d]`, float64.
+    features: Tensor,
+    /// The same times the anchor's root.
+    projected: Tensor,
+}
+
+impl Anchor {
+    /// Prepares features `[n, d]`.
+    pub fn drawable(&self, features: &Tensor) -> Drawable {
+        let features = features.to_kind(Kind::Double);
+        Drawable { projected: features.matmul(&self.half), features }
+    }
+
+    /// The distance to the pictures drawn, repeats counted: [`Anchor::distance`] without a `[d, d]` decomposition, since few
+    /// pictures span few dimensions. The eigenvalues of `half cov half` are those of the pictures' own inner products.
+    pub fn distance_of_draw(&self, of: &Drawable, drawn: &[usize]) -> Result<f64> {
+        ensure!(drawn.len() >= 2, "a covariance needs at least 2 pictures, there are {}", drawn.len());
+        let mut counts = BTreeMap::new();
+        drawn.iter().for_each(|i| *counts.entry(*i as i64).or_insert(0.0) += 1.0);
+        let (indices, counts): (Vec<i64>, Vec<f64>) = counts.into_iter().unzip();
+        let (indices, weights) = (Tensor::from_slice(&indices), Tensor::from_slice(&counts).unsqueeze(1));
+        let (n, one) = (drawn.len() as f64, [0i64]);
+        let chosen = |x: &Tensor| {
+            let x = x.index_select(0, &indices);
+            let mean = (&x * &weights).sum_dim_intlist(one.as_slice(), false, Kind::Double) / n;
+            ((x - &mean) * (&weights / (n - 1.0)).sqrt(), mean)
+        };
+        let ((features, mu), (projected, _)) = (chosen(&of.features), chosen(&of.projected));
+        let (rows, d) = projected.size2()?;
+        let turned = projected.transpose(0, 1);
+        let inner = if rows < d { projected.matmul(&turned) } else { turned.matmul(&projected) };
+        let cross = inner.linalg_eigvalsh("L").clamp_min(0.0).sqrt().sum(Kind::Double);
+        let means = (&self.mu - mu).square().sum(Kind::Double);
+        let distance = means + self.trace + features.square().sum(Kind::Double) - cross * 2.0;
+        Ok(distance.double_value(&[]))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +131,19 @@ mod tests {
         let b = Statistics::of(&x.flip([0])).unwrap();
         assert!(frechet_distance(&a, &b).unwrap().abs() < 1e-4);
         assert!(Statistics::of(&x.narrow(0, 0, 1)).is_err());
+    }
+
+    #[test]
+    fn a_draw_is_at_the_distance_of_its_pictures() {
+        tch::manual_seed(5);
+        let anchor = Anchor::new(&Statistics::of(&Tensor::randn([90, 12], (Kind::Float, Device::Cpu))).unwrap());
+        // More pictures than dimensions and fewer, with repeats and without.
+        for (n, drawn) in [(40, (0..40).map(|i| i / 2).collect::<Vec<usize>>()), (6, vec![5, 0, 0, 3, 3, 3]), (7, (0..7).collect())] {
+            let features = Tensor::randn([n, 12], (Kind::Float, Device::Cpu)) * 1.7 + 0.3;
+            let indices = Tensor::from_slice(&drawn.iter().map(|i| *i as i64).collect::<Vec<_>>());
+            let wanted = anchor.distance(&Statistics::of(&features.index_select(0, &indices)).unwrap()).unwrap();
+            let got = anchor.distance_of_draw(&anchor.drawable(&features), &drawn).unwrap();
+            assert!((got - wanted).abs() < 1e-6 * wanted, "{got} {wanted}");
+        }
     }
 }

@@ -62,26 +62,27 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[low] + (sorted[high] - sorted[low]) * (at - low as f64)
 }
 
-/// Percentile bootstrap over `units` things that are drawn together (pictures with all their seeds): `statistic` gets the
-/// drawn indices. Draws are fixed by `seed`.
-pub fn bootstrap(units: usize, seed: u64, mut statistic: impl FnMut(&[usize]) -> Result<f64>) -> Result<Interval> {
-    bootstrap_of(units, seed, RESAMPLES, &mut statistic)
+/// Draws of a bootstrap: `resamples` times as many of `units` things as there are, with repeats, fixed by `seed`.
+pub fn draws(units: usize, seed: u64, resamples: usize) -> Result<Vec<Vec<usize>>> {
+    ensure!(units >= 2, "a bootstrap needs at least 2 units, there are {units}");
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    Ok((0..resamples).map(|_| (0..units).map(|_| random.random_range(0..units)).collect()).collect())
 }
 
-/// The same with another number of resamples, for statistics that cost much.
-pub fn bootstrap_of(units: usize, seed: u64, resamples: usize, statistic: &mut dyn FnMut(&[usize]) -> Result<f64>) -> Result<Interval> {
-    ensure!(units >= 2, "a bootstrap needs at least 2 units, there are {units}");
-    let all: Vec<usize> = (0..units).collect();
-    let estimate = statistic(&all)?;
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut values = Vec::with_capacity(resamples);
-    for _ in 0..resamples {
-        let drawn: Vec<usize> = (0..units).map(|_| random.random_range(0..units)).collect();
-        values.push(statistic(&drawn)?);
-    }
+/// Percentile interval of what a statistic was over the draws.
+pub fn percentiles(estimate: f64, mut values: Vec<f64>) -> Result<Interval> {
+    ensure!(!values.is_empty(), "no draws");
     values.sort_by(f64::total_cmp);
     let tail = (1.0 - CONFIDENCE) / 2.0;
     Ok(Interval { estimate, low: quantile(&values, tail), high: quantile(&values, 1.0 - tail) })
+}
+
+/// Percentile bootstrap over `units` things that are drawn together (pictures with all their seeds): `statistic` gets the
+/// drawn indices. Draws are fixed by `seed`.
+pub fn bootstrap(units: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -> Result<Interval> {
+    let all: Vec<usize> = (0..units).collect();
+    let values = draws(units, seed, RESAMPLES)?.iter().map(|drawn| statistic(drawn)).collect();
+    percentiles(statistic(&all), values)
 }
 
 /// Clopper-Pearson interval of a share: `successes` of `trials`.

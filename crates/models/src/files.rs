@@ -2,13 +2,18 @@
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Lower-case hexadecimal SHA-256 of bytes.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)] as char, DIGITS[usize::from(b & 15)] as char]).collect()
 }
 
 /// Lower-case hexadecimal SHA-256 of a file, read in pieces.
@@ -18,7 +23,7 @@ pub fn sha256_file(path: &Path) -> Result<String> {
     let mut buffer = vec![0; 1 << 20];
     loop {
         match std::io::Read::read(&mut file, &mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
-            0 => return Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()),
+            0 => return Ok(hex(&hasher.finalize())),
             n => hasher.update(&buffer[..n]),
         }
     }
@@ -47,24 +52,18 @@ pub const TEMPORARY: &str = ".tmp";
 /// Temporary name, fsync, rename; makes the folder when it is missing.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Unlike those of other processes and of other threads of this one.
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = path.with_file_name(format!(".{name}.{}-{count}{TEMPORARY}", std::process::id()));
-        let mut file = std::fs::File::create(&temporary)?;
-        let done = std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all());
-        if let Err(error) = done.and_then(|()| std::fs::rename(&temporary, path)) {
-            let _ = std::fs::remove_file(&temporary);
-            return Err(error);
-        }
+        let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+        let mut builder = tempfile::Builder::new();
+        // A name no other process on any machine has; readable by whoever the user's umask lets.
+        builder.prefix(&prefix).suffix(TEMPORARY).permissions(std::fs::Permissions::from_mode(0o666));
+        let mut file = builder.tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
         // The new name itself must survive a power cut; a file system that cannot sync a folder is not asked twice.
-        if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-            let _ = std::fs::File::open(folder).and_then(|f| f.sync_all());
-        }
+        let _ = std::fs::File::open(folder).and_then(|f| f.sync_all());
         Ok(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))

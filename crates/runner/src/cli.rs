@@ -31,6 +31,15 @@ enum Command {
     Verify(commands::provenance::VerifyArgs),
     /// Put the finished jobs of several runs folders together
     Merge(commands::merge::Args),
+    /// Run an experiment's unfinished jobs on a Slurm cluster
+    Submit(Box<commands::cluster::SubmitArgs>),
+    /// What has become of a submitted experiment
+    Status(commands::cluster::StatusArgs),
+    /// Take a submitted experiment's tasks out of Slurm's queue
+    Cancel(commands::cluster::StatusArgs),
+    /// What the cluster's script runs
+    #[command(hide = true)]
+    Task(commands::cluster::TaskArgs),
     /// Where a row's numbers come from: settings, seeds, hashes, code, device, times
     Explain(commands::provenance::ExplainArgs),
     /// Human evaluation: a blinded page, and its score
@@ -74,6 +83,10 @@ fn dispatch(command: &Command, root: &Path) -> anyhow::Result<()> {
         Command::Report(args) => commands::experiment::report(args, root),
         Command::Verify(args) => commands::provenance::verify(args),
         Command::Merge(args) => commands::merge::run(args),
+        Command::Submit(args) => commands::cluster::submit(args, root),
+        Command::Status(args) => commands::cluster::status(args, root),
+        Command::Cancel(args) => commands::cluster::cancel(args, root),
+        Command::Task(args) => commands::cluster::task(args, root),
         Command::Explain(args) => commands::provenance::explain(args, root),
         Command::Study(args) => commands::study::run(args, root),
         Command::Eval(args) => commands::eval::run(args, root),

@@ -24,14 +24,19 @@ fn cuda(index: usize) -> Result<Device, String> {
     if (index as i64) < count { Ok(Device::Cuda(index)) } else { Err(format!("no device cuda:{index}: this machine has {count}")) }
 }
 
-/// Reads a device's name and makes sure that it can be used.
-pub fn device(text: &str) -> Result<Device, String> {
+/// The number of the GPU a device's name means, none for cpu; the machine is not asked.
+pub fn index(text: &str) -> Result<Option<usize>, String> {
     match text.split_once(':') {
-        None if text == "cpu" => Ok(Device::Cpu),
-        None if text == "cuda" => cuda(0),
-        Some(("cuda", index)) => index.parse().map_err(|_| format!("no device number in {text:?}")).and_then(cuda),
+        None if text == "cpu" => Ok(None),
+        None if text == "cuda" => Ok(Some(0)),
+        Some(("cuda", index)) => index.parse().map(Some).map_err(|_| format!("no device number in {text:?}")),
         _ => Err(format!("no device {text:?}; there are cpu, cuda:0, cuda:1, ...")),
     }
+}
+
+/// Reads a device's name and makes sure that it can be used.
+pub fn device(text: &str) -> Result<Device, String> {
+    index(text)?.map_or(Ok(Device::Cpu), cuda)
 }
 
 #[cfg(test)]

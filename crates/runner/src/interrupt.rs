@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM: the first finishes the batch at hand, the second stops at once.
+//! SIGINT, SIGTERM and SIGUSR1 (a scheduler's "your time is nearly over"): the first finishes the batch at hand, the second stops
+//! at once.
 
 use anyhow::Result;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,11 +14,14 @@ fn code(signal: i32) -> i32 {
     128 + signal
 }
 
+/// Exit code after SIGUSR1.
+pub const OUT_OF_TIME: u8 = 128 + SIGUSR1 as u8;
+
 /// Starts listening. Call it once, before long work.
 pub fn listen() -> Result<()> {
     let again = Arc::new(AtomicBool::new(false));
     let last = LAST.get_or_init(|| Arc::new(AtomicUsize::new(0)));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in [SIGINT, SIGTERM, SIGUSR1] {
         // Registered first, so that it sees the flag of an earlier signal only.
         flag::register_conditional_shutdown(signal, code(signal), again.clone())?;
         flag::register(signal, again.clone())?;

@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod cli;
+pub mod cluster;
 mod commands;
 pub mod dataset;
 pub mod device;
@@ -32,6 +33,7 @@ pub mod study;
 pub mod sweep;
 pub mod table;
 pub mod task;
+pub mod which;
 pub mod workbench;
 pub mod workers;
 pub mod yaml;

@@ -8,22 +8,20 @@ use crate::plan::Plan;
 use crate::store::JobFolder;
 use crate::yaml::offer;
 use anyhow::Result;
-use egsde_metrics::frechet::{Anchor, Statistics};
+use egsde_metrics::frechet::Anchor;
 use egsde_metrics::pair::{COLUMNS, PairScore};
-use egsde_metrics::spread::{Interval, bootstrap, bootstrap_of};
+use egsde_metrics::spread::{Interval, bootstrap, draws, percentiles};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tch::{Device, Tensor};
+use tch::Device;
 
-/// Resamples for the Fréchet distance, each of which costs a decomposition a row and seed.
+/// Resamples for the Fréchet distance, each of which costs a decomposition for every row and seed.
 const FID_RESAMPLES: usize = 200;
 
-/// Features of more dimensions make that too slow; the distance's difference is then left out.
-const FID_DIMENSIONS: i64 = 512;
-
-/// More rows than this make it too slow too (minutes): their distances then have no interval.
-const FID_ROWS: usize = 8;
+/// More decompositions than these (their number times the cube of their size) would take minutes: then differences of the
+/// Fréchet distance are left out.
+const FID_WORK: f64 = 4e11;
 
 /// Draws are the same for all rows, so that a difference sees the same pictures on both sides.
 const SEED: u64 = 0;
@@ -64,12 +62,12 @@ fn evidence(plan: &Plan) -> Result<BTreeMap<String, BySeed>> {
     Ok(found)
 }
 
-/// Evidence of the seeds both have; a row without seeds (sources, a folder) stands against each seed of the other.
-fn common<'a>(row: &'a BySeed, base: &'a BySeed) -> Vec<(&'a Evidence, &'a Evidence)> {
+/// The seeds both have, as pairs; a row without seeds (sources, a folder) stands against each seed of the other.
+fn common(row: &BySeed, base: &BySeed) -> Vec<(u64, u64)> {
     match (row.len(), base.len()) {
-        (1, n) if n > 1 => row.values().flat_map(|r| base.values().map(move |b| (r, b))).collect(),
-        (n, 1) if n > 1 => base.values().flat_map(|b| row.values().map(move |r| (r, b))).collect(),
-        _ => row.iter().filter_map(|(seed, r)| Some((r, base.get(seed)?))).collect(),
+        (1, n) if n > 1 => row.keys().flat_map(|r| base.keys().map(move |b| (*r, *b))).collect(),
+        (n, 1) if n > 1 => base.keys().flat_map(|b| row.keys().map(move |r| (*r, *b))).collect(),
+        _ => row.keys().filter(|seed| base.contains_key(seed)).map(|seed| (*seed, *seed)).collect(),
     }
 }
 
@@ -82,22 +80,55 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 fn of_pairs(seeds: &[(&Evidence, &Evidence)], value: fn(&PairScore) -> f64) -> Result<Interval> {
     let n = seeds[0].0.pairs.len();
     let by_picture: Vec<f64> = (0..n).map(|i| mean(seeds.iter().map(|(r, b)| value(&r.pairs[i]) - value(&b.pairs[i])))).collect();
-    bootstrap(n, SEED, |drawn| Ok(mean(drawn.iter().map(|i| by_picture[*i]))))
+    bootstrap(n, SEED, |drawn| mean(drawn.iter().map(|i| by_picture[*i])))
 }
 
-fn distance(anchor: &Anchor, features: &Tensor, drawn: &Tensor) -> Result<f64> {
-    anchor.distance(&Statistics::of(&features.index_select(0, drawn))?)
+/// Distances of one row and seed: of all its pictures, then of each draw. The draws are the same for all.
+fn distances(evidence: &Evidence, anchor: &Anchor) -> Result<Vec<f64>> {
+    let n = evidence.pairs.len();
+    let drawable = anchor.drawable(&evidence.features);
+    let all = anchor.distance_of_draw(&drawable, &(0..n).collect::<Vec<_>>());
+    let drawn = draws(n, SEED, FID_RESAMPLES)?;
+    std::iter::once(all).chain(drawn.iter().map(|drawn| anchor.distance_of_draw(&drawable, drawn))).collect()
+}
+
+type Distances = BTreeMap<(String, u64), Vec<f64>>;
+
+/// Of every row and seed, on all cores; nothing where that would take minutes.
+fn all_distances(all: &BTreeMap<String, BySeed>, anchor: &Anchor) -> Result<Distances> {
+    let each = || all.iter().flat_map(|(row, seeds)| seeds.iter().map(move |(seed, e)| ((row.clone(), *seed), e)));
+    let side = |e: &Evidence| (e.pairs.len().min(e.features.size()[1] as usize)) as f64;
+    let work: f64 = each().map(|(_, e)| side(e).powi(3) * FID_RESAMPLES as f64).sum();
+    if work > FID_WORK || each().any(|(_, e)| e.pairs.len() < 2) {
+        return Ok(Distances::new());
+    }
+    each().map(|(key, e)| Ok((key, distances(e, anchor)?))).collect()
 }
 
 /// Of the Fréchet distance: both rows on the same drawn pictures. Small samples raise it, on both sides alike.
-fn of_distance(seeds: &[(&Evidence, &Evidence)], anchor: &Anchor) -> Result<Interval> {
-    let n = seeds[0].0.pairs.len();
-    bootstrap_of(n, SEED, FID_RESAMPLES, &mut |drawn| {
-        let drawn = Tensor::from_slice(&drawn.iter().map(|i| *i as i64).collect::<Vec<_>>());
-        let each = seeds.iter().map(|(r, b)| Ok(distance(anchor, &r.features, &drawn)? - distance(anchor, &b.features, &drawn)?));
-        let each: Vec<f64> = each.collect::<Result<_>>()?;
-        Ok(mean(each.into_iter()))
-    })
+fn of_distance(pairs: &[(&Vec<f64>, &Vec<f64>)]) -> Result<Interval> {
+    let difference = |at: usize| mean(pairs.iter().map(|(r, b)| r[at] - b[at]));
+    percentiles(difference(0), (1..=FID_RESAMPLES).map(difference).collect())
+}
+
+impl Difference {
+    fn of(row: &str, base: &str, all: &BTreeMap<String, BySeed>, distances: &Distances) -> Result<Option<Self>> {
+        let (Some(ours), Some(theirs)) = (all.get(row), all.get(base)) else { return Ok(None) };
+        let seeds = common(ours, theirs);
+        let evidence: Vec<_> = seeds.iter().map(|(r, b)| (&ours[r], &theirs[b])).collect();
+        if evidence.is_empty() || evidence[0].0.pairs.len() < 2 {
+            return Ok(None);
+        }
+        let mut metrics = BTreeMap::new();
+        for (key, value) in COLUMNS {
+            metrics.insert(key.to_string(), of_pairs(&evidence, value)?);
+        }
+        let of = |row: &str, seed: u64| distances.get(&(row.to_string(), seed));
+        if let Some(pairs) = seeds.iter().map(|(r, b)| of(row, *r).zip(of(base, *b))).collect::<Option<Vec<_>>>() {
+            metrics.insert("fid".to_string(), of_distance(&pairs)?);
+        }
+        Ok(Some(Self { method: row.into(), metrics }))
+    }
 }
 
 impl Differences {
@@ -105,27 +136,14 @@ impl Differences {
     pub fn of(plan: &Plan, root: &Path) -> Result<Option<Self>> {
         let Some(to) = &plan.spec.compare_to else { return Ok(None) };
         let all = evidence(plan)?;
-        let Some(base) = all.get(to) else { return Ok(None) };
-        let judge = Judge::of_plan(plan, root, Device::Cpu)?;
-        let anchor = Anchor::new(&judge.reference().statistics);
-        let few = plan.spec.methods.len() <= FID_ROWS;
-        let mut rows = Vec::new();
-        for name in plan.spec.methods.iter().map(|r| &r.name).filter(|name| *name != to) {
-            let Some(row) = all.get(name) else { continue };
-            let seeds = common(row, base);
-            if seeds.is_empty() || seeds[0].0.pairs.len() < 2 {
-                continue;
-            }
-            let mut metrics = BTreeMap::new();
-            for (key, value) in COLUMNS {
-                metrics.insert(key.to_string(), of_pairs(&seeds, value)?);
-            }
-            if few && seeds[0].0.features.size()[1] <= FID_DIMENSIONS {
-                metrics.insert("fid".to_string(), of_distance(&seeds, &anchor)?);
-            }
-            rows.push(Difference { method: name.clone(), metrics });
+        if !all.contains_key(to) {
+            return Ok(None);
         }
-        Ok(Some(Self { to: to.clone(), pictures: plan.spec.pictures, rows }))
+        let judge = Judge::of_plan(plan, root, Device::Cpu)?;
+        let distances = all_distances(&all, &Anchor::new(&judge.reference().statistics))?;
+        let others = plan.spec.methods.iter().map(|r| &r.name).filter(|name| *name != to);
+        let rows: Vec<Option<Difference>> = others.map(|name| Difference::of(name, to, &all, &distances)).collect::<Result<_>>()?;
+        Ok(Some(Self { to: to.clone(), pictures: plan.spec.pictures, rows: rows.into_iter().flatten().collect() }))
     }
 }
 
@@ -140,7 +158,8 @@ pub fn check(to: &str, rows: &[&str], at: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Kind;
+    use egsde_metrics::frechet::Statistics;
+    use tch::{Kind, Tensor};
 
     fn evidence(l2: &[f64], shift: f64) -> Evidence {
         let pairs = l2.iter().map(|l2| PairScore { l2: *l2, mse: 0.0, psnr: 0.0, ssim: 0.0 }).collect();
@@ -164,7 +183,8 @@ mod tests {
         let n = [0.0; 40];
         let (near, far) = (evidence(&n, 0.1), evidence(&n, 2.0));
         let anchor = Anchor::new(&Statistics::of(&evidence(&n, 0.0).features).unwrap());
-        let found = of_distance(&[(&far, &near)], &anchor).unwrap();
+        let of = |e: &Evidence| distances(e, &anchor).unwrap();
+        let found = of_distance(&[(&of(&far), &of(&near))]).unwrap();
         // Three dimensions shifted by 2.0 and by 0.1: 12.0 less 0.03.
         assert!((found.estimate - 11.97).abs() < 1e-3 && found.excludes_zero(), "{found:?}");
     }

@@ -258,6 +258,7 @@ impl Case<'_> {
             schedule: Schedule::ddpm().in_float32(),
             start_steps,
             solver: Solver::Ancestral,
+            eta: 0.0,
             variance: choice(case, "variance")?,
             source_noise: SourceNoise::Shared,
             repeats: whole(case, "repeats")?,

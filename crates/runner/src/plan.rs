@@ -11,9 +11,11 @@ use egsde_models::files::sha256_hex;
 use egsde_sampler::energy::{Similarity, Weight};
 use egsde_sampler::method::{Evaluations, IlvrVariance, STEPS_OF_T, Solver, SourceNoise};
 use egsde_sampler::schedule::{Variance, space_timesteps};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Raised when the sampler or the scores change on purpose: older results are then made again.
 pub const RESULT_VERSION: u32 = 3;
@@ -29,6 +31,9 @@ pub struct Settings {
     pub experts: Vec<ExpertSpec>,
     pub low_pass_factor: usize,
     pub solver: Solver,
+    /// Of DDIM (0 where it is not given).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<f64>,
     pub variance: Variance,
     pub source_noise: SourceNoise,
     pub repeats: usize,
@@ -57,6 +62,7 @@ impl Settings {
             experts: experts(row, low_pass_factor, task)?,
             low_pass_factor,
             solver: row.solver.unwrap_or(Solver::Ancestral),
+            eta: row.eta.filter(|eta| *eta != 0.0),
             variance: row.variance.unwrap_or(Variance::FixedSmall),
             source_noise: row.source_noise.unwrap_or(SourceNoise::Shared),
             repeats: row.repeats.unwrap_or(1).max(1),
@@ -98,6 +104,10 @@ fn experts(row: &Row, factor: usize, task: &Task) -> Result<Vec<ExpertSpec>> {
     all.filter(|e| !e.weight().is_zero()).map(|e| e.settled(&row.name, factor, task)).collect()
 }
 
+fn is_empty(map: &Arc<BTreeMap<String, String>>) -> bool {
+    map.is_empty()
+}
+
 /// What decides a result, and nothing else: no name, batch size, device or folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
@@ -108,10 +118,11 @@ pub struct Identity {
     pub precision: Precision,
     pub format: Format,
     pub group: usize,
-    pub task: Task,
+    /// Shared by a plan's jobs, as `inputs`.
+    pub task: Arc<Task>,
     /// SHA-256 of the published files and folders of the task, as far as they are known.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub inputs: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub inputs: Arc<BTreeMap<String, String>>,
     /// [`folder_sha256`] of an external method's pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_sha256: Option<String>,
@@ -144,8 +155,8 @@ fn slug(name: &str) -> String {
 /// What all jobs of an experiment share.
 struct Shared<'a> {
     spec: &'a Experiment,
-    task: &'a Task,
-    inputs: BTreeMap<String, String>,
+    task: Arc<Task>,
+    inputs: Arc<BTreeMap<String, String>>,
     root: &'a Path,
 }
 
@@ -162,7 +173,7 @@ impl Job {
             precision: spec.precision,
             format: spec.format,
             group: spec.group,
-            task: (*task).clone(),
+            task: task.clone(),
             inputs: inputs.clone(),
             images_sha256: images.as_deref().map(folder_sha256).transpose()?,
         };
@@ -210,9 +221,10 @@ impl Plan {
         let task = Task::read(root, &spec.task)?;
         let inputs = task.inputs(root)?;
         let known = |i: &Input| (i.key.clone(), i.sha256.clone().unwrap_or_else(|| "not known".into()));
-        let shared = Shared { spec: &spec, task: &task, inputs: inputs.iter().map(known).collect(), root };
+        let inputs_known = Arc::new(inputs.iter().map(known).collect());
+        let shared = Shared { spec: &spec, task: Arc::new(task.clone()), inputs: inputs_known, root };
         let of = |row: &Row| seeds(row, &spec).into_iter().map(|seed| Job::new(row, seed, &shared)).collect::<Result<Vec<Job>>>();
-        let jobs: Vec<Vec<Job>> = spec.methods.iter().map(of).collect::<Result<_>>()?;
+        let jobs: Vec<Vec<Job>> = spec.methods.par_iter().map(of).collect::<Result<_>>()?;
         let jobs = jobs.into_iter().flatten().collect();
         let folder = root.join(&spec.runs_dir).join(&spec.name);
         Ok(Self { spec, task, inputs, jobs, folder })

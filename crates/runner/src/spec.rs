@@ -146,6 +146,9 @@ pub struct Row {
     pub experts: Vec<ExpertSpec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub solver: Option<Solver>,
+    /// DDIM: 0 (deterministic) to 1 (as noisy as the ancestral solver).
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "eta")]
+    pub eta: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variance: Option<Variance>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,6 +247,13 @@ fn share<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
     }
 }
 
+fn eta<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    match f64::deserialize(d)? {
+        eta if (0.0..=1.0).contains(&eta) => Ok(Some(eta)),
+        eta => Err(D::Error::custom(format!("eta is {eta}: must be 0 to 1"))),
+    }
+}
+
 fn weight<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
     match f64::deserialize(d)? {
         w if w.is_finite() && w >= 0.0 => Ok(Some(w)),
@@ -266,6 +276,7 @@ impl Row {
         let sde = [
             given("start", self.start.is_some()),
             given("solver", self.solver.is_some()),
+            given("eta", self.eta.is_some()),
             given("variance", self.variance.is_some()),
             given("repeats", self.repeats.is_some()),
         ];
@@ -273,9 +284,14 @@ impl Row {
         let low_pass = [given("low_pass_factor", self.low_pass_factor.is_some())];
         let steps = [given("steps", self.steps.is_some())];
         let images = [given("images", self.images.is_some())];
+        let solver = self.solver.unwrap_or(Solver::Ancestral);
+        let of_solver = [
+            given("eta", self.eta.is_some() && solver != Solver::Ddim),
+            given("variance", self.variance.is_some() && solver != Solver::Ancestral),
+        ];
         let idle: Vec<Option<&str>> = match self.method {
-            MethodKind::Egsde => [&ilvr[..], &images].concat(),
-            MethodKind::Sdedit => [&energy[..], &ilvr, &low_pass, &images].concat(),
+            MethodKind::Egsde => [&ilvr[..], &images, &of_solver].concat(),
+            MethodKind::Sdedit => [&energy[..], &ilvr, &low_pass, &images, &of_solver].concat(),
             MethodKind::Ilvr => [&energy[..], &sde, &images].concat(),
             MethodKind::External => [&energy[..], &sde, &ilvr, &low_pass, &steps].concat(),
             MethodKind::Source => [&energy[..], &sde, &ilvr, &low_pass, &steps, &images].concat(),
@@ -372,7 +388,7 @@ impl Experiment {
                 return Err(Problem::user(format!("{at} stands twice: give each row a name of its own")));
             }
             if let Some(key) = row.idle_keys().first() {
-                return Err(Problem::user(format!("{at}: {key} means nothing to this method: remove it")));
+                return Err(Problem::user(format!("{at}: {key} means nothing to this method or its solver: remove it")));
             }
             if row.method == MethodKind::External && row.images.is_none() {
                 return Err(Problem::user(format!("{at}: an external method needs images: the folder of its translations")));
@@ -418,6 +434,9 @@ mod tests {
         refused("[1, 2]", "[1, 2, 1]", &["e.yaml:4", "seed 1 is given twice"]);
         refused("start: 0.3", "lambda_s: 3", &["row \"A\"", "lambda_s means nothing"]);
         refused("method: sdedit, start: 0.3", "method: external", &["row \"A\"", "needs images"]);
+        refused("start: 0.3", "solver: ddim, eta: 1.5", &["e.yaml:7", "eta is 1.5"]);
+        refused("start: 0.3", "eta: 0.5", &["row \"A\"", "eta means nothing"]);
+        refused("start: 0.3", "solver: ddmi", &["e.yaml:7", "did you mean `ddim`?"]);
         refused("start: 0.3", "images: out", &["row \"A\"", "images means nothing"]);
         refused("name: t\n", "name: ../t\n", &["e.yaml:1", "folder's name"]);
     }

@@ -108,6 +108,11 @@ impl JobFolder {
         (seal(&sealed.scores).ok()? == sealed.sha256).then_some(sealed.scores)
     }
 
+    /// Whether it has scores, without a look at them: quick, for counting.
+    pub fn has_scores(&self) -> bool {
+        self.path.join("scores.json").is_file()
+    }
+
     /// Whether nothing is wrong with it; see [`JobFolder::problems`].
     pub fn is_finished(&self) -> bool {
         self.problems().is_empty()

@@ -4,6 +4,7 @@ use crate::error::Problem;
 use crate::spec::{Row, set};
 use crate::yaml::{offer, with_suggestion};
 use anyhow::Result;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,7 +91,7 @@ impl Sweep {
                 .map_err(|e| Problem::user(format!("{at}: sweep of row {:?}: {}", row.name, with_suggestion(&e.to_string()))))?;
             Ok(Row { varied, base: Some(row.name.clone()), ..typed })
         };
-        self.settings()?.into_iter().map(vary).collect()
+        self.settings()?.into_par_iter().map(vary).collect()
     }
 }
 

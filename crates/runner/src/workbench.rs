@@ -109,6 +109,7 @@ impl Workbench {
                     schedule: Schedule::ddpm().in_float32().respaced(&timesteps),
                     start_steps: s.start_steps,
                     solver: s.solver,
+                    eta: s.eta.unwrap_or(0.0),
                     variance: s.variance,
                     source_noise: s.source_noise,
                     repeats: s.repeats,

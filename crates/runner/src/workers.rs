@@ -8,7 +8,7 @@ use crate::plan::{Job, Plan};
 use crate::progress::Progress;
 use crate::store::JobFolder;
 use anyhow::Result;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
@@ -126,18 +126,26 @@ impl Shard {
 }
 
 /// Which of a plan's jobs to run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Part {
     pub shard: Option<Shard>,
+    /// Only those of these ids.
+    pub only: Option<BTreeSet<String>>,
     /// At most this many.
     pub limit: Option<usize>,
+}
+
+impl Part {
+    fn holds(&self, place: usize, job: &Job) -> bool {
+        self.shard.is_none_or(|s| s.holds(place)) && self.only.as_ref().is_none_or(|ids| ids.contains(&job.id))
+    }
 }
 
 /// Runs what is not finished; returns how many jobs this process ran.
 pub fn execute(plan: &Plan, root: &Path, resources: &Resources, part: Part) -> Result<usize> {
     std::fs::create_dir_all(&plan.folder)
         .user(format!("cannot write to {}: choose another folder with --set runs_dir=DIR", plan.folder.display()))?;
-    let own = plan.jobs.iter().enumerate().filter(|(place, _)| part.shard.is_none_or(|s| s.holds(*place)));
+    let own = plan.jobs.iter().enumerate().filter(|(place, job)| part.holds(*place, job));
     let folders = own.map(|(_, j)| (j, JobFolder::of(&plan.folder, j)));
     let todo: VecDeque<_> = folders.filter(|(_, f)| !f.is_finished()).take(part.limit.unwrap_or(usize::MAX)).collect();
     if todo.is_empty() {

@@ -7,62 +7,15 @@ use crate::plan::{Job, Plan};
 use crate::progress::seconds;
 use crate::render;
 use crate::report;
-use crate::spec::Experiment;
 use crate::store::JobFolder;
 use crate::table::Table;
 use crate::task::Task;
+use crate::which::Which;
 use crate::workers::{Part, Resources, Shard, execute};
 use anyhow::Result;
 use egsde_models::files::write_atomically;
 use std::path::{Path, PathBuf};
 use tch::Device;
-
-/// More jobs than this are asked about.
-const MANY_JOBS: usize = 10_000;
-
-/// What names an experiment and changes its keys.
-#[derive(Debug, clap::Args)]
-pub struct Which {
-    /// Experiment file, for example experiments/table1.yaml.
-    experiment: PathBuf,
-    /// Change a key: pictures=64, runs_dir=/data/runs, methods.EGSDE.lambda_s=30.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    sets: Vec<String>,
-    /// Seeds instead of the file's.
-    #[arg(long, value_delimiter = ',')]
-    seeds: Vec<u64>,
-    /// Working precision instead of the file's.
-    #[arg(long, value_parser = ["f32", "bf16"])]
-    precision: Option<String>,
-    /// Go on with more than 10,000 jobs.
-    #[arg(long)]
-    yes: bool,
-}
-
-impl Which {
-    pub(super) fn experiment(&self, root: &Path) -> Result<Experiment> {
-        let mut sets = self.sets.clone();
-        if !self.seeds.is_empty() {
-            sets.push(format!("seeds={:?}", self.seeds));
-        }
-        if let Some(precision) = &self.precision {
-            sets.push(format!("precision={precision}"));
-        }
-        let spec = Experiment::read(&self.experiment, root, &sets)?;
-        let jobs = spec.methods.len() * spec.seeds.len();
-        if jobs > MANY_JOBS && !self.yes {
-            return Err(Problem::user(format!(
-                "{} has {jobs} jobs, more than {MANY_JOBS}: add --yes if you mean it",
-                self.experiment.display()
-            )));
-        }
-        Ok(spec)
-    }
-
-    pub(super) fn plan(&self, root: &Path) -> Result<Plan> {
-        Plan::new(self.experiment(root)?, root)
-    }
-}
 
 /// Arguments of `egsde run`.
 #[derive(Debug, clap::Args)]
@@ -130,8 +83,7 @@ pub fn compare(args: &CompareArgs, root: &Path) -> Result<()> {
     let plan = args.which.plan(root)?;
     let table = Table::of(&plan, root)?;
     if !table.missing.is_empty() {
-        let text =
-            format!("{} of {} jobs have no result: egsde run {}", table.missing.len(), plan.jobs.len(), args.which.experiment.display());
+        let text = format!("{} of {} jobs have no result: egsde run {}", table.missing.len(), plan.jobs.len(), args.which.file().display());
         return Err(Problem::No(text).into());
     }
     let new = baseline::lines(&table);
@@ -224,8 +176,12 @@ pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
     if batch_size == 0 {
         return Err(Problem::user("--batch-size is 0: must be at least 1"));
     }
-    let ran =
-        execute(&plan, root, &Resources { devices: args.devices.clone(), batch_size }, Part { shard: args.shard, limit: args.limit })?;
+    let ran = execute(
+        &plan,
+        root,
+        &Resources { devices: args.devices.clone(), batch_size },
+        Part { shard: args.shard, only: None, limit: args.limit },
+    )?;
     let total = plan.jobs.len();
     match ran {
         0 => eprintln!("{}: nothing to do, all {total} jobs are done in {}", plan.spec.name, plan.folder.display()),
@@ -236,32 +192,37 @@ pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
 
 /// `egsde table`: exits with 1 when a job has no result.
 pub fn table(args: &TableArgs, root: &Path) -> Result<()> {
-    let plan = args.which.plan(root)?;
-    let table = Table::of(&plan, root)?;
-    if args.json {
+    print_table(&args.which.plan(root)?, root, args.which.file(), args.json)
+}
+
+/// Prints a plan's table; `file` is told when jobs are missing.
+pub(super) fn print_table(plan: &Plan, root: &Path, file: &Path, json: bool) -> Result<()> {
+    let table = Table::of(plan, root)?;
+    if json {
         println!("{}", serde_json::to_string(&table)?);
     } else {
         println!("{}", render::markdown(&table));
     }
     match table.missing.len() {
         0 => Ok(()),
-        n => {
-            Err(Problem::No(format!("{n} of {} jobs have no result: egsde run {}", plan.jobs.len(), args.which.experiment.display()))
-                .into())
-        }
+        n => Err(Problem::No(format!("{n} of {} jobs have no result: egsde run {}", plan.jobs.len(), file.display())).into()),
     }
 }
 
 /// `egsde report`: tables, plots, picture grids and the page that holds them.
 pub fn report(args: &ReportArgs, root: &Path) -> Result<()> {
-    let plan = args.which.plan(root)?;
-    let table = Table::of(&plan, root)?;
+    write_report(&args.which.plan(root)?, root, args.which.file(), args.out.as_deref())
+}
+
+/// Writes a plan's report, beside its results unless told otherwise; `file` is told when nothing is finished.
+pub(super) fn write_report(plan: &Plan, root: &Path, file: &Path, out: Option<&Path>) -> Result<()> {
+    let table = Table::of(plan, root)?;
     if table.missing.len() == plan.jobs.len() {
-        let file = args.which.experiment.display();
-        return Err(Problem::user(format!("{} holds no finished job: egsde run {file}", plan.folder.display())));
+        let text = format!("{} holds no finished job: egsde run {}", plan.folder.display(), file.display());
+        return Err(Problem::user(text));
     }
-    let folder = args.out.clone().unwrap_or_else(|| plan.folder.join("report"));
-    let made = report::write(&plan, &table, root, &folder)?;
+    let folder = out.map_or_else(|| plan.folder.join("report"), Path::to_path_buf);
+    let made = report::write(plan, &table, root, &folder)?;
     eprintln!("{}: wrote {} into {}", plan.spec.name, made.join(", "), folder.display());
     Ok(())
 }

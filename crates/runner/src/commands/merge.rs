@@ -4,6 +4,7 @@ use super::provenance::jobs;
 use crate::error::{Problem, UserError};
 use crate::store::JobFolder;
 use anyhow::Result;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `egsde merge`.
@@ -54,10 +55,11 @@ fn take(from: &Path, to: &Path) -> Result<Outcome> {
         let Some(_held) = target.hold()? else { return Ok(Outcome::Conflict) };
         std::fs::remove_dir_all(to)?;
     }
-    let name = to.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = to.with_file_name(format!(".merge-{}-{name}", std::process::id()));
-    copy(from, &temporary)?;
-    std::fs::rename(&temporary, to)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".merge-").permissions(std::fs::Permissions::from_mode(0o777));
+    let temporary = builder.tempdir_in(to.parent().unwrap_or(Path::new(".")))?;
+    copy(from, temporary.path())?;
+    std::fs::rename(temporary.keep(), to)?;
     Ok(Outcome::Copied)
 }
 

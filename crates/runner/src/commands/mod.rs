@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod cluster;
 pub mod data;
 pub mod eval;
 pub mod experiment;

@@ -1,9 +1,9 @@
 //! `egsde verify DIR` and `egsde explain EXPERIMENT ROW`: whether results are what was written, and where they come from.
 
-use super::experiment::Which;
 use crate::error::{Problem, UserError};
 use crate::ledger::LEDGER;
 use crate::store::JobFolder;
+use crate::which::Which;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 

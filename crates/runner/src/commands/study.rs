@@ -1,8 +1,8 @@
 //! `egsde study make | score`.
 
-use super::experiment::Which;
 use crate::error::Problem;
 use crate::study::{Make, make, score};
+use crate::which::Which;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,7 @@
 use super::{FONT, LEGEND_WIDTH, both, broken, colour, legend, marker, range};
 use crate::metric::Metric;
 use crate::plan::Plan;
+use crate::spec::Row;
 use crate::table::{Cell, Origin, Table};
 use anyhow::Result;
 use plotters::coord::Shift;
@@ -25,19 +26,41 @@ pub struct Curve {
     lines: Vec<Line>,
 }
 
-/// One a key that a sweep gave at least two numbers.
+/// Lines by key, then by name.
+type Lines = BTreeMap<String, BTreeMap<String, Line>>;
+
+/// The key of a curve over what steps cost.
+const EVALUATIONS: &str = "network evaluations";
+
+/// The keys that are another way to say how many evaluations there are.
+const STEPS: [&str; 2] = ["steps", "start"];
+
+/// A row's name, with what else a sweep gave it.
+fn line_name(row: &Row, left_out: &[&str]) -> String {
+    let others: String = row.varied.iter().filter(|(k, _)| !left_out.contains(&k.as_str())).map(|(k, v)| format!(" {k}={v}")).collect();
+    format!("{}{others}", row.base.as_deref().unwrap_or(&row.name))
+}
+
+fn add(lines: &mut Lines, key: &str, name: String, value: f64, numbers: &BTreeMap<String, Cell>) {
+    let of_key = lines.entry(key.to_string()).or_default();
+    of_key.entry(name.clone()).or_insert_with(|| Line { name, points: Vec::new() }).points.push((value, numbers.clone()));
+}
+
+/// One a key that a sweep gave at least two numbers, and one over the evaluations where it gave numbers of steps.
 pub fn curves(plan: &Plan, table: &Table) -> Vec<Curve> {
-    let mut lines: BTreeMap<String, BTreeMap<String, Line>> = BTreeMap::new();
+    let numbers: BTreeMap<&str, _> =
+        table.rows.iter().filter(|r| r.source == Origin::Ours).map(|r| (r.method.as_str(), &r.metrics)).collect();
+    let costs: BTreeMap<&str, usize> = plan.jobs.iter().map(|j| (j.row.as_str(), j.identity.settings.evaluations().diffusion)).collect();
+    let mut lines = Lines::new();
     for row in &plan.spec.methods {
-        let Some(numbers) = table.rows.iter().find(|r| r.source == Origin::Ours && r.method == row.name).map(|r| &r.metrics) else {
-            continue;
-        };
+        let Some(numbers) = numbers.get(row.name.as_str()).filter(|n| !n.is_empty()) else { continue };
         for (key, value) in &row.varied {
-            let (Ok(value), false) = (value.parse::<f64>(), numbers.is_empty()) else { continue };
-            let others: String = row.varied.iter().filter(|(k, _)| *k != key).map(|(k, v)| format!(" {k}={v}")).collect();
-            let name = format!("{}{others}", row.base.as_deref().unwrap_or(&row.name));
-            let of_key = lines.entry(key.clone()).or_default();
-            of_key.entry(name.clone()).or_insert_with(|| Line { name, points: Vec::new() }).points.push((value, numbers.clone()));
+            if let Ok(value) = value.parse::<f64>() {
+                add(&mut lines, key, line_name(row, &[key]), value, numbers);
+            }
+        }
+        if let (true, Some(cost)) = (row.varied.contains_key("steps"), costs.get(row.name.as_str())) {
+            add(&mut lines, EVALUATIONS, line_name(row, &STEPS), *cost as f64, numbers);
         }
     }
     let curve = |(key, lines): (String, BTreeMap<String, Line>)| {

@@ -38,7 +38,7 @@ pub fn write(plan: &Plan, table: &Table, root: &Path, folder: &Path) -> Result<V
     }
     let mut curves = Vec::new();
     for curve in plot::curves(plan, table) {
-        let stem = format!("curve_{}", curve.key.replace('.', "_"));
+        let stem = format!("curve_{}", curve.key.replace(['.', ' '], "_"));
         plot::draw_curve(&curve, &folder.join(&stem))?;
         curves.push((curve.key, plot::svg(&folder.join(&stem))?));
         names.extend([format!("{stem}.png"), format!("{stem}.svg")]);

@@ -80,6 +80,8 @@ pub fn refused(output: Output, parts: &[&str]) {
 /// Everything that must be equal: all pictures, their hashes, and the scores without what they were made under.
 pub fn result(bench: &Bench, runs: &str) -> Vec<(String, Vec<u8>)> {
     let mut found = [bench.files(runs, ".png"), bench.files(runs, "images.sha256")].concat();
+    // Not those of a report.
+    found.retain(|(name, _)| !name.contains("/report/"));
     for (name, bytes) in bench.files(runs, "scores.json") {
         let mut document: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         let scores = document["scores"].as_object_mut().unwrap();
@@ -87,4 +89,14 @@ pub fn result(bench: &Bench, runs: &str) -> Vec<(String, Vec<u8>)> {
         found.push((name, serde_json::to_vec(scores).unwrap()));
     }
     found
+}
+
+/// Two results are equal; names what differs, not its bytes.
+#[track_caller]
+pub fn assert_same_result(bench: &Bench, runs: &str, other: &str) {
+    let (left, right) = (result(bench, runs), result(bench, other));
+    let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&left), names(&right));
+    let changed: Vec<String> = left.iter().zip(&right).filter(|(a, b)| a != b).map(|(a, _)| a.0.clone()).collect();
+    assert!(changed.is_empty(), "{runs} and {other} differ in {changed:?}");
 }

@@ -1,5 +1,6 @@
 //! EGSDE as the code has it ("VP-EGSDE") and as the paper's Algorithm 1; SDEdit is the same without experts.
 
+use super::solver::{Solver, Step};
 use super::{Evaluations, Method, Predictor, eps, times, to_picture};
 use crate::energy::{Energy, Expert, State};
 use crate::noise::{Noise, Purpose};
@@ -10,16 +11,6 @@ use tch::Tensor;
 
 /// T in the steps networks know.
 pub const STEPS_OF_T: f64 = 1000.0;
-
-/// How a reverse step is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Solver {
-    /// The code's: DDPM's posterior mean and fixed variance.
-    Ancestral,
-    /// The paper's Algorithm 1: Euler-Maruyama on the reverse SDE.
-    EulerMaruyama,
-}
 
 /// Which noise perturbs the source at each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +32,9 @@ pub struct Egsde<'a> {
     /// M in steps of `schedule`; for Euler-Maruyama this is N, and M the time of step `start_steps - 1`.
     pub start_steps: usize,
     pub solver: Solver,
+    /// Of DDIM, 0 to 1.
+    pub eta: f64,
+    /// Of the ancestral solver.
     pub variance: Variance,
     pub source_noise: SourceNoise,
     /// K: the result becomes the next source.
@@ -71,42 +65,25 @@ impl Egsde<'_> {
         self.energy.gradient(&State { y, xt: &xt, t: &t, share })
     }
 
-    /// The mean of DDPM's step, moved down the energy: `y - beta / sqrt(1 - a) eps`, then `- beta grad E`, over `sqrt(1 - beta)`.
-    fn ancestral_mean(&self, y: &Tensor, eps: &Tensor, gradient: Option<&Tensor>, i: usize) -> Tensor {
-        let (beta, a) = (self.schedule.betas[i], self.schedule.alphas_cumprod[i]);
-        let root = (1.0 - beta).sqrt();
-        let mean = (y - eps * (beta / (1.0 - a).sqrt())) / root;
-        match gradient {
-            Some(g) => mean - g * (beta / root),
-            None => mean,
-        }
-    }
-
-    /// `y - [f - g^2 (s - grad E)] h` with g^2 h the step's integrated beta: -ln(a_i / a_{i-1}).
-    fn euler_mean(&self, y: &Tensor, eps: &Tensor, gradient: Option<&Tensor>, i: usize) -> Tensor {
-        let a = self.schedule.alphas_cumprod[i];
-        let g2h = self.integrated_beta(i);
-        let drift = y * -0.5 + eps / (1.0 - a).sqrt();
-        match gradient {
-            Some(g) => y - (drift + g) * g2h,
-            None => y - drift * g2h,
-        }
-    }
-
-    fn integrated_beta(&self, i: usize) -> f64 {
-        (self.schedule.alphas_cumprod_prev(i) / self.schedule.alphas_cumprod[i]).ln()
-    }
-
-    fn step(&self, y: &Tensor, gradient: Option<Tensor>, noise: &dyn Noise, repeat: usize, i: usize) -> Tensor {
+    /// `last` is what a multistep solver keeps from one step to the next.
+    fn step(
+        &self,
+        y: &Tensor,
+        gradient: Option<Tensor>,
+        noise: &dyn Noise,
+        (repeat, i): (usize, usize),
+        last: &mut Option<Tensor>,
+    ) -> Tensor {
         let output = self.diffusion.predict(y, self.schedule.timesteps[i]);
-        let eps = eps(&output);
+        let step = Step { schedule: &self.schedule, i, y, eps: &eps(&output), gradient: gradient.as_ref() };
         let (mean, deviation) = match self.solver {
-            Solver::Ancestral => {
-                (self.ancestral_mean(y, &eps, gradient.as_ref(), i), (0.5 * self.schedule.log_variance(self.variance, i)).exp())
-            }
-            Solver::EulerMaruyama => (self.euler_mean(y, &eps, gradient.as_ref(), i), self.integrated_beta(i).sqrt()),
+            Solver::Ancestral => step.ancestral(self.variance),
+            Solver::EulerMaruyama => step.euler_maruyama(),
+            Solver::Ddim => step.ddim(self.eta),
+            Solver::DpmSolverPp => step.dpm_solver_pp(last, false),
+            Solver::SdeDpmSolverPp => step.dpm_solver_pp(last, true),
         };
-        if i == 0 { mean } else { mean + noise.draw(Purpose::Step { repeat, step: i }) * deviation }
+        if i == 0 || deviation == 0.0 { mean } else { mean + noise.draw(Purpose::Step { repeat, step: i }) * deviation }
     }
 }
 
@@ -120,9 +97,10 @@ impl Method for Egsde<'_> {
             for repeat in 0..self.repeats {
                 let start = noise.draw(Purpose::Start { repeat });
                 let mut y = self.perturbed(&source, &start, m - 1);
+                let mut last = None;
                 for i in (0..m).rev() {
                     let gradient = self.energy_gradient(&y, &source, &start, noise, repeat, i);
-                    y = self.step(&y, gradient, noise, repeat, i);
+                    y = self.step(&y, gradient, noise, (repeat, i), &mut last);
                     observe(repeat, i, &y);
                 }
                 source = y;

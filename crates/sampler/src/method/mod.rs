@@ -2,10 +2,12 @@
 
 mod egsde;
 mod ilvr;
+mod solver;
 mod untranslated;
 
-pub use egsde::{Egsde, STEPS_OF_T, Solver, SourceNoise};
+pub use egsde::{Egsde, STEPS_OF_T, SourceNoise};
 pub use ilvr::{Ilvr, IlvrVariance};
+pub use solver::Solver;
 pub use untranslated::Untranslated;
 
 use crate::noise::Noise;
