@@ -36,8 +36,13 @@ pub fn summary(values: &[f64]) -> Result<Summary> {
 
 /// Half the width of the 95 % interval of a mean by Student's t, from the sample deviation of n numbers; none below 2.
 pub fn half_width(std: f64, n: usize) -> Option<f64> {
+    Some(deviations(n)? * std)
+}
+
+/// The same as a multiple of the deviation, which costs some iterations: tables take it once for each n.
+pub fn deviations(n: usize) -> Option<f64> {
     let t = StudentsT::new(0.0, 1.0, n.checked_sub(1)? as f64).ok()?.inverse_cdf(0.5 + CONFIDENCE / 2.0);
-    Some(t * std / (n as f64).sqrt())
+    Some(t / (n as f64).sqrt())
 }
 
 /// An estimate and its 95 % interval.

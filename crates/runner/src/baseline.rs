@@ -4,6 +4,7 @@ use crate::error::{Problem, UserError};
 use crate::table::{Origin, Table, TableRow};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// One stored number.
@@ -45,20 +46,13 @@ const TOLERANCES: [(&str, f64); 5] = [("fid", 1e-3), ("kid", 1e-2), ("l2", 5e-5)
 /// Our rows of a table as stored lines; numbers without a measured tolerance are not held.
 pub fn lines(table: &Table) -> Vec<Line> {
     let ours = table.rows.iter().filter(|r| r.source == Origin::Ours);
+    let Provenance { code, machine } = Provenance::here();
     let line = |row: &TableRow, (metric, share): (&str, f64)| {
         let mean = row.metrics.get(metric)?.mean;
         let tolerance = mean.abs() * share;
-        let provenance = Provenance::here();
-        Some(Line {
-            method: row.method.clone(),
-            metric: metric.into(),
-            mean,
-            tolerance,
-            code: provenance.code,
-            machine: provenance.machine,
-        })
+        Some(Line { method: row.method.clone(), metric: metric.into(), mean, tolerance, code: code.clone(), machine: machine.clone() })
     };
-    ours.flat_map(|r| TOLERANCES.into_iter().filter_map(move |t| line(r, t))).collect()
+    ours.flat_map(|r| TOLERANCES.into_iter().filter_map(|t| line(r, t)).collect::<Vec<_>>()).collect()
 }
 
 /// Reads a baseline file.
@@ -74,25 +68,26 @@ pub fn write(lines: &[Line]) -> Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
+fn by_name(lines: &[Line]) -> BTreeMap<(&str, &str), &Line> {
+    lines.iter().map(|l| ((l.method.as_str(), l.metric.as_str()), l)).collect()
+}
+
 /// Every number that is gone, new or out of tolerance, one text each.
 pub fn differences(new: &[Line], stored: &[Line]) -> Vec<String> {
-    let find = |set: &[Line], l: &Line| set.iter().find(|o| o.method == l.method && o.metric == l.metric).cloned();
+    let (now, before) = (by_name(new), by_name(stored));
     let mut found = Vec::new();
     for want in stored {
-        match find(new, want) {
-            None => found.push(format!("{} {}: stored {}, no number now", want.method, want.metric, want.mean)),
-            Some(got) if got.mean.is_nan() || (got.mean - want.mean).abs() > want.tolerance => {
-                found.push(format!(
-                    "{} {}: {} now, {} stored, tolerance {:.3e}",
-                    want.method, want.metric, got.mean, want.mean, want.tolerance
-                ));
+        let Line { method, metric, mean, tolerance, .. } = want;
+        match now.get(&(method.as_str(), metric.as_str())) {
+            None => found.push(format!("{method} {metric}: stored {mean}, no number now")),
+            Some(got) if got.mean.is_nan() || (got.mean - mean).abs() > *tolerance => {
+                found.push(format!("{method} {metric}: {} now, {mean} stored, tolerance {tolerance:.3e}", got.mean));
             }
             Some(_) => {}
         }
     }
-    found.extend(
-        new.iter().filter(|l| find(stored, l).is_none()).map(|l| format!("{} {}: {} now, nothing stored", l.method, l.metric, l.mean)),
-    );
+    let unknown = new.iter().filter(|l| !before.contains_key(&(l.method.as_str(), l.metric.as_str())));
+    found.extend(unknown.map(|l| format!("{} {}: {} now, nothing stored", l.method, l.metric, l.mean)));
     found
 }
 

@@ -91,10 +91,11 @@ fn tex(text: &str) -> String {
 
 /// A booktabs table; the best of our rows in each column is bold.
 pub fn latex(table: &Table) -> String {
+    let bests = table.bests();
     let cell = |row: &TableRow, m: &Metric| {
         let text = shown(row.metrics.get(m.key), m, r"$\pm$");
         let mean = row.metrics.get(m.key).map(|c| c.mean);
-        let is_best = row.source == Origin::Ours && mean.is_some() && mean == table.best(m);
+        let is_best = row.source == Origin::Ours && mean.is_some() && mean.as_ref() == bests.get(m.key);
         if is_best { format!(r"\textbf{{{text}}}") } else { text }
     };
     let line = |row: &TableRow| {

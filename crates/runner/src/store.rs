@@ -59,6 +59,16 @@ struct Sealed {
     scores: Scores,
 }
 
+/// File name inside a job's folder.
+pub const SCORES: &str = "scores.json";
+
+impl Scores {
+    /// The bytes of `scores.json`.
+    pub fn sealed(&self) -> Result<Vec<u8>> {
+        Ok(serde_json::to_vec_pretty(&Sealed { sha256: seal(self)?, scores: self.clone() })?)
+    }
+}
+
 fn seal(scores: &Scores) -> Result<String> {
     Ok(sha256_hex(&serde_json::to_vec(scores)?))
 }
@@ -89,6 +99,11 @@ impl JobFolder {
         Self { path: experiment.join(&job.id), format: job.identity.format, external: job.images.clone() }
     }
 
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The file of one translated picture.
     pub fn image(&self, name: &str) -> PathBuf {
         match &self.external {
@@ -103,14 +118,14 @@ impl JobFolder {
 
     /// Scores when the job is finished; a file that is unreadable or was changed counts as unfinished.
     pub fn scores(&self) -> Option<Scores> {
-        let text = std::fs::read(self.path.join("scores.json")).ok()?;
+        let text = std::fs::read(self.path.join(SCORES)).ok()?;
         let sealed: Sealed = serde_json::from_slice(&text).ok()?;
         (seal(&sealed.scores).ok()? == sealed.sha256).then_some(sealed.scores)
     }
 
     /// Whether it has scores, without a look at them: quick, for counting.
     pub fn has_scores(&self) -> bool {
-        self.path.join("scores.json").is_file()
+        self.path.join(SCORES).is_file()
     }
 
     /// Whether nothing is wrong with it; see [`JobFolder::problems`].
@@ -251,8 +266,7 @@ impl JobFolder {
 
     /// Ends the job.
     pub fn finish(&self, scores: &Scores) -> Result<()> {
-        let sealed = Sealed { sha256: seal(scores)?, scores: scores.clone() };
-        write_atomically(&self.path.join("scores.json"), &serde_json::to_vec_pretty(&sealed)?)
+        write_atomically(&self.path.join(SCORES), &scores.sealed()?)
     }
 }
 

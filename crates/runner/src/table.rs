@@ -3,12 +3,13 @@
 use crate::error::UserError;
 use crate::metric::{METRICS, Metric};
 use crate::paired::Differences;
-use crate::plan::Plan;
+use crate::plan::{Job, Plan};
 use crate::spec::Format;
 use crate::store::JobFolder;
 use anyhow::{Context, Result};
-use egsde_metrics::spread::half_width;
+use egsde_metrics::spread::deviations;
 use polars::prelude::*;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -80,12 +81,15 @@ struct Finished {
     halved: (usize, usize),
 }
 
-fn finished(plan: &Plan) -> Result<Finished> {
+/// Jobs that are read together; the parts are read on all cores.
+const PART: usize = 1000;
+
+fn part(plan: &Plan, jobs: &[Job]) -> Result<Finished> {
     let (mut rows, mut seeds, mut metrics, mut values) = (vec![], vec![], vec![], vec![]);
     let mut missing = Vec::new();
     let group = plan.spec.group.min(plan.spec.pictures);
     let mut halved = (0, group);
-    for job in &plan.jobs {
+    for job in jobs {
         let Some(scores) = JobFolder::of(&plan.folder, job).scores() else {
             missing.push(job.id.clone());
             continue;
@@ -94,7 +98,7 @@ fn finished(plan: &Plan) -> Result<Finished> {
             halved = (halved.0 + 1, halved.1.min(scores.conditions.group));
         }
         for (metric, value) in scores.metrics {
-            rows.push(job.row.clone());
+            rows.push(job.row.as_str());
             seeds.push(job.identity.seed);
             metrics.push(metric);
             values.push(value);
@@ -104,8 +108,21 @@ fn finished(plan: &Plan) -> Result<Finished> {
     Ok(Finished { frame, missing, halved })
 }
 
-/// Cells by (row, metric).
-fn summary(frame: DataFrame) -> Result<BTreeMap<(String, String), Cell>> {
+fn finished(plan: &Plan) -> Result<Finished> {
+    let mut parts = plan.jobs.par_chunks(PART).map(|jobs| part(plan, jobs)).collect::<Result<Vec<_>>>()?.into_iter();
+    let mut all = parts.next().context("a plan has jobs")?;
+    for part in parts {
+        all.frame.vstack_mut(&part.frame)?;
+        all.missing.extend(part.missing);
+        all.halved = (all.halved.0 + part.halved.0, all.halved.1.min(part.halved.1));
+    }
+    Ok(all)
+}
+
+/// Cells by row, then by metric.
+type Cells = BTreeMap<String, BTreeMap<String, Cell>>;
+
+fn summary(frame: DataFrame) -> Result<Cells> {
     let value = || col("value");
     let grouped = frame.lazy().group_by([col("row"), col("metric")]);
     let out = grouped.agg([value().mean().alias("mean"), value().std(1).alias("std"), value().count().alias("n")]).collect()?;
@@ -114,17 +131,15 @@ fn summary(frame: DataFrame) -> Result<BTreeMap<(String, String), Cell>> {
     let (means, stds) = (out.column("mean")?.f64()?, out.column("std")?.f64()?);
     let counts = out.column("n")?.cast(&DataType::UInt32)?;
     let counts = counts.u32()?;
-    let mut cells = BTreeMap::new();
+    let (mut cells, mut widths) = (Cells::new(), BTreeMap::new());
     for i in 0..out.height() {
         let (Some(row), Some(metric), Some(mean)) = (rows.get(i), metrics.get(i), means.get(i)) else { continue };
-        cells.insert((row.to_string(), metric.to_string()), of_seeds(mean, stds.get(i), counts.get(i)));
+        let (std, n) = (stds.get(i), counts.get(i));
+        let width = n.and_then(|n| *widths.entry(n).or_insert_with(|| deviations(n as usize)));
+        let cell = Cell { mean, std, n, ci95: std.zip(width).map(|(std, width)| std * width) };
+        cells.entry(row.to_string()).or_default().insert(metric.to_string(), cell);
     }
     Ok(cells)
-}
-
-fn of_seeds(mean: f64, std: Option<f64>, n: Option<u32>) -> Cell {
-    let ci95 = std.zip(n).and_then(|(std, n)| half_width(std, n as usize));
-    Cell { mean, std, n, ci95 }
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -192,22 +207,25 @@ fn notes(plan: &Plan, halved: (usize, usize)) -> Vec<String> {
 }
 
 impl Table {
-    /// The best mean of our rows in a column.
-    pub fn best(&self, metric: &Metric) -> Option<f64> {
-        let ours = self.rows.iter().filter(|r| r.source == Origin::Ours).filter_map(|r| r.metrics.get(metric.key)).map(|c| c.mean);
-        ours.min_by(|a, b| if metric.smaller_is_better { a.total_cmp(b) } else { b.total_cmp(a) })
+    /// The best mean of our rows in each column, by metric.
+    pub fn bests(&self) -> BTreeMap<&'static str, f64> {
+        let ours = |metric: &Metric| {
+            let rows = self.rows.iter().filter(|r| r.source == Origin::Ours);
+            let means = rows.filter_map(|r| r.metrics.get(metric.key)).map(|c| c.mean);
+            means.min_by(|a, b| if metric.smaller_is_better { a.total_cmp(b) } else { b.total_cmp(a) })
+        };
+        self.columns.iter().filter_map(|metric| Some((metric.key, ours(metric)?))).collect()
     }
 
     /// From whatever is finished; jobs without a result are named in `missing`, a row of them alone has no numbers.
     pub fn of(plan: &Plan, root: &Path) -> Result<Self> {
         let Finished { frame, missing, halved } = finished(plan)?;
-        let cells = summary(frame)?;
-        let mut rows = Vec::new();
-        for row in &plan.spec.methods {
-            let metrics: BTreeMap<String, Cell> =
-                cells.iter().filter(|((r, _), _)| *r == row.name).map(|((_, m), c)| (m.clone(), *c)).collect();
-            rows.push(TableRow { method: row.name.clone(), source: Origin::Ours, metrics });
-        }
+        let mut cells = summary(frame)?;
+        let ours = plan.spec.methods.iter().map(|row| {
+            let metrics = cells.remove(&row.name).unwrap_or_default();
+            TableRow { method: row.name.clone(), source: Origin::Ours, metrics }
+        });
+        let mut rows: Vec<TableRow> = ours.collect();
         if let Some(p) = &plan.spec.published {
             rows.splice(0..0, published(root, &p.table, &p.task)?);
         }
@@ -236,10 +254,10 @@ mod tests {
         let frame =
             df!("row" => ["a", "a", "a", "b"], "seed" => [1u64, 2, 3, 1], "metric" => ["l2"; 4], "value" => [1.0, 2.0, 6.0, 4.0]).unwrap();
         let cells = summary(frame).unwrap();
-        let a = cells[&("a".to_string(), "l2".to_string())];
+        let a = cells["a"]["l2"];
         assert_eq!((a.mean, a.n), (3.0, Some(3)));
         assert!((a.std.unwrap() - 7f64.sqrt()).abs() < 1e-12);
-        assert_eq!(cells[&("b".to_string(), "l2".to_string())].std, None);
+        assert_eq!(cells["b"]["l2"].std, None);
     }
 
     #[test]

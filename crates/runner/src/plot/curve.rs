@@ -1,6 +1,6 @@
 //! A curve for each ablated value: Fréchet distance and L2 over it.
 
-use super::{FONT, LEGEND_WIDTH, both, broken, colour, legend, marker, range};
+use super::{FONT, LEGEND_WIDTH, both, broken, colour, height, legend, marker, range};
 use crate::metric::Metric;
 use crate::plan::Plan;
 use crate::spec::Row;
@@ -120,7 +120,6 @@ where
 
 /// As PNG and SVG, with one standard deviation over seeds.
 pub fn draw_curve(curve: &Curve, stem: &Path) -> Result<()> {
-    let height = 400.max(60 + curve.lines.len() as u32 * 22);
-    both!(stem, (1100, height), |area| draw(area, curve));
+    both!(stem, (1100, height(400, curve.lines.len())), |area| draw(area, curve));
     Ok(())
 }

@@ -30,6 +30,15 @@ const FONT: &str = "sans-serif";
 const LEGEND_WIDTH: u32 = 270;
 const LEGEND_LINE: i32 = 22;
 
+/// A picture is not taller, however many names its legend has.
+const MOST_HEIGHT: u32 = 1600;
+
+/// Height of a picture at least `least` tall with this many names in its legend.
+fn height(least: u32, names: usize) -> u32 {
+    let legend = u32::try_from(names).unwrap_or(u32::MAX).saturating_mul(LEGEND_LINE as u32);
+    least.max(legend.saturating_add(60)).min(MOST_HEIGHT)
+}
+
 /// The font ships with the program, so that plots look alike everywhere.
 fn use_own_font() {
     static ONCE: Once = Once::new();

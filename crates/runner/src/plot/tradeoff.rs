@@ -1,6 +1,6 @@
 //! Realism against faithfulness.
 
-use super::{FONT, LEGEND_WIDTH, both, broken, colour, legend, marker, range};
+use super::{FONT, LEGEND_WIDTH, both, broken, colour, height, legend, marker, range};
 use crate::table::{Cell, Origin, Table};
 use anyhow::Result;
 use plotters::coord::Shift;
@@ -25,10 +25,19 @@ pub fn points(table: &Table) -> Vec<Point> {
 
 /// Indices of the points nobody beats in both numbers, from left to right.
 pub fn pareto_front(points: &[Point]) -> Vec<usize> {
-    let beats = |a: &Point, b: &Point| a.x.mean <= b.x.mean && a.y.mean <= b.y.mean && (a.x.mean < b.x.mean || a.y.mean < b.y.mean);
-    let mut front: Vec<usize> = (0..points.len()).filter(|i| !points.iter().any(|p| beats(p, &points[*i]))).collect();
-    front.sort_by(|a, b| points[*a].x.mean.total_cmp(&points[*b].x.mean));
-    front
+    let mut order: Vec<usize> = (0..points.len()).collect();
+    order.sort_by(|a, b| points[*a].x.mean.total_cmp(&points[*b].x.mean).then(points[*a].y.mean.total_cmp(&points[*b].y.mean)));
+    // From left to right only a point below all before it is on the front; equal ones stand together.
+    let mut lowest = (f64::NAN, f64::INFINITY);
+    order.retain(|i| {
+        let (x, y) = (points[*i].x.mean, points[*i].y.mean);
+        let on_front = y < lowest.1 || (x, y) == lowest;
+        if on_front {
+            lowest = (x, y);
+        }
+        on_front
+    });
+    order
 }
 
 fn scatter<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, points: &[Point], title: &str) -> Result<()>
@@ -69,8 +78,7 @@ pub fn draw_tradeoff(table: &Table, stem: &Path) -> Result<bool> {
     if points.is_empty() {
         return Ok(false);
     }
-    let height = 520.max(60 + points.len() as u32 * 22);
-    both!(stem, (960, height), |area| scatter(area, &points, "Realism against faithfulness (line: Pareto front)"));
+    both!(stem, (960, height(520, points.len())), |area| scatter(area, &points, "Realism against faithfulness (line: Pareto front)"));
     Ok(true)
 }
 

@@ -6,6 +6,7 @@ use crate::store::JobFolder;
 use crate::table::{Origin, Table};
 use anyhow::Result;
 use egsde_metrics::pictures::Pictures;
+use std::collections::BTreeMap;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -14,6 +15,9 @@ const ROWS: usize = 10;
 
 /// Sources of the largest gain and loss.
 const EXTREMES: usize = 6;
+
+/// Methods a grid shows; more would be too wide for any screen.
+const COLUMNS: usize = 24;
 
 /// Some sources and what each method makes of them.
 pub struct Grid {
@@ -38,9 +42,11 @@ fn first_jobs(plan: &Plan) -> Vec<(&Job, JobFolder)> {
     chosen
 }
 
+/// The sources at `indices`, then what the first [`COLUMNS`] rows of the table make of them.
 fn columns(source: &Pictures, jobs: &[(&Job, JobFolder)], indices: &[usize]) -> Vec<(String, Pictures)> {
     let rows = source.select(indices);
-    let made = jobs.iter().filter_map(|(job, folder)| Some((job.row.clone(), folder.read_all(&rows.names, source.side).ok()?)));
+    let made =
+        jobs.iter().take(COLUMNS).filter_map(|(job, folder)| Some((job.row.clone(), folder.read_all(&rows.names, source.side).ok()?)));
     let made: Vec<(String, Pictures)> = made.collect();
     std::iter::once(("Source".to_string(), rows)).chain(made).collect()
 }
@@ -53,10 +59,9 @@ fn nearest(features: &Tensor, real: &Tensor) -> Result<Vec<f64>> {
 
 /// By how much each picture of the best row is nearer to a real one than the other row's, with both rows' names.
 fn gains(plan: &Plan, table: &Table, root: &Path, jobs: &[(&Job, JobFolder)]) -> Result<Option<(String, String, Vec<f64>)>> {
-    let fid = |name: &str| {
-        let row = table.rows.iter().find(|r| r.source == Origin::Ours && r.method == name);
-        row.and_then(|r| r.metrics.get("fid")).map_or(f64::INFINITY, |c| c.mean)
-    };
+    let ours = table.rows.iter().filter(|r| r.source == Origin::Ours);
+    let fids: BTreeMap<&str, f64> = ours.filter_map(|r| Some((r.method.as_str(), r.metrics.get("fid")?.mean))).collect();
+    let fid = |name: &str| fids.get(name).copied().unwrap_or(f64::INFINITY);
     let base = plan.spec.compare_to.clone().or_else(|| jobs.first().map(|(j, _)| j.row.clone()));
     let Some(base) = jobs.iter().find(|(j, _)| Some(&j.row) == base.as_ref()) else { return Ok(None) };
     let others = jobs.iter().filter(|(j, _)| j.row != base.0.row);
@@ -80,10 +85,12 @@ pub fn grids(plan: &Plan, table: &Table, root: &Path) -> Result<Vec<Grid>> {
     }
     let source = plan.task.source.load(root, plan.task.image_size, plan.spec.pictures)?;
     let first: Vec<usize> = (0..source.len().min(ROWS)).collect();
+    let left_out = jobs.len().saturating_sub(COLUMNS);
+    let some = if left_out == 0 { String::new() } else { format!(" The table's first {COLUMNS} rows; {left_out} more are not shown.") };
     let mut grids = vec![Grid {
         file: "grid",
         title: "First sources".into(),
-        rule: format!("The first {} sources in the data set's order, first seed.", first.len()),
+        rule: format!("The first {} sources in the data set's order, first seed.{some}", first.len()),
         columns: columns(&source, &jobs, &first),
     }];
     if let Some((best, base, gain)) = gains(plan, table, root, &jobs)? {
@@ -93,7 +100,7 @@ pub fn grids(plan: &Plan, table: &Table, root: &Path) -> Result<Vec<Grid>> {
         let last: Vec<usize> = order.iter().rev().take(count).copied().collect();
         let rule = |which: &str| {
             format!(
-                "The {count} sources whose {best} translation {which} nearer than {base}'s to its nearest reference picture (features, first seed)."
+                "The {count} sources whose {best} translation {which} nearer than {base}'s to its nearest reference picture (features, first seed).{some}"
             )
         };
         grids.push(Grid {

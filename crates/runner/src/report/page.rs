@@ -18,6 +18,7 @@ fn heading(title: &str) -> Markup {
 }
 
 fn main_table(table: &Table) -> Markup {
+    let bests = table.bests();
     html! {
         div.scroll {
             table.sortable {
@@ -29,7 +30,7 @@ fn main_table(table: &Table) -> Markup {
                             th scope="row" data-value=(row.method) { (label(row)) }
                             @for m in &table.columns {
                                 @let cell = row.metrics.get(m.key);
-                                @let is_best = row.source == Origin::Ours && cell.is_some() && cell.map(|c| c.mean) == table.best(m);
+                                @let is_best = row.source == Origin::Ours && cell.is_some() && cell.map(|c| &c.mean) == bests.get(m.key);
                                 td.best[is_best] data-value=(cell.map_or(String::new(), |c| c.mean.to_string())) title=[ci(cell, m)] {
                                     (shown(cell, m, "±"))
                                 }

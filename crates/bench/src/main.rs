@@ -1,0 +1,29 @@
+//! Benchmarks of this project; `just bench` and its relatives call them.
+
+mod measure;
+mod scale;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "egsde-bench", about = "Benchmarks: every figure is measured on this machine, in this run")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Time and memory of plan, table, compare and report over many finished jobs
+    Scale(scale::Args),
+    /// What scale measures: an experiment of finished jobs
+    #[command(hide = true)]
+    Generate(scale::GenerateArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Scale(args) => scale::run(&args),
+        Command::Generate(args) => scale::generate(&args),
+    }
+}
