@@ -46,7 +46,7 @@ ci-compare: setup
     {{egsde}} run experiments/ci.yaml
     {{egsde}} compare experiments/ci.yaml results/baselines/ci.csv
 
-# Break the program on purpose in seven ways; the comparison must notice each (about ten minutes; needs a clean checkout)
+# Break the program on purpose in seven ways; the comparison must notice each (some minutes each here; needs a clean checkout)
 mutate *names: setup
     scripts/mutate {{names}}
 
@@ -107,6 +107,17 @@ fuzz target seconds="1800": setup
 # Hold `egsde eval` against pytorch-fid 0.3.0 (python: one that has it, see the script; needs fetch-cifar10)
 compare-pytorch-fid python="python3": setup
     {{python}} scripts/compare_pytorch_fid {{egsde}} runs/compare-pytorch-fid
+
+# Time and memory of the program's own commands over 10, 1,000 and 100,000 finished jobs (some minutes)
+bench *options: setup
+    cargo build --release --quiet --locked -p egsde-bench
+    target/release/egsde-bench scale {{options}}
+
+# Our sampling steps beside a plain PyTorch loop (python: one with torch 2.11.0, numpy, safetensors); checks that loop first
+bench-vs-reference python="python3" *options: setup
+    cargo build --release --quiet --locked -p egsde-bench
+    {{python}} scripts/bench/reference.py check crates/runner/tests/golden
+    scripts/bench/compare {{python}} {{options}}
 
 # Train the embedded networks (many hours; resumes from .training). Extractor and diffusion train in two rounds each.
 train-embedded: fetch-cifar10

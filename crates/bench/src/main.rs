@@ -2,6 +2,7 @@
 
 mod measure;
 mod scale;
+mod worker;
 
 use clap::{Parser, Subcommand};
 
@@ -16,6 +17,9 @@ struct Cli {
 enum Command {
     /// Time and memory of plan, table, compare and report over many finished jobs
     Scale(scale::Args),
+    /// Times sampling steps on demand (scripts/bench/compare)
+    #[command(hide = true)]
+    Worker(worker::Args),
     /// What scale measures: an experiment of finished jobs
     #[command(hide = true)]
     Generate(scale::GenerateArgs),
@@ -24,6 +28,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Scale(args) => scale::run(&args),
+        Command::Worker(args) => worker::run(&args),
         Command::Generate(args) => scale::generate(&args),
     }
 }

@@ -1,0 +1,378 @@
+"""EGSDE, SDEdit and ILVR as a plain PyTorch loop in the reference's manner, written here from the protocol's text.
+
+Eager mode, no torch.compile; the noise prediction without gradients, the energy's gradient by autograd through both experts, whose
+parameters require gradients; one batch. `python reference.py check GOLDEN` holds it against the golden cases;
+`python reference.py worker ...` times steps for `just bench-vs-reference`. Needs torch 2.11.0, numpy, safetensors.
+"""
+import argparse, json, math, os, sys, time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+M64 = (1 << 64) - 1
+
+
+def fnv(text):
+    h = 0xCBF29CE484222325
+    for byte in text.encode():
+        h = (h ^ byte) * 0x100000001B3 & M64
+    return h
+
+
+def uniform(name, shape):
+    """The golden cases' numbers by formula, in [-1, 1)."""
+    n = int(np.prod(shape)) if len(shape) else 1
+    with np.errstate(over="ignore"):
+        z = np.uint64(fnv(name)) + np.arange(n, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    values = (z >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-23) - np.float32(1)
+    return torch.from_numpy(values.reshape(shape))
+
+
+def gaussian(name, shape):
+    parts = uniform(name, [int(np.prod(shape)), 4]).double().sum(1) * (math.sqrt(3) / 2)
+    return parts.float().reshape(shape)
+
+
+def by_formula(module):
+    state = {}
+    for key, old in module.state_dict().items():
+        shape = list(old.shape)
+        u = uniform(key, shape)
+        if len(shape) == 1 and key.endswith("weight"):
+            state[key] = 1 + 0.1 * u
+        elif len(shape) < 2:
+            state[key] = 0.1 * u
+        else:
+            state[key] = math.sqrt(3 / int(np.prod(shape[1:]))) * u
+    module.load_state_dict(state)
+    return module.eval()
+
+
+def norm(channels):
+    return nn.GroupNorm(32, channels)
+
+
+def resample(kind, x):
+    if kind == "down":
+        return F.avg_pool2d(x, 2)
+    return F.interpolate(x, scale_factor=2, mode="nearest") if kind == "up" else x
+
+
+class ResBlock(nn.Module):
+    def __init__(self, inputs, outputs, emb, kind=None):
+        super().__init__()
+        self.kind = kind
+        self.in_layers = nn.Sequential(norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb, 2 * outputs))
+        self.out_layers = nn.Sequential(norm(outputs), nn.SiLU(), nn.Dropout(0.0), nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x, emb):
+        h = self.in_layers[2](resample(self.kind, self.in_layers[1](self.in_layers[0](x))))
+        x = resample(self.kind, x)
+        scale, shift = self.emb_layers(emb)[:, :, None, None].chunk(2, dim=1)
+        h = self.out_layers[0](h) * (1 + scale) + shift
+        return self.skip_connection(x) + self.out_layers[3](self.out_layers[2](self.out_layers[1](h)))
+
+
+def attend(q, k, v):
+    scale = q.shape[1] ** -0.25
+    weight = torch.softmax(torch.einsum("bct,bcs->bts", q * scale, k * scale), dim=-1)
+    return torch.einsum("bts,bcs->bct", weight, v)
+
+
+class Attention(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.heads = channels // width
+        self.norm, self.qkv, self.proj_out = norm(channels), nn.Conv1d(channels, 3 * channels, 1), nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x):
+        b, c, *spatial = x.shape
+        flat = x.reshape(b, c, -1)
+        qkv = self.qkv(self.norm(flat)).reshape(b * self.heads, 3 * c // self.heads, -1)
+        a = attend(*qkv.chunk(3, dim=1)).reshape(b, c, -1)
+        return (flat + self.proj_out(a)).reshape(b, c, *spatial)
+
+
+class Block(nn.Sequential):
+    def forward(self, x, emb):
+        for layer in self:
+            x = layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
+        return x
+
+
+class Adm(nn.Module):
+    """U-Net, or with `dse` its downward half and middle, whose output is the feature map (its head is not needed here)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.dse = config["kind"] == "dse"
+        width = config["classifier_width"] if self.dse else config["num_channels"]
+        depth = config["classifier_depth"] if self.dse else config["num_res_blocks"]
+        mults, sides, heads = config["channel_mult"], config["attention_resolutions"], config["num_head_channels"]
+        self.width, emb = width, 4 * width
+        self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
+        channels, side = width * mults[0], config["image_size"]
+        inputs, skips = [Block(nn.Conv2d(3, channels, 3, padding=1))], [channels]
+        for level, mult in enumerate(mults):
+            for _ in range(depth):
+                layers = [ResBlock(channels, mult * width, emb)]
+                channels = mult * width
+                inputs.append(Block(*layers, *([Attention(channels, heads)] if side in sides else [])))
+                skips.append(channels)
+            if level + 1 < len(mults):
+                inputs.append(Block(ResBlock(channels, channels, emb, "down")))
+                skips.append(channels)
+                side //= 2
+        self.input_blocks = nn.ModuleList(inputs)
+        self.middle_block = Block(ResBlock(channels, channels, emb), Attention(channels, heads), ResBlock(channels, channels, emb))
+        if self.dse:
+            return
+        outputs = []
+        for level, mult in reversed(list(enumerate(mults))):
+            for i in range(depth + 1):
+                layers = [ResBlock(channels + skips.pop(), mult * width, emb)]
+                channels = mult * width
+                layers += [Attention(channels, heads)] if side in sides else []
+                if level and i == depth:
+                    layers.append(ResBlock(channels, channels, emb, "up"))
+                    side *= 2
+                outputs.append(Block(*layers))
+        self.output_blocks = nn.ModuleList(outputs)
+        self.out = nn.Sequential(norm(channels), nn.SiLU(), nn.Conv2d(channels, 6 if config.get("learn_sigma") else 3, 3, padding=1))
+
+    def forward(self, x, t):
+        half = self.width // 2
+        freqs = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
+        args = t[:, None].float() * freqs[None]
+        emb = self.time_embed(torch.cat([args.cos(), args.sin()], dim=-1))
+        h, kept = x, []
+        for block in self.input_blocks:
+            h = block(h, emb)
+            kept.append(h)
+        h = self.middle_block(h, emb)
+        if self.dse:
+            return h
+        for block in self.output_blocks:
+            h = block(torch.cat([h, kept.pop()], dim=1), emb)
+        return self.out(h)
+
+
+def axis(inputs, outputs, cubic):
+    """[outputs, inputs] weights of one axis: linear or cubic, widened when shrinking, mirrored borders, rows sum to 1."""
+    scale = outputs / inputs
+    sharp, rows = min(scale, 1.0), torch.zeros(outputs, inputs, dtype=torch.float64)
+
+    def kernel(x):
+        x = abs(x)
+        if not cubic:
+            return max(0.0, 1 - x)
+        return (1.5 * x - 2.5) * x * x + 1 if x <= 1 else ((2.5 - 0.5 * x) * x - 4) * x + 2 if x <= 2 else 0.0
+
+    reach = math.ceil((2 if cubic else 1) / sharp) + 1
+    for o in range(outputs):
+        center = (o + 0.5) / scale - 0.5
+        for j in range(math.floor(center) - reach, math.floor(center) + reach + 2):
+            folded = j % (2 * inputs)
+            rows[o, folded if folded < inputs else 2 * inputs - 1 - folded] += kernel((center - j) * sharp)
+    return (rows / rows.sum(1, keepdim=True)).float()
+
+
+class LowPass:
+    def __init__(self, side, factor, cubic=False):
+        self.down, self.up = axis(side, side // factor, cubic), axis(side // factor, side, cubic)
+
+    def __call__(self, x):
+        small = self.down @ x @ self.down.T
+        return self.up @ small @ self.up.T
+
+
+def schedule():
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    return betas, torch.cumprod(1 - betas, 0)
+
+
+def cosine(a, b):
+    unit = lambda f: f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10)
+    return (unit(a) * unit(b)).sum(1).mean((1, 2))
+
+
+class Egsde:
+    """VP-EGSDE; SDEdit when both weights are 0."""
+
+    def __init__(self, unet, dse, phi, lambda_s, lambda_i):
+        self.unet, self.dse, self.phi, self.lambda_s, self.lambda_i = unet, dse, phi, lambda_s, lambda_i
+        self.betas, self.alphas = schedule()
+
+    def gradient(self, y, xt, t):
+        y = y.detach().requires_grad_(True)
+        energy = torch.zeros(())
+        if self.lambda_s:
+            energy = energy + self.lambda_s * cosine(self.dse(y, t), self.dse(xt, t)).sum()
+        if self.lambda_i:
+            energy = energy + self.lambda_i * (self.phi(y) - self.phi(xt)).square().sum()
+        return torch.autograd.grad(energy, y)[0]
+
+    def step(self, y, x0, start, i, noise):
+        beta, a = float(self.betas[i]), float(self.alphas[i])
+        t = torch.full([len(y)], float(i))
+        with torch.no_grad():
+            eps = self.unet(y, t)[:, :3]
+        mean = (y - beta / math.sqrt(1 - a) * eps) / math.sqrt(1 - beta)
+        if self.lambda_s or self.lambda_i:
+            xt = math.sqrt(a) * x0 + math.sqrt(1 - a) * start
+            mean = mean - beta / math.sqrt(1 - beta) * self.gradient(y, xt, t)
+        before = float(self.alphas[i - 1]) if i else 1.0
+        variance = max(beta * (1 - before) / (1 - a), 1e-20)
+        return mean if i == 0 else mean + math.sqrt(variance) * noise(i)
+
+    def run(self, x0, start, steps, noise, observe=lambda i, y: None):
+        a = float(self.alphas[steps - 1])
+        y = math.sqrt(a) * x0 + math.sqrt(1 - a) * start
+        for i in reversed(range(steps)):
+            y = self.step(y, x0, start, i, noise)
+            observe(i, y)
+        return y
+
+
+class Ilvr:
+    def __init__(self, unet, phi):
+        self.unet, self.phi = unet, phi
+        self.betas, self.alphas = schedule()
+
+    def run(self, x0, start, steps, noise):
+        """The last `steps` of all steps, low frequencies replaced down to step 1; fixed small variance."""
+        y = start
+        for i in reversed(range(steps)):
+            beta, a = float(self.betas[i]), float(self.alphas[i])
+            before = float(self.alphas[i - 1]) if i else 1.0
+            with torch.no_grad():
+                eps = self.unet(y, torch.full([len(y)], float(i)))[:, :3]
+            picture = ((y - math.sqrt(1 - a) * eps) / math.sqrt(a)).clamp(-1, 1)
+            mean = beta * math.sqrt(before) / (1 - a) * picture + (1 - before) * math.sqrt(1 - beta) / (1 - a) * y
+            y = mean + math.sqrt(max(beta * (1 - before) / (1 - a), 1e-20)) * noise(i) if i else mean
+            if i:
+                y = y + self.phi(math.sqrt(a) * x0 + math.sqrt(1 - a) * noise(i)) - self.phi(y)
+        return y
+
+
+def build(config):
+    return by_formula(Adm(config))
+
+
+def check(folder):
+    from safetensors.torch import load_file
+
+    cases = {c["case"]: c for c in json.load(open(os.path.join(folder, "cases.json")))["cases"]}
+    worst = {}
+
+    def held(name, got, case, key):
+        want = load_file(os.path.join(folder, case["file"]))[key]
+        got = got[..., :: case["expected"][key].get("stride", 1), :: case["expected"][key].get("stride", 1)] if got.dim() == 4 else got
+        error = float((got - want).abs().max() / want.abs().max())
+        worst[f"{name} {key}"] = (error, case["expected"][key]["rel_tol"])
+
+    case = cases["adm_unet_32"]
+    t = load_file(os.path.join(folder, case["file"]))["t"]
+    with torch.no_grad():
+        held("adm_unet_32", build(case["network"])(uniform("adm_unet_32.x", [2, 3, 32, 32]), t), case, "out")
+    case = cases["egsde_cosine_negl2"]
+    shape, name = [2, 3, 64, 64], case["case"]
+    loop = Egsde(build(case["diffusion"]), build(case["dse"]), LowPass(64, case["low_pass_factor"]), case["lambda_s"], case["lambda_i"])
+    seen = {}
+    x0 = uniform(f"{name}.x0", shape) * 0.5
+    y = loop.run(x0, gaussian(f"{name}.e0", shape), 20, lambda i: gaussian(f"{name}.z0.{i}", shape), lambda i, y: seen.setdefault(0, y))
+    held(name, seen[0], case, "after_first_step.0")
+    held(name, y, case, "y.0")
+    for what, (error, allowed) in worst.items():
+        print(f"{what}: error {error:.2e} of {allowed:.0e}")
+    sys.exit(any(error > allowed for error, allowed in worst.values()))
+
+
+def worker(args):
+    """Reads a line, runs `steps` steps of one batch, prints the seconds; at the end the largest memory in KiB."""
+    import resource
+
+    torch.set_num_threads(args.threads)
+    unet = build(json.load(open(args.diffusion)))
+    dse = build(json.load(open(args.extractor))) if args.method == "egsde" else None
+    shape = [args.batch, 3, args.size, args.size]
+    x0 = uniform("bench.x0", shape) * 0.5
+    if args.method == "ilvr":
+        method = Ilvr(unet, LowPass(args.size, args.size // 8, cubic=True))
+    else:
+        weights = (20.0, 0.3) if args.method == "egsde" else (0.0, 0.0)
+        method = Egsde(unet, dse, LowPass(args.size, args.size // 8), *weights)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        method.run(x0, torch.randn(shape), args.steps, lambda i: torch.randn(shape))
+        print(f"{time.perf_counter() - began:.6f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}", flush=True)
+
+
+def ceilings(args):
+    """What this machine can do in float32, and the work of one step, as JSON."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    torch.set_num_threads(args.threads)
+
+    def best(work, amount, times=5):
+        work()
+        seconds = []
+        for _ in range(times):
+            began = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - began)
+        return amount / min(seconds)
+
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    x, w = torch.randn(16, 128, 64, 64), torch.randn(128, 128, 3, 3)
+    big, other = torch.empty(1 << 26), torch.empty(1 << 26)
+    with torch.no_grad():
+        found = {
+            "matmul": best(lambda: a @ b, 2 * 2048**3),
+            "convolution": best(lambda: F.conv2d(x, w, padding=1), 2 * 16 * 128 * 128 * 9 * 64 * 64),
+            "copy": best(lambda: other.copy_(big), 4 * 2 * (1 << 26)),
+        }
+    unet, dse = Adm(json.load(open(args.diffusion))), Adm(json.load(open(args.extractor)))
+    y, t = torch.randn(1, 3, args.size, args.size), torch.zeros(1)
+
+    def flops(work):
+        with FlopCounterMode(display=False) as counter:
+            work()
+        return counter.get_total_flops()
+
+    with torch.no_grad():
+        found["diffusion"] = flops(lambda: unet(y, t))
+    dse.requires_grad_(False)
+    y.requires_grad_(True)
+    found["extractor"] = flops(lambda: torch.autograd.grad(cosine(dse(y, t), dse(y.detach(), t)).sum(), y))
+    print(json.dumps(found))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check").add_argument("golden")
+    top = commands.add_parser("ceilings")
+    work = commands.add_parser("worker")
+    work.add_argument("--method", required=True)
+    for name in ["diffusion", "extractor"]:
+        work.add_argument(f"--{name}", required=True)
+        top.add_argument(f"--{name}", required=True)
+    for name in ["size", "threads"]:
+        top.add_argument(f"--{name}", type=int, required=True)
+    for name in ["size", "batch", "steps", "threads"]:
+        work.add_argument(f"--{name}", type=int, required=True)
+    args = parser.parse_args()
+    {"check": lambda a: check(a.golden), "worker": worker, "ceilings": ceilings}[args.command](args)
+
+
+if __name__ == "__main__":
+    main()
