@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfMemory(pub String);
 
-/// How libtorch (CPU allocator, CUDA allocator) and the C++ library say it.
-const SIGNS: [&str; 4] = ["not enough memory", "can't allocate memory", "out of memory", "std::bad_alloc"];
+/// How libtorch (CPU allocator, CUDA allocator), the C++ library and oneDNN (which names no reason) say it.
+const SIGNS: [&str; 5] = ["not enough memory", "can't allocate memory", "out of memory", "std::bad_alloc", "could not create a primitive"];
 
 /// Whether an error's or panic's text means that memory ran out.
 pub fn is_out_of_memory(text: &str) -> bool {

@@ -41,7 +41,7 @@ fn ask(chromium: &str, page: &Path, script: &str) -> Value {
     ];
     let output = Command::new(chromium)
         .args(quiet)
-        .args([&profile, "--virtual-time-budget=10000", "--dump-dom", &format!("file://{}", copy.display())])
+        .args([&profile, "--virtual-time-budget=60000", "--dump-dom", &format!("file://{}", copy.display())])
         .output()
         .unwrap();
     let dom = String::from_utf8_lossy(&output.stdout).into_owned();

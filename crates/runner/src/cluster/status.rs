@@ -5,7 +5,7 @@ use super::submission::{Folder, Submission};
 use crate::plan::Plan;
 use anyhow::Result;
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 /// A task that ended without all of its results.
@@ -29,20 +29,20 @@ pub struct Status {
     pub states: BTreeMap<String, usize>,
     pub failed: Vec<Failed>,
     /// Jobs whose tasks have yet to run, or run.
-    pub underway: BTreeSet<String>,
+    pub underway: HashSet<String>,
     /// What Slurm says of the collecting job.
     pub collect: String,
 }
 
 /// Names of the jobs without scores.
-pub fn unfinished(plan: &Plan) -> BTreeSet<&str> {
+pub fn unfinished(plan: &Plan) -> HashSet<&str> {
     let open = plan.jobs.par_iter().filter(|j| !crate::store::JobFolder::of(&plan.folder, j).has_scores());
     open.map(|j| j.id.as_str()).collect()
 }
 
 impl Status {
     /// Of one submission; `open` are the jobs without scores, `newer` those of later submissions.
-    pub fn of(folder: &Folder, submission: &Submission, open: &BTreeSet<&str>, newer: &BTreeSet<&str>, queue: &Queue) -> Self {
+    pub fn of(folder: &Folder, submission: &Submission, open: &HashSet<&str>, newer: &HashSet<&str>, queue: &Queue) -> Self {
         let numbers = folder.numbers();
         let collect = numbers.collect.and_then(|job| queue.get(job, None));
         let mut status = Self {
@@ -50,7 +50,7 @@ impl Status {
             tasks: submission.tasks.len(),
             states: BTreeMap::new(),
             failed: Vec::new(),
-            underway: BTreeSet::new(),
+            underway: HashSet::new(),
             collect: collect.map_or("gone".into(), |t| t.state.to_lowercase()),
         };
         for (task, jobs) in submission.tasks.iter().enumerate() {
@@ -81,10 +81,10 @@ impl Status {
 }
 
 /// Every submission of a plan's experiment, newest first.
-pub fn all(plan: &Plan, open: &BTreeSet<&str>, queue: &Queue) -> Result<Vec<Status>> {
+pub fn all(plan: &Plan, open: &HashSet<&str>, queue: &Queue) -> Result<Vec<Status>> {
     let folders: Vec<(Folder, Submission)> =
         Folder::all(plan).into_iter().rev().map(|f| f.submission().map(|s| (f, s))).collect::<Result<_>>()?;
-    let (mut newer, mut all) = (BTreeSet::new(), Vec::new());
+    let (mut newer, mut all) = (HashSet::new(), Vec::new());
     for (folder, submission) in &folders {
         all.push(Status::of(folder, submission, open, &newer, queue));
         newer.extend(submission.tasks.iter().flatten().map(String::as_str));

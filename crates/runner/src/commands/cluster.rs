@@ -15,8 +15,9 @@ use crate::task::Task;
 use crate::which::Which;
 use crate::workers::{Part, Resources, execute};
 use anyhow::{Context, Result};
+use backon::{BlockingRetryable, ExponentialBuilder};
 use egsde_models::files::write_atomically;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `egsde submit`.
@@ -54,7 +55,7 @@ pub struct TaskArgs {
 }
 
 /// Jobs still to be done that no task in the queue will do, and what each costs.
-fn to_submit<'a>(plan: &'a Plan, underway: &BTreeSet<String>) -> Vec<(&'a Job, usize)> {
+fn to_submit<'a>(plan: &'a Plan, underway: &HashSet<String>) -> Vec<(&'a Job, usize)> {
     let open = plan.jobs.iter().filter(|j| !underway.contains(&j.id) && JobFolder::of(&plan.folder, j).scores().is_none());
     open.map(|j| (j, plan.spec.pictures * j.identity.settings.evaluations().diffusion.max(1))).collect()
 }
@@ -126,7 +127,7 @@ pub fn submit(args: &SubmitArgs, root: &Path) -> Result<()> {
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
     let statuses = status::all(&plan, &status::unfinished(&plan), &queue)?;
-    let underway: BTreeSet<String> = statuses.into_iter().flat_map(|s| s.underway).collect();
+    let underway: HashSet<String> = statuses.into_iter().flat_map(|s| s.underway).collect();
     let jobs = to_submit(&plan, &underway);
     let name = &plan.spec.name;
     if jobs.is_empty() {
@@ -266,6 +267,9 @@ fn go_on_later(error: anyhow::Error, site: &Site) -> Result<()> {
     if restarts >= site.restarts() {
         return Err(error).user(format!("not requeued after {restarts} restarts (--most-restarts)"));
     }
+    // Before the call: Slurm may end this process before it returns.
     eprintln!("{error:#}; back into the queue for the {}. time", restarts + 1);
-    slurm::requeue(&job)
+    // The controller may be away for a while: seven tries in about a minute.
+    let patience = ExponentialBuilder::default().with_max_times(6);
+    (|| slurm::requeue(&job)).retry(patience).notify(|error, wait| eprintln!("{error:#}; again in {wait:?}")).call()
 }

@@ -20,9 +20,9 @@ fn heading(title: &str) -> Markup {
 fn main_table(table: &Table) -> Markup {
     let bests = table.bests();
     html! {
+        p { "Mean ± standard deviation over seeds. Bold: the best of ours. Touch a heading to sort." }
         div.scroll {
             table.sortable {
-                caption { "Mean ± standard deviation over seeds. Bold: the best of ours. Touch a heading to sort." }
                 thead { tr { (heading("Method")) @for m in &table.columns { (heading(&m.arrow())) } } }
                 tbody {
                     @for row in &table.rows {
