@@ -100,8 +100,8 @@ impl Contents {
 
 fn measured(args: &Args, line: &[&str]) -> Result<(f64, f64)> {
     let costs: Vec<Cost> = (0..args.repeats).map(|_| cost(Command::new(&args.egsde).args(line))).collect::<Result<_>>()?;
-    let seconds = median(costs.iter().map(|c| c.seconds).collect()).0;
-    Ok((seconds, median(costs.iter().map(|c| c.mib).collect()).0))
+    let seconds = median(costs.iter().map(|c| c.seconds).collect());
+    Ok((seconds, median(costs.iter().map(|c| c.mib).collect())))
 }
 
 /// Arguments of `egsde-bench generate`.

@@ -60,10 +60,14 @@ impl Anchor {
         ensure!(mu.size() == b.mu.size(), "features of {:?} and {:?} dimensions do not compare", mu.size(), b.mu.size());
         let inner = half.matmul(&b.sigma).matmul(half);
         let symmetric = (&inner + inner.transpose(0, 1)) / 2.0;
-        let cross = symmetric.linalg_eigvalsh("L").clamp_min(0.0).sqrt().sum(Kind::Double);
-        let means = (mu - &b.mu).square().sum(Kind::Double);
-        let distance = means + self.trace + b.sigma.trace() - cross * 2.0;
-        Ok(distance.double_value(&[]))
+        Ok(self.put_together(&b.mu, &b.sigma.trace(), &symmetric))
+    }
+
+    /// The formula from the other side's mean and trace, and a matrix with the eigenvalues of `a^(1/2) b a^(1/2)`.
+    fn put_together(&self, mu: &Tensor, trace: &Tensor, inner: &Tensor) -> f64 {
+        let cross = inner.linalg_eigvalsh("L").clamp_min(0.0).sqrt().sum(Kind::Double);
+        let means = (&self.mu - mu).square().sum(Kind::Double);
+        (means + self.trace + trace - cross * 2.0).double_value(&[])
     }
 }
 
@@ -101,10 +105,7 @@ impl Anchor {
         let (rows, d) = projected.size2()?;
         let turned = projected.transpose(0, 1);
         let inner = if rows < d { projected.matmul(&turned) } else { turned.matmul(&projected) };
-        let cross = inner.linalg_eigvalsh("L").clamp_min(0.0).sqrt().sum(Kind::Double);
-        let means = (&self.mu - mu).square().sum(Kind::Double);
-        let distance = means + self.trace + features.square().sum(Kind::Double) - cross * 2.0;
-        Ok(distance.double_value(&[]))
+        Ok(self.put_together(&mu, &features.square().sum(Kind::Double), &inner))
     }
 }
 

@@ -94,7 +94,7 @@ fn distances(evidence: &Evidence, anchor: &Anchor) -> Result<Vec<f64>> {
 
 type Distances = BTreeMap<(String, u64), Vec<f64>>;
 
-/// Of every row and seed, on all cores; nothing where that would take minutes.
+/// Of every row and seed; nothing where that would take minutes.
 fn all_distances(all: &BTreeMap<String, BySeed>, anchor: &Anchor) -> Result<Distances> {
     let each = || all.iter().flat_map(|(row, seeds)| seeds.iter().map(move |(seed, e)| ((row.clone(), *seed), e)));
     let side = |e: &Evidence| (e.pairs.len().min(e.features.size()[1] as usize)) as f64;

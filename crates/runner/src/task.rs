@@ -3,7 +3,7 @@
 use crate::dataset::ArchiveManifest;
 use crate::error::{Problem, UserError};
 use crate::manifest::{Entry, Input, Pins, listing};
-use crate::yaml::read_yaml;
+use crate::yaml::{names_in, read_yaml};
 use anyhow::Result;
 use egsde_metrics::cifar10::{CLASSES, Cifar10};
 use egsde_metrics::image_file;
@@ -112,11 +112,7 @@ pub struct Task {
 
 /// Names of the tasks there are.
 pub fn names(root: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(root.join("tasks")).into_iter().flatten().flatten();
-    let stem = |e: std::fs::DirEntry| e.file_name().to_string_lossy().strip_suffix(".yaml").map(String::from);
-    let mut names: Vec<String> = entries.filter_map(stem).collect();
-    names.sort();
-    names
+    names_in(&root.join("tasks"))
 }
 
 impl HashedFile {

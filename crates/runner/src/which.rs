@@ -3,6 +3,7 @@
 use crate::error::Problem;
 use crate::plan::Plan;
 use crate::spec::Experiment;
+use crate::task::Task;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,13 @@ impl Which {
     /// Its jobs. Errors exit with 2.
     pub fn plan(&self, root: &Path) -> Result<Plan> {
         Plan::new(self.experiment(root)?, root)
+    }
+
+    /// Its jobs, after published files seen for the first time were pinned: that is part of what a job is. Errors exit with 2.
+    pub fn pinned_plan(&self, root: &Path) -> Result<Plan> {
+        let spec = self.experiment(root)?;
+        Task::read(root, &spec.task)?.pin(root)?.iter().for_each(|line| eprintln!("{line}"));
+        Plan::new(spec, root)
     }
 
     /// Its file, as it was named.

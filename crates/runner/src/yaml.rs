@@ -14,6 +14,15 @@ pub fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     parse_yaml(&yaml_text(path)?, path)
 }
 
+/// Names of the YAML files of a folder, without `.yaml`, sorted; none when it cannot be read.
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let stem = |e: std::fs::DirEntry| e.file_name().to_string_lossy().strip_suffix(".yaml").map(String::from);
+    let mut names: Vec<String> = entries.filter_map(stem).collect();
+    names.sort();
+    names
+}
+
 /// The text of a file people write by hand. Errors exit with 2.
 pub fn yaml_text(path: &Path) -> Result<String> {
     read_text(path, MAX_FILE).map_err(|e| Problem::user(format!("{e:#}")))

@@ -1,7 +1,7 @@
 //! How a site wants its jobs: a file `clusters/NAME.yaml`, overruled by options of the command line.
 
 use crate::error::Problem;
-use crate::yaml::{offer, read_yaml};
+use crate::yaml::{names_in, offer, read_yaml};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -75,19 +75,12 @@ pub struct Site {
     pub prologue: Vec<String>,
 }
 
-fn names(root: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(root.join("clusters")).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".yaml")?.to_string())).collect();
-    names.sort();
-    names
-}
-
 impl Site {
     /// `clusters/NAME.yaml`. Errors exit with 2.
     pub fn read(root: &Path, name: &str) -> Result<Self> {
         let path = root.join("clusters").join(format!("{name}.yaml"));
         if !path.is_file() {
-            let names = names(root);
+            let names = names_in(&root.join("clusters"));
             let near = offer(name, names.iter().map(String::as_str));
             return Err(Problem::user(format!("no site `{name}`: clusters/ has {}{near}", names.join(", "))));
         }

@@ -40,8 +40,8 @@ impl Limits {
 
     fn parse(config: &str) -> Self {
         let value = |key: &str| {
-            let lines = config.lines().filter_map(|l| l.split_once('='));
-            lines.into_iter().find(|(k, _)| k.trim() == key).and_then(|(_, v)| v.trim().parse().ok())
+            let mut pairs = config.lines().filter_map(|l| l.split_once('='));
+            pairs.find(|(k, _)| k.trim() == key).and_then(|(_, v)| v.trim().parse().ok())
         };
         Self { array: value("MaxArraySize").unwrap_or(Self::DEFAULT.array), jobs: value("MaxJobCount").unwrap_or(Self::DEFAULT.jobs) }
     }

@@ -3,6 +3,7 @@
 use super::slurm::Queue;
 use super::submission::{Folder, Submission};
 use crate::plan::Plan;
+use crate::store::JobFolder;
 use anyhow::Result;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashSet};
@@ -36,7 +37,7 @@ pub struct Status {
 
 /// Names of the jobs without scores.
 pub fn unfinished(plan: &Plan) -> HashSet<&str> {
-    let open = plan.jobs.par_iter().filter(|j| !crate::store::JobFolder::of(&plan.folder, j).has_scores());
+    let open = plan.jobs.par_iter().filter(|j| !JobFolder::of(&plan.folder, j).has_scores());
     open.map(|j| j.id.as_str()).collect()
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Problem, UserError};
 use crate::interrupt::OUT_OF_TIME;
 use crate::plan::{Job, Plan};
 use crate::store::JobFolder;
-use crate::task::Task;
+use crate::table::Table;
 use crate::which::Which;
 use crate::workers::{Part, Resources, execute};
 use anyhow::{Context, Result};
@@ -117,8 +117,7 @@ pub fn submit(args: &SubmitArgs, root: &Path) -> Result<()> {
     for name in site.device.iter().flat_map(|d| d.split(',')) {
         device::index(name).map_err(Problem::user)?;
     }
-    Task::read(root, &args.which.experiment(root)?.task)?.pin(root)?.iter().for_each(|line| eprintln!("{line}"));
-    let plan = args.which.plan(root)?;
+    let plan = args.which.pinned_plan(root)?;
     check_inputs(&plan)?;
     // A look at the script needs no cluster.
     let (limits, queue) = match (Limits::ask(), Queue::ask()) {
@@ -238,8 +237,9 @@ pub fn task(args: &TaskArgs, root: &Path) -> Result<()> {
     let plan = submission.plan(root)?;
     let file = submission.which.file();
     if args.task == "collect" {
-        write_report(&plan, root, file, None)?;
-        return print_table(&plan, root, file, false);
+        let table = Table::of(&plan, root)?;
+        write_report(&table, &plan, root, file, None)?;
+        return print_table(&table, &plan, file, false);
     }
     let number = args.task.parse::<usize>().ok();
     let jobs = number.and_then(|n| submission.tasks.get(n));

@@ -9,7 +9,6 @@ use crate::render;
 use crate::report;
 use crate::store::JobFolder;
 use crate::table::Table;
-use crate::task::Task;
 use crate::which::Which;
 use crate::workers::{Part, Resources, Shard, execute};
 use anyhow::Result;
@@ -169,9 +168,7 @@ pub fn plan(args: &PlanArgs, root: &Path) -> Result<()> {
 
 /// `egsde run`.
 pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
-    let spec = args.which.experiment(root)?;
-    Task::read(root, &spec.task)?.pin(root)?.iter().for_each(|line| eprintln!("{line}"));
-    let plan = Plan::new(spec, root)?;
+    let plan = args.which.pinned_plan(root)?;
     let batch_size = args.batch_size.unwrap_or(plan.spec.batch_size);
     if batch_size == 0 {
         return Err(Problem::user("--batch-size is 0: must be at least 1"));
@@ -192,16 +189,16 @@ pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
 
 /// `egsde table`: exits with 1 when a job has no result.
 pub fn table(args: &TableArgs, root: &Path) -> Result<()> {
-    print_table(&args.which.plan(root)?, root, args.which.file(), args.json)
+    let plan = args.which.plan(root)?;
+    print_table(&Table::of(&plan, root)?, &plan, args.which.file(), args.json)
 }
 
 /// Prints a plan's table; `file` is told when jobs are missing.
-pub(super) fn print_table(plan: &Plan, root: &Path, file: &Path, json: bool) -> Result<()> {
-    let table = Table::of(plan, root)?;
+pub(super) fn print_table(table: &Table, plan: &Plan, file: &Path, json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string(&table)?);
+        println!("{}", serde_json::to_string(table)?);
     } else {
-        println!("{}", render::markdown(&table));
+        println!("{}", render::markdown(table));
     }
     match table.missing.len() {
         0 => Ok(()),
@@ -211,18 +208,18 @@ pub(super) fn print_table(plan: &Plan, root: &Path, file: &Path, json: bool) -> 
 
 /// `egsde report`: tables, plots, picture grids and the page that holds them.
 pub fn report(args: &ReportArgs, root: &Path) -> Result<()> {
-    write_report(&args.which.plan(root)?, root, args.which.file(), args.out.as_deref())
+    let plan = args.which.plan(root)?;
+    write_report(&Table::of(&plan, root)?, &plan, root, args.which.file(), args.out.as_deref())
 }
 
 /// Writes a plan's report, beside its results unless told otherwise; `file` is told when nothing is finished.
-pub(super) fn write_report(plan: &Plan, root: &Path, file: &Path, out: Option<&Path>) -> Result<()> {
-    let table = Table::of(plan, root)?;
+pub(super) fn write_report(table: &Table, plan: &Plan, root: &Path, file: &Path, out: Option<&Path>) -> Result<()> {
     if table.missing.len() == plan.jobs.len() {
         let text = format!("{} holds no finished job: egsde run {}", plan.folder.display(), file.display());
         return Err(Problem::user(text));
     }
     let folder = out.map_or_else(|| plan.folder.join("report"), Path::to_path_buf);
-    let made = report::write(plan, &table, root, &folder)?;
+    let made = report::write(plan, table, root, &folder)?;
     eprintln!("{}: wrote {} into {}", plan.spec.name, made.join(", "), folder.display());
     Ok(())
 }

@@ -8,7 +8,8 @@ pub use curve::{curves, draw_curve};
 pub use grid::draw_grid;
 pub use tradeoff::draw_tradeoff;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
+use egsde_models::files::write_atomically;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -102,19 +103,13 @@ fn range(values: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
     (low - margin, high + margin)
 }
 
-/// Draws into a temporary file and gives it its name when it is whole.
+/// Draws where nobody looks, then writes the file whole.
 fn whole(path: &Path, draw: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let folder = tempfile::tempdir()?;
     // plotters chooses the format by the extension.
-    let temporary = path.with_file_name(format!(".tmp-{}-{name}", std::process::id()));
-    let done = draw(&temporary).and_then(|()| Ok(std::fs::File::open(&temporary)?.sync_all()?));
-    match done.and_then(|()| Ok(std::fs::rename(&temporary, path)?)) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let _ = std::fs::remove_file(&temporary);
-            Err(error.context(format!("cannot write {}", path.display())))
-        }
-    }
+    let drawn = folder.path().join(path.file_name().unwrap_or_default());
+    draw(&drawn).with_context(|| format!("cannot write {}", path.display()))?;
+    write_atomically(path, &std::fs::read(&drawn)?)
 }
 
 /// Draws the same onto a PNG and an SVG file.
