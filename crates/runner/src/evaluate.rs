@@ -2,6 +2,7 @@
 
 use crate::error::{Problem, UserError};
 use crate::manifest::listing;
+use crate::memory::in_parts;
 use crate::progress::Progress;
 use anyhow::Result;
 use egsde_metrics::frechet::{Statistics, frechet_distance};
@@ -15,6 +16,7 @@ use egsde_models::weights::{WeightFile, read_safetensors, write_safetensors};
 use egsde_models::{Inception, Loaded, NetworkConfig};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
@@ -150,7 +152,8 @@ impl Evaluation {
                 }
             }
             if !inputs.is_empty() {
-                parts.push(inception_features(&self.inception, &inputs, self.batch, self.device)?);
+                let together = |part: Range<usize>| inception_features(&self.inception, &inputs[part], self.batch, self.device);
+                parts.extend(in_parts(inputs.len(), self.batch, together)?);
             }
             bar.add(chunk.len() as u64, "features");
         }

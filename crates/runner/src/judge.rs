@@ -4,6 +4,7 @@ use crate::error::UserError;
 use crate::evaluate::{Answer, Evaluation, Reference};
 use crate::evidence::Evidence;
 use crate::manifest::{Pins, listing};
+use crate::memory::in_parts;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::task::{Judgement, Task};
@@ -35,14 +36,16 @@ pub enum Judge {
 /// Draws of KID's subsets, the same everywhere.
 const KID_SEED: u64 = 0;
 
-/// Features `[n, d]` of pictures.
-pub fn features_of(network: &Loaded<CifarFeatures>, pictures: &Pictures, device: Device) -> Tensor {
-    let batch = |start: usize| {
-        let indices: Vec<usize> = (start..(start + FEATURE_BATCH).min(pictures.len())).collect();
-        network.features(&pictures.select(&indices).tensor().to_device(device))
-    };
-    let parts: Vec<Tensor> = tch::no_grad(|| (0..pictures.len()).step_by(FEATURE_BATCH).map(batch).collect());
-    Tensor::cat(&parts, 0).to_device(Device::Cpu)
+/// Features `[n, d]` of pictures; in smaller batches where there is no memory for whole ones.
+///
+/// # Errors
+/// No memory for a single picture.
+pub fn features_of(network: &Loaded<CifarFeatures>, pictures: &Pictures, device: Device) -> Result<Tensor> {
+    let parts = in_parts(pictures.len(), FEATURE_BATCH, |part| {
+        let batch = pictures.select(&part.collect::<Vec<_>>()).tensor().to_device(device);
+        Ok(tch::no_grad(|| network.features(&batch)))
+    })?;
+    Ok(Tensor::f_cat(&parts, 0)?.to_device(Device::Cpu))
 }
 
 impl Judge {
@@ -58,7 +61,7 @@ impl Judge {
         }
         let features: Loaded<CifarFeatures> = task.features.open(root, device, Kind::Float)?;
         let reference = task.reference.load(root, task.image_size, usize::MAX)?;
-        let reference = Reference::of(features_of(&features, &reference, device))?;
+        let reference = Reference::of(features_of(&features, &reference, device)?)?;
         Ok(Self::Embedded { features: Box::new(features), reference, device })
     }
 
@@ -88,7 +91,7 @@ impl Judge {
         let (pairs, features, reference) = match self {
             Self::Embedded { features, reference, device } => {
                 let pairs = pair_scores(&source.tensor(), &translated.tensor())?;
-                (pairs, features_of(features, translated, *device), reference)
+                (pairs, features_of(features, translated, *device)?, reference)
             }
             Self::Published { evaluation, reference, sources } => {
                 let pair =

@@ -1,6 +1,7 @@
 //! Out of memory: how it is known, and how a panic of libtorch's wrapper becomes a value.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// The device had no room.
@@ -15,10 +16,12 @@ pub fn is_out_of_memory(text: &str) -> bool {
     SIGNS.iter().any(|sign| text.contains(sign))
 }
 
-/// The text a panic carries.
+/// The text a panic carries, less libtorch's C++ frames (tch writes their line breaks escaped).
 fn panic_text(cause: &(dyn Any + Send)) -> String {
-    let text = cause.downcast_ref::<String>().cloned().or_else(|| cause.downcast_ref::<&str>().map(|s| (*s).to_string()));
-    text.unwrap_or_else(|| "a panic without text".into())
+    let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("a panic without text");
+    let end = ["\\nframe #", "\nframe #"].iter().filter_map(|mark| text.find(mark)).min();
+    text[..end.unwrap_or(text.len())].to_string()
 }
 
 /// A panic's cause as an error.
@@ -37,6 +40,27 @@ pub fn within_memory<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Res
     }
 }
 
+/// Does things 0 to `total` in parts of `size`. A part the device has no room for is halved, and so are those after it.
+///
+/// # Errors
+/// The work's own; out of memory with a part of one.
+pub fn in_parts<T>(total: usize, mut size: usize, mut work: impl FnMut(Range<usize>) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
+    let (mut done, mut start) = (Vec::new(), 0);
+    while start < total {
+        let part = start..(start + size).min(total);
+        let end = part.end;
+        match within_memory(|| work(part))? {
+            Ok(result) => {
+                done.push(result);
+                start = end;
+            }
+            Err(OutOfMemory(text)) if size == 1 => anyhow::bail!("no memory even for one: {text}"),
+            Err(_) => size = size.div_ceil(2),
+        }
+    }
+    Ok(done)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +73,20 @@ mod tests {
         assert_eq!(within_memory(|| Ok(3)).unwrap(), Ok(3));
         let other: anyhow::Result<Result<(), OutOfMemory>> = within_memory(|| anyhow::bail!("something else"));
         assert!(other.is_err());
+    }
+    #[test]
+    fn parts_are_halved_until_they_fit() {
+        let room = |most: usize| move |part: Range<usize>| if part.len() > most { Err(anyhow::Error::msg("out of memory")) } else { Ok(part) };
+        assert_eq!(in_parts(7, 4, room(4)).unwrap(), [0..4, 4..7]);
+        assert_eq!(in_parts(7, 5, room(2)).unwrap(), [0..2, 2..4, 4..6, 6..7]);
+        assert!(in_parts(7, 4, room(0)).unwrap_err().to_string().contains("out of memory"));
+        assert!(in_parts(7, 4, |_| anyhow::Result::<()>::Err(anyhow::Error::msg("broken"))).is_err());
+    }
+
+    #[test]
+    fn frames_are_left_out() {
+        let text = |t: &str| panic_text(&t.to_string());
+        assert_eq!(text("Torch(\"can't allocate memory\\nframe #0: c10::ThrowEnforceNotMet\")"), "Torch(\"can't allocate memory");
+        assert_eq!(text("plain"), "plain");
     }
 }

@@ -111,7 +111,7 @@ fn check(names: &[String], root: &Path, pin: bool) -> Result<()> {
 fn distances(root: &Path) -> Result<()> {
     let task = Task::read(root, "cat2dog-32")?;
     let features: Loaded<CifarFeatures> = task.features.open(root, Device::Cpu, Kind::Float)?;
-    let of = |pictures: &Pictures| Statistics::of(&features_of(&features, pictures, Device::Cpu));
+    let of = |pictures: &Pictures| Statistics::of(&features_of(&features, pictures, Device::Cpu)?);
     let load = |source: &crate::task::PictureSource| source.load(root, task.image_size, usize::MAX);
     let (cats, dogs) = (load(&task.source)?, load(&task.reference)?);
     let reference = of(&dogs)?;
