@@ -44,7 +44,7 @@ fn network<N: Build>(path: &Path, kind: Kind) -> Result<Loaded<N>> {
     let config: NetworkConfig = serde_json::from_slice(&std::fs::read(path)?)?;
     let mut network = Loaded::<N>::fresh(&config, Device::Cpu, kind)?;
     synthetic::fill(&network.vs, 1.0);
-    network.vs.freeze();
+    network.freeze();
     Ok(network)
 }
 

@@ -1,5 +1,6 @@
 //! Building blocks of the ADM networks (Dhariwal & Nichol 2021), names and order as in guided-diffusion's `unet.py`.
 
+use crate::gradient::{Pullback, by_autograd};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, Pointwise};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
@@ -23,6 +24,15 @@ impl Resample {
             Self::Keep => x.shallow_clone(),
             Self::Down => x.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None::<i64>),
             Self::Up => x.upsample_nearest2d([size[2] * 2, size[3] * 2], None, None),
+        }
+    }
+
+    /// The gradient of an input from that of its output.
+    fn backward(self, gradient: &Tensor) -> Tensor {
+        match self {
+            Self::Keep => gradient.shallow_clone(),
+            Self::Down => Self::Up.apply(gradient) * 0.25,
+            Self::Up => Self::Down.apply(gradient) * 4.0,
         }
     }
 }
@@ -68,20 +78,36 @@ impl ResBlock {
     }
 
     fn forward(&self, x: &Tensor, emb: &Tensor, train: bool) -> Tensor {
-        let h = self.in_norm.forward(x).silu();
+        let h = self.in_norm.forward_silu(x, None);
         let h = self.in_conv.forward(&self.spec.resample.apply(&h));
         let x = self.spec.resample.apply(x);
-        let e = self.emb.forward(&emb.silu()).to_kind(h.kind()).unsqueeze(-1).unsqueeze(-1);
+        let e = self.emb.forward(&emb.silu());
         let h = if self.spec.scale_shift {
-            let parts = e.chunk(2, 1);
-            self.out_norm.forward(&h) * (&parts[0] + 1.0) + &parts[1]
+            self.out_norm.forward_silu(&h, Some(&e))
         } else {
-            self.out_norm.forward(&(h + e))
+            self.out_norm.forward_silu(&(h + e.unsqueeze(-1).unsqueeze(-1)), None)
         };
-        let h = h.silu();
         let h = if train && self.spec.dropout > 0.0 { h.dropout(self.spec.dropout, true) } else { h };
         let skip = self.skip.as_ref().map_or_else(|| x.shallow_clone(), |s| s.forward(&x));
-        skip + self.out_conv.forward(&h)
+        self.out_conv.forward_onto(&h, &skip)
+    }
+
+    fn pullback(&self, x: &Tensor, emb: &Tensor) -> (Tensor, Pullback<'_>) {
+        let resample = self.spec.resample;
+        let Some((h, in_norm)) = self.in_norm.pullback_silu(x, None).filter(|_| self.spec.scale_shift) else {
+            return by_autograd(x, |x| self.forward(x, emb, false));
+        };
+        let h = self.in_conv.forward(&resample.apply(&h));
+        let e = self.emb.forward(&emb.silu());
+        let (h, out_norm) = self.out_norm.pullback_silu(&h, Some(&e)).expect("the first norm was possible");
+        let small = resample.apply(x);
+        let skip = self.skip.as_ref().map_or_else(|| small.shallow_clone(), |s| s.forward(&small));
+        let out = self.out_conv.forward_onto(&h, &skip);
+        let back = move |g: &Tensor| {
+            let inner = in_norm(&resample.backward(&self.in_conv.backward(&out_norm(&self.out_conv.backward(g)))));
+            inner + resample.backward(&self.skip.as_ref().map_or_else(|| g.shallow_clone(), |s| s.backward(g)))
+        };
+        (out, Box::new(back))
     }
 }
 
@@ -114,11 +140,12 @@ impl AttentionBlock {
 
     fn forward(&self, x: &Tensor) -> Tensor {
         let (n, c, h, w) = x.size4().expect("attention input has four dimensions");
-        let flat = self.norm.forward(x).reshape([n, c, h * w]);
-        let qkv = self.qkv.forward(&flat).reshape([n * self.heads, 3 * c / self.heads, h * w]);
-        let parts = qkv.chunk(3, 1);
-        let a = attend(&parts[0], &parts[1], &parts[2]).reshape([n, c, h * w]);
-        x + self.proj_out.forward(&a).reshape([n, c, h, w])
+        let tokens = self.norm.forward(x).permute([0, 2, 3, 1]).reshape([n, h * w, c]);
+        let qkv = self.qkv.of_tokens(&tokens).reshape([n, h * w, self.heads, 3, c / self.heads]).permute([3, 0, 2, 1, 4]);
+        let (q, k, v) = (qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2));
+        let a = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, None, false);
+        let a = self.proj_out.of_tokens(&a.transpose(1, 2).reshape([n, h * w, c]));
+        x + a.reshape([n, h, w, c]).permute([0, 3, 1, 2])
     }
 }
 
@@ -177,6 +204,23 @@ impl Block {
             Layer::Resample(Resample::Up, conv) => conv.forward(&Resample::Up.apply(&h)),
             Layer::Resample(_, conv) => conv.forward(&h),
         })
+    }
+
+    fn pullback(&self, x: &Tensor, emb: &Tensor) -> (Tensor, Pullback<'_>) {
+        let mut h = x.shallow_clone();
+        let mut way: Vec<Pullback> = Vec::new();
+        for layer in &self.0 {
+            let (out, back): (Tensor, Pullback) = match layer {
+                Layer::Conv(conv) => (conv.forward(&h), Box::new(|g| conv.backward(g))),
+                Layer::Res(block) => block.pullback(&h, emb),
+                Layer::Attention(block) => by_autograd(&h, |h| block.forward(h)),
+                Layer::Resample(Resample::Up, conv) => by_autograd(&h, |h| conv.forward(&Resample::Up.apply(h))),
+                Layer::Resample(_, conv) => by_autograd(&h, |h| conv.forward(h)),
+            };
+            h = out;
+            way.push(back);
+        }
+        (h, Box::new(move |g| way.into_iter().rev().fold(g.shallow_clone(), |g, back| back(&g))))
     }
 }
 
@@ -311,6 +355,18 @@ impl Encoder {
             }
         }
         (self.middle.forward(&h, emb, train), skips)
+    }
+
+    /// The middle block's output, and the way its gradient takes back to `x`.
+    pub(crate) fn pullback(&self, x: &Tensor, emb: &Tensor) -> (Tensor, Pullback<'_>) {
+        let mut h = x.shallow_clone();
+        let mut way = Vec::new();
+        for block in self.inputs.iter().chain([&self.middle]) {
+            let (out, back) = block.pullback(&h, emb);
+            h = out;
+            way.push(back);
+        }
+        (h, Box::new(move |g| way.into_iter().rev().fold(g.shallow_clone(), |g, back| back(&g))))
     }
 }
 

@@ -72,7 +72,7 @@ impl AdmUnet {
             let skip = skips.pop().expect("one skip for each output block");
             h = block.forward(&Tensor::cat(&[h, skip], 1), &emb, train);
         }
-        let h = self.out_norm.forward(&h).silu();
+        let h = self.out_norm.forward_silu(&h, None);
         self.out_conv.forward(&h).to_kind(Kind::Float).contiguous()
     }
 }

@@ -2,6 +2,7 @@
 //! (guided-diffusion `EncoderUNetModel`; EGSDE names its head `I2Iout`).
 
 use crate::adm::{AdmShape, AttentionPool, Encoder, group_norm};
+use crate::gradient::Pullback;
 use crate::layers::GroupNorm;
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
@@ -76,9 +77,14 @@ impl Dse {
         self.encoder.forward(&x, &emb, train, false).0.to_kind(Kind::Float)
     }
 
+    /// [`Dse::features`] in float32 and the way its gradient takes back to `x`, without a graph where that is possible.
+    pub fn pullback(&self, x: &Tensor, t: &Tensor) -> (Tensor, Pullback<'_>) {
+        self.encoder.pullback(x, &self.encoder.embed(t, Kind::Float))
+    }
+
     /// Logits `[n, num_classes]` of a feature map, in float32.
     pub fn logits(&self, features: &Tensor, kind: Kind) -> Tensor {
-        let h = self.head_norm.forward(&features.to_kind(kind)).silu();
+        let h = self.head_norm.forward_silu(&features.to_kind(kind), None);
         self.head.forward(&h).to_kind(Kind::Float)
     }
 }

@@ -1,5 +1,11 @@
-//! The few layers all networks share. Weights stay in float32; each layer computes in its input's kind.
+//! The few layers all networks share. Weights stay in float32; each layer computes in its input's kind. Frozen layers take
+//! this project's own kernels ([`crate::cpu`]) where those serve.
 
+use crate::cpu;
+use crate::cpu::norm::{Affine, Normed};
+use crate::cpu::winograd::Filter;
+use crate::gradient::Pullback;
+use std::cell::OnceCell;
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
 
@@ -16,6 +22,9 @@ pub struct Conv2d {
     bias: Option<Tensor>,
     stride: i64,
     padding: [i64; 2],
+    /// The weight of a frozen layer for Winograd convolution, and for its gradient; made when first asked for.
+    filter: OnceCell<Option<Filter>>,
+    adjoint: OnceCell<Option<Filter>>,
 }
 
 /// What differs from the plain "same" convolution with bias.
@@ -59,14 +68,48 @@ impl Conv2d {
             let init = if options.zero { Init::Const(0.0) } else { default_init(fan_in) };
             path.var("bias", &[outputs], init)
         });
-        Self { weight, bias, stride: options.stride, padding }
+        let (filter, adjoint) = Default::default();
+        Self { weight, bias, stride: options.stride, padding, filter, adjoint }
+    }
+
+    /// Whether Winograd convolution may serve: frozen, size kept.
+    fn keeps_size(&self, x: &Tensor) -> bool {
+        self.stride == 1 && self.padding == [1, 1] && !self.weight.requires_grad() && cpu::takes(x)
+    }
+
+    fn winograd(&self, x: &Tensor) -> Option<&Filter> {
+        if self.keeps_size(x) { self.filter.get_or_init(|| Filter::new(&self.weight)).as_ref() } else { None }
     }
 
     /// `[n, in, h, w]` to `[n, out, h', w']`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        match self.winograd(x) {
+            Some(filter) => filter.convolve(x, self.bias.as_ref(), None),
+            None => self.direct(x),
+        }
+    }
+
+    /// The same plus `add` of the output's shape.
+    pub fn forward_onto(&self, x: &Tensor, add: &Tensor) -> Tensor {
+        match self.winograd(x) {
+            Some(filter) => filter.convolve(x, self.bias.as_ref(), Some(add)),
+            None => add + self.direct(x),
+        }
+    }
+
+    fn direct(&self, x: &Tensor) -> Tensor {
         let kind = x.kind();
         let bias = self.bias.as_ref().map(|b| b.to_kind(kind));
         x.conv2d(&self.weight.to_kind(kind), bias, [self.stride; 2], self.padding, [1, 1], 1)
+    }
+
+    /// The gradient of an input from that of its output; `stride` must be 1.
+    pub fn backward(&self, gradient: &Tensor) -> Tensor {
+        let adjoint = || self.adjoint.get_or_init(|| Filter::adjoint(&self.weight)).as_ref();
+        match if self.keeps_size(gradient) { adjoint() } else { None } {
+            Some(filter) => filter.convolve(gradient, None, None),
+            None => gradient.conv_transpose2d(&self.weight, None::<Tensor>, [1, 1], self.padding, [0, 0], 1, [1, 1]),
+        }
     }
 }
 
@@ -88,6 +131,12 @@ impl Pointwise {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let kind = x.kind();
         self.weight.to_kind(kind).squeeze_dim(-1).matmul(x) + self.bias.to_kind(kind).unsqueeze(-1)
+    }
+
+    /// `[n, length, in]` to `[n, length, out]`.
+    pub fn of_tokens(&self, x: &Tensor) -> Tensor {
+        let kind = x.kind();
+        x.linear(&self.weight.to_kind(kind).squeeze_dim(-1), Some(self.bias.to_kind(kind)))
     }
 }
 
@@ -133,10 +182,38 @@ impl GroupNorm {
         }
     }
 
+    /// How this layer normalises `x` with this project's kernels, if it may.
+    fn normed(&self, x: &Tensor, scale_shift: Option<&Tensor>, silu: bool) -> Option<Normed> {
+        let affine = || Affine { weight: &self.weight, bias: &self.bias, groups: self.groups as usize, eps: self.eps, scale_shift, silu };
+        (!self.weight.requires_grad() && cpu::takes(x)).then(|| Normed::new(x, &affine()))
+    }
+
     /// Same shape and kind out as in.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         // The CPU kernel takes reduced-precision input with float32 affine weights and sums in float32.
-        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, false)
+        let plain = || x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, false);
+        self.normed(x, None, false).map_or_else(plain, |normed| normed.forward())
+    }
+
+    /// Normalised, times 1 plus the first half of `scale_shift` `[n, 2 c]` plus its second, then SiLU.
+    pub fn forward_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Tensor {
+        if let Some(normed) = self.normed(x, scale_shift, true) {
+            return normed.forward();
+        }
+        let h = self.forward(x);
+        match scale_shift {
+            Some(e) => {
+                let parts = e.to_kind(h.kind()).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
+                (h * (&parts[0] + 1.0) + &parts[1]).silu()
+            }
+            None => h.silu(),
+        }
+    }
+
+    /// [`GroupNorm::forward_silu`] and the way its gradient takes back; none where this project's kernels do not serve.
+    pub fn pullback_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Option<(Tensor, Pullback<'_>)> {
+        let normed = self.normed(x, scale_shift, true)?;
+        Some((normed.forward(), Box::new(move |gradient| normed.backward(gradient))))
     }
 }
 

@@ -3,9 +3,12 @@
 use crate::adm_unet::{AdmUnet, AdmUnetConfig};
 use crate::checkpoint::{Which, in_float32, read_weights};
 use crate::cifar_features::{CifarFeatures, CifarFeaturesConfig};
+use crate::cpu;
 use crate::ddpm_unet::{DdpmUnet, DdpmUnetConfig};
 use crate::dse::{Dse, DseConfig};
+use crate::gradient::gradient_of;
 use crate::inception::{Inception, InceptionConfig};
+use crate::layers::channels_last;
 use crate::weights::{WeightFile, assign, read_safetensors};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -144,10 +147,20 @@ impl<N: Build> Loaded<N> {
         Self::frozen(&in_float32(read_weights(path, Which::Model)?), config, path, device, kind)
     }
 
+    /// No more training: gradients stop, and the weights lie as this project's kernels and libtorch's beside them like it best.
+    pub fn freeze(&mut self) {
+        self.vs.freeze();
+        if cpu::serves(self.vs.device(), self.kind) {
+            for weight in self.vs.variables().values_mut().filter(|w| w.dim() == 4) {
+                weight.set_data(&channels_last(weight));
+            }
+        }
+    }
+
     fn frozen(file: &WeightFile, config: &NetworkConfig, path: &Path, device: Device, kind: Kind) -> Result<Self> {
         let mut loaded = Self::fresh(config, device, kind)?;
         assign(&loaded.vs, &file.tensors).with_context(|| path.display().to_string())?;
-        loaded.vs.freeze();
+        loaded.freeze();
         Ok(loaded)
     }
 }
@@ -191,6 +204,15 @@ impl Loaded<Dse> {
     /// Feature map of `x` at `t`, `[n, c, s', s']`.
     pub fn features(&self, x: &Tensor, t: &Tensor) -> Tensor {
         self.net.features(x, t, self.kind, false)
+    }
+    /// Gradient with respect to `y` `[n, 3, s, s]` of the sum over pictures of `f(features of y at t)`. Works inside `no_grad`.
+    pub fn gradient(&self, y: &Tensor, t: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        if !cpu::serves(y.device(), self.kind) {
+            return gradient_of(y, |y| f(&self.features(y, t)));
+        }
+        let (features, back) = tch::no_grad(|| self.net.pullback(y, t));
+        let outer = gradient_of(&features, f);
+        tch::no_grad(|| back(&outer).contiguous())
     }
     /// Class logits of `x` at `t`.
     pub fn logits(&self, x: &Tensor, t: &Tensor) -> Tensor {

@@ -9,7 +9,7 @@ use egsde_metrics::resize::{Filter, resize, resize_short_side};
 use egsde_models::network::{Build, Loaded};
 use egsde_models::weights::read_safetensors;
 use egsde_models::{AdmUnet, DdpmUnet, Dse, Inception, NetworkConfig, synthetic};
-use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Expert, Similarity, Weight, gradient_of, similarity};
+use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Expert, Similarity, Weight, similarity};
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use egsde_sampler::method::{Egsde, Ilvr, IlvrVariance, Method, Solver, SourceNoise};
 use egsde_sampler::noise::{Noise, Purpose};
@@ -125,7 +125,7 @@ impl Case<'_> {
         let config: NetworkConfig = serde_json::from_value(config).with_context(|| key.to_string())?;
         let mut loaded = Loaded::<N>::fresh(&config, self.bench.device, self.bench.kind)?;
         synthetic::fill(&loaded.vs, gain);
-        loaded.vs.freeze();
+        loaded.freeze();
         Ok(loaded)
     }
 
@@ -203,7 +203,7 @@ impl Case<'_> {
         let source = tch::no_grad(|| dse.features(&xt, &t));
         for (kind, name) in [(Similarity::Cosine, "cosine"), (Similarity::NegL2, "neg_l2")] {
             self.expect(name, &similarity(kind, &features, &source))?;
-            let gradient = gradient_of(&y, |y| similarity(kind, &dse.features(y, &t), &source));
+            let gradient = dse.gradient(&y, &t, |features| similarity(kind, features, &source));
             self.expect(&format!("{name}_grad"), &gradient)?;
         }
         Ok(())
@@ -359,7 +359,7 @@ impl Case<'_> {
         let config = NetworkConfig::Inception(egsde_models::inception::InceptionConfig {});
         let mut network = Loaded::<Inception>::fresh(&config, self.bench.device, self.bench.kind)?;
         synthetic::fill(&network.vs, case["gain"].as_f64().unwrap_or(1.0));
-        network.vs.freeze();
+        network.freeze();
         for (name, input) in case["inputs"].as_object().context("no inputs")? {
             let inputs = match input["dir"].as_str() {
                 Some(folder) => {

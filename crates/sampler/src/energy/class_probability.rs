@@ -1,6 +1,6 @@
 //! Classifier guidance as an energy (the slides' last part): be what the noised classifier calls class c.
 
-use super::{Expert, State, Weight, gradient_of};
+use super::{Expert, State, Weight};
 use egsde_models::{Dse, Loaded};
 use tch::{Kind, Tensor};
 
@@ -19,8 +19,9 @@ impl Expert for ClassProbability<'_> {
     }
 
     fn gradient(&self, state: &State) -> Tensor {
-        let energy = |y: &Tensor| -self.classifier.logits(y, state.t).log_softmax(-1, Kind::Float).select(1, self.class);
-        gradient_of(state.y, energy)
+        let Loaded { net, kind, .. } = self.classifier;
+        let energy = |features: &Tensor| -net.logits(features, *kind).log_softmax(-1, Kind::Float).select(1, self.class);
+        self.classifier.gradient(state.y, state.t, energy)
     }
 
     fn evaluations(&self) -> (usize, usize) {

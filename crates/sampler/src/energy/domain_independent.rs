@@ -1,7 +1,8 @@
 //! The faithful expert: stay near the low-passed source (`-lambda_i S_i`).
 
-use super::{Expert, Similarity, State, Weight, gradient_of, similarity};
+use super::{Expert, Similarity, State, Weight, similarity};
 use crate::low_pass::LowPass;
+use egsde_models::gradient::gradient_of;
 use tch::Tensor;
 
 /// Energy `-weight * S(Phi(y), Phi(xt))`.

@@ -1,6 +1,6 @@
 //! The realistic expert: be unlike the source in the extractor's features (`lambda_s S_s`).
 
-use super::{Expert, Similarity, State, Weight, gradient_of, similarity};
+use super::{Expert, Similarity, State, Weight, similarity};
 use egsde_models::{Dse, Loaded};
 use tch::Tensor;
 
@@ -20,8 +20,7 @@ impl Expert for DomainSpecific<'_> {
     fn gradient(&self, state: &State) -> Tensor {
         // The source's features need no gradient graph.
         let source = tch::no_grad(|| self.extractor.features(state.xt, state.t));
-        let s = |y: &Tensor| similarity(self.similarity, &self.extractor.features(y, state.t), &source);
-        gradient_of(state.y, s)
+        self.extractor.gradient(state.y, state.t, |features| similarity(self.similarity, features, &source))
     }
 
     fn evaluations(&self) -> (usize, usize) {

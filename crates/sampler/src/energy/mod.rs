@@ -79,13 +79,3 @@ pub fn similarity(kind: Similarity, a: &Tensor, b: &Tensor) -> Tensor {
         Similarity::NegL2 => -(a - b).square().sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float),
     }
 }
-
-/// Gradient of the batch sum of `f(y)` with respect to `y`. Works inside `no_grad`.
-pub fn gradient_of(y: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
-    tch::with_grad(|| {
-        let y = y.detach().set_requires_grad(true);
-        let sum = f(&y).sum(Kind::Float);
-        let mut gradients = Tensor::run_backward(&[sum], &[&y], false, false);
-        gradients.remove(0)
-    })
-}
