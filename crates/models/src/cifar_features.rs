@@ -1,6 +1,6 @@
 //! A small CIFAR-10 classifier whose pooled features stand in for Inception's at 32 px.
 
-use crate::layers::{BatchNorm, Conv2d, ConvOptions, Linear, channels_last};
+use crate::layers::{BatchNorm, Conv2d, ConvNorm, ConvOptions, Linear, channels_last};
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
@@ -20,18 +20,15 @@ pub struct CifarFeaturesConfig {
 }
 
 #[derive(Debug)]
-struct ConvBn {
-    conv: Conv2d,
-    bn: BatchNorm,
-}
+struct ConvBn(ConvNorm);
 
 impl ConvBn {
     fn new(path: Path, inputs: i64, outputs: i64, kernel: i64) -> Self {
         let conv = Conv2d::new(&path / "conv", inputs, outputs, ConvOptions::same(kernel).no_bias());
-        Self { conv, bn: BatchNorm::new(&path / "bn", outputs, 1e-5) }
+        Self(ConvNorm::new(conv, BatchNorm::new(&path / "bn", outputs, 1e-5)))
     }
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        self.bn.forward(&self.conv.forward(x), train).relu()
+        self.0.forward(x, train).relu()
     }
 }
 

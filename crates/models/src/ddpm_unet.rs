@@ -1,7 +1,8 @@
 //! The DDPM U-Net that predicts the noise (ddim's `Model`; the published CelebA-HQ network).
 
 use crate::adm::Resample;
-use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, time_angles};
+use crate::layers::time::time_angles;
+use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
@@ -48,10 +49,10 @@ impl ResnetBlock {
 
     /// `emb` has gone through its SiLU.
     fn forward(&self, x: &Tensor, emb: &Tensor) -> Tensor {
-        let h = self.conv1.forward(&self.norm1.forward(x).silu());
+        let h = self.conv1.forward(&self.norm1.forward_silu(x, None));
         let h = h + self.temb_proj.forward(emb).unsqueeze(-1).unsqueeze(-1);
-        let h = self.conv2.forward(&self.norm2.forward(&h).silu());
-        self.shortcut.as_ref().map_or_else(|| x.shallow_clone(), |c| c.forward(x)) + h
+        let skip = self.shortcut.as_ref().map_or_else(|| x.shallow_clone(), |c| c.forward(x));
+        self.conv2.forward_onto(&self.norm2.forward_silu(&h, None), &skip)
     }
 }
 
@@ -233,6 +234,6 @@ impl DdpmUnet {
                 h = conv.as_ref().map_or_else(|| large.shallow_clone(), |c| c.forward(&large));
             }
         }
-        self.conv_out.forward(&self.norm_out.forward(&h).silu()).to_kind(Kind::Float)
+        self.conv_out.forward(&self.norm_out.forward_silu(&h, None)).to_kind(Kind::Float).contiguous()
     }
 }

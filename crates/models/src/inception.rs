@@ -1,6 +1,6 @@
 //! FID Inception v3 (pytorch-fid's `fid_inception_v3`): pool3 features. State-dict names are torchvision's.
 
-use crate::layers::{BatchNorm, Conv2d, ConvOptions};
+use crate::layers::{BatchNorm, Conv2d, ConvNorm, ConvOptions};
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
@@ -15,10 +15,7 @@ pub const FEATURES: i64 = 2048;
 
 /// Convolution without bias, batch normalisation (eps 1e-3), ReLU.
 #[derive(Debug)]
-struct Basic {
-    conv: Conv2d,
-    bn: BatchNorm,
-}
+struct Basic(ConvNorm);
 
 /// Kernel height, width, stride, padding of height and width.
 type Shape = (i64, i64, i64, i64, i64);
@@ -30,10 +27,10 @@ impl Basic {
     fn new(path: Path, inputs: i64, outputs: i64, (height, width, stride, pad_h, pad_w): Shape) -> Self {
         let options = ConvOptions { stride, ..ConvOptions::same(1).no_bias() };
         let conv = Conv2d::rectangular(&path / "conv", inputs, outputs, [height, width], [pad_h, pad_w], options);
-        Self { conv, bn: BatchNorm::new(&path / "bn", outputs, 1e-3) }
+        Self(ConvNorm::new(conv, BatchNorm::new(&path / "bn", outputs, 1e-3)))
     }
     fn forward(&self, x: &Tensor) -> Tensor {
-        self.bn.forward(&self.conv.forward(x), false).relu()
+        self.0.forward(x, false).relu_()
     }
 }
 

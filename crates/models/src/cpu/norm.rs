@@ -45,7 +45,7 @@ fn sums(x: View, each: impl Fn(usize, usize, usize, &mut [f32], &mut [f32]) + Sy
     let strips = pixels.div_ceil(STRIP);
     let mut parts = vec![0.0f32; x.n * strips * 2 * c];
     let shared = Shared::of(&mut parts);
-    run(x.n * strips, |i| {
+    run(x.n * strips, |_, i| {
         let (n, first, count) = strip(i, pixels);
         // SAFETY: every strip has its own part.
         let (a, b) = unsafe { shared.part(i * 2 * c, 2 * c) }.split_at_mut(c);
@@ -98,7 +98,7 @@ impl Normed {
         let (factor, term, silu) = (self.factor(), self.term(), self.silu);
         let mut out = Nhwc::empty(x.n, x.h, x.w, c);
         let shared = out.shared();
-        run(x.n * pixels.div_ceil(STRIP), |i| {
+        run(x.n * pixels.div_ceil(STRIP), |_, i| {
             let (n, first, count) = strip(i, pixels);
             let at = (n * pixels + first) * c;
             // SAFETY: every strip is one thread's; AVX2 and FMA were found.
@@ -144,7 +144,7 @@ impl Normed {
         // rstd (d - mean(d) - x^ mean(d x^)), x^ = (x - mean) rstd, as rstd d + x * slope + rest.
         let slope: Vec<f32> = (0..x.n * c).map(|i| (-along[i]) as f32 * rstd[i] * rstd[i]).collect();
         let rest: Vec<f32> = (0..x.n * c).map(|i| -(plain[i] as f32) * rstd[i] - slope[i] * mean[i]).collect();
-        run(x.n * pixels.div_ceil(STRIP), |i| {
+        run(x.n * pixels.div_ceil(STRIP), |_, i| {
             let (n, first, count) = strip(i, pixels);
             let (at, own) = ((n * pixels + first) * c, n * c..(n + 1) * c);
             // SAFETY: as above.

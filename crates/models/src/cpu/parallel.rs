@@ -16,21 +16,23 @@ fn gomp() -> Option<GompParallel> {
     })
 }
 
-/// What the threads share: the next thing to do, how many there are, and how.
+/// What the threads share: how many have come, the next thing to do, how many there are, and how.
 struct Work<'a> {
+    threads: AtomicUsize,
     next: AtomicUsize,
     count: usize,
-    each: &'a (dyn Fn(usize) + Sync),
+    each: &'a (dyn Fn(usize, usize) + Sync),
 }
 
 impl Work<'_> {
     fn drain(&self) {
+        let thread = self.threads.fetch_add(1, Ordering::Relaxed);
         loop {
             let i = self.next.fetch_add(1, Ordering::Relaxed);
             if i >= self.count {
                 return;
             }
-            (self.each)(i);
+            (self.each)(thread, i);
         }
     }
 }
@@ -40,10 +42,16 @@ extern "C" fn thread(work: *mut c_void) {
     unsafe { &*work.cast_const().cast::<Work>() }.drain();
 }
 
-/// Does things 0 to `count` on as many threads as libtorch uses; which thread does which must not matter.
-pub fn run(count: usize, each: impl Fn(usize) + Sync) {
-    let work = Work { next: AtomicUsize::new(0), count, each: &each };
-    let threads = count.min(tch::get_num_threads().max(1) as usize);
+/// Threads that [`run`] uses at most.
+pub fn threads() -> usize {
+    tch::get_num_threads().max(1) as usize
+}
+
+/// Does things 0 to `count` on as many threads as libtorch uses; `each` gets a thread's number, below [`threads`], and the
+/// thing's. Which thread does which must not matter. `each` must neither panic nor allocate much: it cannot fail.
+pub fn run(count: usize, each: impl Fn(usize, usize) + Sync) {
+    let work = Work { threads: AtomicUsize::new(0), next: AtomicUsize::new(0), count, each: &each };
+    let threads = count.min(threads());
     match gomp() {
         // SAFETY: returns only after every thread has left `thread`.
         Some(parallel) if threads > 1 => unsafe {
@@ -63,9 +71,12 @@ mod tests {
     #[test]
     fn everything_is_done_once() {
         let done: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
-        run(done.len(), |i| _ = done[i].fetch_add(1, Ordering::Relaxed));
+        run(done.len(), |thread, i| {
+            assert!(thread < threads());
+            done[i].fetch_add(1, Ordering::Relaxed);
+        });
         assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1));
-        run(0, |_| panic!("nothing to do"));
+        run(0, |_, _| panic!("nothing to do"));
         assert!(gomp().is_some(), "libtorch's OpenMP was not found: threads are started for every layer");
     }
 }

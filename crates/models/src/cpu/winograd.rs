@@ -1,9 +1,8 @@
-//! 3x3 convolution, stride 1, padding 1, by Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016): 36 products for
+//! 3x3 convolution, stride 1, padding 0 or 1, by Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016): 36 products for
 //! 16 outputs in the place of 144. Rounds to some 1e-5 of the largest output, direct convolution to some 1e-6.
 
-use super::parallel::run;
+use super::parallel::{run, threads};
 use super::{Nhwc, Shared, View, floats};
-use std::cell::RefCell;
 use tch::Tensor;
 
 /// Side of an input tile, and of the outputs it gives.
@@ -20,7 +19,7 @@ const ROOM: usize = 1 << 18;
 
 /// Most weights (inputs times outputs) that are worth keeping in transformed form, which is four times as large: the layers
 /// beyond are those of few pixels, whose direct convolution costs little.
-const MOST_WEIGHTS: i64 = 1 << 16;
+const MOST_WEIGHTS: i64 = 1 << 15;
 
 /// Transforms a 3-tap filter to 6 points.
 const G: [[f64; 3]; IN] = [
@@ -70,17 +69,28 @@ impl Filter {
         Self { values, inputs, outputs }
     }
 
-    /// `x` `[n, inputs, h, w]` to `[n, outputs, h, w]`, plus a bias `[outputs]`, plus `add` of the output's shape.
-    pub fn convolve(&self, x: &Tensor, bias: Option<&Tensor>, add: Option<&Tensor>) -> Tensor {
+    /// `x` `[n, inputs, h, w]` to `[n, outputs, h, w]` (two less each way without padding), plus a bias `[outputs]`, plus
+    /// `add` of the output's shape.
+    pub fn convolve(&self, x: &Tensor, padding: usize, bias: Option<&Tensor>, add: Option<&Tensor>) -> Tensor {
         let x = Nhwc::of(x);
         assert_eq!(x.c, self.inputs, "channels");
+        let size = [x.h + 2 * padding - 2, x.w + 2 * padding - 2];
         let bias = bias.map_or_else(|| vec![0.0; self.outputs], floats);
         let add = add.map(Nhwc::of);
-        let mut out = Nhwc::empty(x.n, x.h, x.w, self.outputs);
+        let mut out = Nhwc::empty(x.n, size[0], size[1], self.outputs);
         let shared = out.shared();
-        let job = Job { filter: self, zeros: vec![0.0; self.inputs], x: x.view(), bias: &bias, add: add.as_ref().map(|a| a.view().values) };
+        let add = add.as_ref().map(|a| a.view().values);
+        let job = Job { filter: self, zeros: vec![0.0; self.inputs], x: x.view(), padding, size, bias: &bias, add };
         let (tiles, chunk) = (job.tiles(), job.chunk());
-        run(tiles.div_ceil(chunk), |i| job.tiles_from(i * chunk, chunk.min(tiles - i * chunk), shared));
+        // From libtorch's allocator, which can say that there is no room.
+        let each = POINTS * chunk * (self.inputs + self.outputs);
+        let mut buffers = Nhwc::empty(1, 1, threads(), each);
+        let buffers = buffers.shared();
+        run(tiles.div_ceil(chunk), |thread, i| {
+            // SAFETY: every thread has its own number.
+            let buffer = unsafe { buffers.part(thread * each, each) };
+            job.tiles_from(i * chunk, chunk.min(tiles - i * chunk), buffer, shared);
+        });
         out.into_tensor()
     }
 }
@@ -90,18 +100,16 @@ struct Job<'a> {
     filter: &'a Filter,
     zeros: Vec<f32>,
     x: View<'a>,
+    padding: usize,
+    /// Rows and columns of the output.
+    size: [usize; 2],
     bias: &'a [f32],
     add: Option<&'a [f32]>,
 }
 
-thread_local! {
-    /// Transformed inputs and products of this thread, kept from layer to layer.
-    static BUFFERS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 impl Job<'_> {
     fn across(&self) -> (usize, usize) {
-        (self.x.h.div_ceil(OUT), self.x.w.div_ceil(OUT))
+        (self.size[0].div_ceil(OUT), self.size[1].div_ceil(OUT))
     }
 
     fn tiles(&self) -> usize {
@@ -112,8 +120,7 @@ impl Job<'_> {
     /// Tiles a thread takes at a time: what fits the cache, shared out evenly.
     fn chunk(&self) -> usize {
         let most = (ROOM / (POINTS * (self.filter.inputs + self.filter.outputs))).clamp(2 * ROWS, 96);
-        let threads = tch::get_num_threads().max(1) as usize;
-        most.min(self.tiles().div_ceil(threads)).next_multiple_of(ROWS)
+        most.min(self.tiles().div_ceil(threads())).next_multiple_of(ROWS)
     }
 
     /// Picture, row and column of a tile's first output.
@@ -123,64 +130,60 @@ impl Job<'_> {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn tiles_from(&self, first: usize, count: usize, out: Shared) {
+    fn tiles_from(&self, first: usize, count: usize, buffer: &mut [f32], out: Shared) {
         let rows = count.next_multiple_of(ROWS);
         let (inputs, outputs) = (self.filter.inputs, self.filter.outputs);
-        BUFFERS.with_borrow_mut(|buffers| {
-            let (seen, products) = (POINTS * rows * inputs, POINTS * rows * outputs);
-            if buffers.len() < seen + products {
-                buffers.resize(seen + products, 0.0);
-            }
-            let (v, m) = buffers[..seen + products].split_at_mut(seen);
-            for t in 0..count {
-                // SAFETY: AVX2 and FMA were found (`super::takes`).
-                unsafe { avx2::transform_in(&self.corners(first + t), inputs, &mut v[t * inputs..], rows * inputs) };
-            }
-            for p in 0..POINTS {
-                let filter = &self.filter.values[p * inputs * outputs..][..inputs * outputs];
-                let (v, m) = (&v[p * rows * inputs..][..rows * inputs], &mut m[p * rows * outputs..][..rows * outputs]);
-                // SAFETY: as above.
-                unsafe { avx2::product(v, filter, m, inputs, outputs) };
-            }
-            for t in 0..count {
-                self.write(first + t, &m[t * outputs..], rows * outputs, out);
-            }
-        });
+        let (v, rest) = buffer.split_at_mut(POINTS * rows * inputs);
+        let m = &mut rest[..POINTS * rows * outputs];
+        for t in 0..count {
+            // SAFETY: AVX2 and FMA were found (`super::takes`).
+            unsafe { avx2::transform_in(&self.corners(first + t), inputs, &mut v[t * inputs..], rows * inputs) };
+        }
+        for p in 0..POINTS {
+            let filter = &self.filter.values[p * inputs * outputs..][..inputs * outputs];
+            let (v, m) = (&v[p * rows * inputs..][..rows * inputs], &mut m[p * rows * outputs..][..rows * outputs]);
+            // SAFETY: as above.
+            unsafe { avx2::product(v, filter, m, inputs, outputs) };
+        }
+        for t in 0..count {
+            self.write(first + t, &m[t * outputs..], rows * outputs, out);
+        }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn tiles_from(&self, _: usize, _: usize, _: Shared) {
+    fn tiles_from(&self, _: usize, _: usize, _: &mut [f32], _: Shared) {
         unreachable!("not available here")
     }
 
     /// The 36 input pixels of a tile; those outside the picture are zeros.
     fn corners(&self, tile: usize) -> [&[f32]; POINTS] {
         let (n, top, left) = self.place(tile);
-        let x = self.x;
+        let (x, padding) = (self.x, self.padding);
         std::array::from_fn(|k| {
             let (row, column) = (top + k / IN, left + k % IN);
-            // One pixel of padding: row 0 of the tile is row -1 of the picture.
-            if row == 0 || column == 0 || row > x.h || column > x.w {
+            // Counted from the padding's first row and column.
+            let inside = |at: usize, size: usize| (padding..size + padding).contains(&at);
+            if !inside(row, x.h) || !inside(column, x.w) {
                 return &self.zeros[..];
             }
-            &x.values[((n * x.h + row - 1) * x.w + column - 1) * x.c..][..x.c]
+            &x.values[((n * x.h + row - padding) * x.w + column - padding) * x.c..][..x.c]
         })
     }
 
     #[cfg(target_arch = "x86_64")]
     fn write(&self, tile: usize, m: &[f32], stride: usize, out: Shared) {
         let (n, top, left) = self.place(tile);
-        let (x, outputs) = (self.x, self.filter.outputs);
+        let ([height, width], outputs) = (self.size, self.filter.outputs);
         let mut columns = [[0.0f32; COLUMNS]; OUT * OUT];
         for o in (0..outputs).step_by(COLUMNS) {
             // SAFETY: AVX2 and FMA were found (`super::takes`).
             unsafe { avx2::transform_out(&m[o..], stride, &self.bias[o..o + COLUMNS], &mut columns) };
             for (k, values) in columns.iter().enumerate() {
                 let (row, column) = (top + k / OUT, left + k % OUT);
-                if row >= x.h || column >= x.w {
+                if row >= height || column >= width {
                     continue;
                 }
-                let at = ((n * x.h + row) * x.w + column) * outputs + o;
+                let at = ((n * height + row) * width + column) * outputs + o;
                 // SAFETY: every tile belongs to one thread.
                 let to = unsafe { out.part(at, COLUMNS) };
                 match self.add {
@@ -325,9 +328,12 @@ mod tests {
             let exact = |t: &Tensor| t.to_kind(Kind::Double);
             let plain = exact(&x).conv2d(&exact(&weight), Some(exact(&bias)), [1, 1], [1, 1], [1, 1], 1);
             let filter = Filter::new(&weight).unwrap();
-            assert!(error(&filter.convolve(&x, Some(&bias), None), &plain) < 3e-5, "{n} {inputs} {outputs} {h} {w}");
-            assert!(error(&filter.convolve(&x, Some(&bias), Some(&add)), &(plain + exact(&add))) < 3e-5, "{n} {inputs} {outputs} {h} {w}");
+            assert!(error(&filter.convolve(&x, 1, Some(&bias), None), &plain) < 3e-5, "{n} {inputs} {outputs} {h} {w}");
+            assert!(error(&filter.convolve(&x, 1, Some(&bias), Some(&add)), &(plain + exact(&add))) < 3e-5, "{n} {inputs} {outputs} {h} {w}");
         }
+        let (x, weight) = (draw(&[2, 16, 9, 12]), draw(&[16, 16, 3, 3]));
+        let plain = x.conv2d(&weight, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1);
+        assert!(error(&Filter::new(&weight).unwrap().convolve(&x, 0, None, None), &plain) < 3e-5);
     }
 
     #[test]
@@ -336,15 +342,15 @@ mod tests {
         let (x, weight, g) = (draw(&[2, 32, 8, 8]).set_requires_grad(true), draw(&[16, 32, 3, 3]), draw(&[2, 16, 8, 8]));
         let out = x.conv2d(&weight, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
         let want = Tensor::run_backward(&[(out * &g).sum(Kind::Float)], &[&x], false, false).remove(0);
-        assert!(error(&Filter::adjoint(&weight).unwrap().convolve(&g, None, None), &want) < 3e-5);
+        assert!(error(&Filter::adjoint(&weight).unwrap().convolve(&g, 1, None, None), &want) < 3e-5);
     }
 
     #[test]
     fn pictures_do_not_change_each_other_and_threads_change_nothing() {
         tch::manual_seed(3);
         let (x, filter) = (draw(&[7, 32, 8, 8]), Filter::new(&draw(&[32, 32, 3, 3])).unwrap());
-        let whole = filter.convolve(&x, None, None);
-        let alone: Vec<Tensor> = (0..7).map(|i| filter.convolve(&x.narrow(0, i, 1), None, None)).collect();
+        let whole = filter.convolve(&x, 1, None, None);
+        let alone: Vec<Tensor> = (0..7).map(|i| filter.convolve(&x.narrow(0, i, 1), 1, None, None)).collect();
         assert!(whole.equal(&Tensor::cat(&alone, 0)));
     }
 

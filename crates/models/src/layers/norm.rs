@@ -1,0 +1,99 @@
+//! Normalisations. Frozen group normalisation takes this project's kernel where it serves.
+
+use crate::cpu;
+use crate::cpu::norm::{Affine, Normed};
+use crate::gradient::Pullback;
+use tch::Tensor;
+use tch::nn::{Init, Path};
+
+/// Group normalisation with float32 statistics whatever the input's kind.
+#[derive(Debug)]
+pub struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: i64,
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// Registers `weight` and `bias` under `path`; `channels` must be a multiple of `groups`.
+    pub fn new(path: Path, channels: i64, groups: i64, eps: f64) -> Self {
+        assert!(channels % groups == 0, "GroupNorm: {channels} channels do not split into {groups} groups");
+        Self {
+            weight: path.var("weight", &[channels], Init::Const(1.0)),
+            bias: path.var("bias", &[channels], Init::Const(0.0)),
+            groups,
+            eps,
+        }
+    }
+
+    /// How this layer normalises `x` with this project's kernels, if it may.
+    fn normed(&self, x: &Tensor, scale_shift: Option<&Tensor>, silu: bool) -> Option<Normed> {
+        let affine = || Affine { weight: &self.weight, bias: &self.bias, groups: self.groups as usize, eps: self.eps, scale_shift, silu };
+        (!self.weight.requires_grad() && cpu::takes(x)).then(|| Normed::new(x, &affine()))
+    }
+
+    /// Same shape and kind out as in.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        // The CPU kernel takes reduced-precision input with float32 affine weights and sums in float32.
+        let plain = || x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, false);
+        self.normed(x, None, false).map_or_else(plain, |normed| normed.forward())
+    }
+
+    /// Normalised, times 1 plus the first half of `scale_shift` `[n, 2 c]` plus its second, then SiLU.
+    pub fn forward_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Tensor {
+        if let Some(normed) = self.normed(x, scale_shift, true) {
+            return normed.forward();
+        }
+        let h = self.forward(x);
+        match scale_shift {
+            Some(e) => {
+                let parts = e.to_kind(h.kind()).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
+                (h * (&parts[0] + 1.0) + &parts[1]).silu()
+            }
+            None => h.silu(),
+        }
+    }
+
+    /// [`GroupNorm::forward_silu`] and the way its gradient takes back; none where this project's kernels do not serve.
+    pub fn pullback_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Option<(Tensor, Pullback<'_>)> {
+        let normed = self.normed(x, scale_shift, true)?;
+        Some((normed.forward(), Box::new(move |gradient| normed.backward(gradient))))
+    }
+}
+
+/// Batch normalisation, float32 statistics (`running_mean`, `running_var`, `num_batches_tracked` as in PyTorch).
+#[derive(Debug)]
+pub struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    eps: f64,
+}
+
+impl BatchNorm {
+    /// Registers the affine weights and the running statistics under `path`.
+    pub fn new(path: Path, channels: i64, eps: f64) -> Self {
+        Self {
+            weight: path.var("weight", &[channels], Init::Const(1.0)),
+            bias: path.var("bias", &[channels], Init::Const(0.0)),
+            running_mean: path.zeros_no_train("running_mean", &[channels]),
+            running_var: path.ones_no_train("running_var", &[channels]),
+            eps,
+        }
+    }
+
+    /// Normalises by the batch when `train`, else by the running statistics.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let (w, b) = (Some(&self.weight), Some(&self.bias));
+        Tensor::batch_norm(x, w, b, Some(&self.running_mean), Some(&self.running_var), train, 0.1, self.eps, false)
+    }
+
+    /// Factor and term a channel, `[c]` each, that the running statistics make of it.
+    pub fn line(&self) -> (Tensor, Tensor) {
+        let factor = &self.weight / (&self.running_var + self.eps).sqrt();
+        let term = &self.bias - &self.running_mean * &factor;
+        (factor, term)
+    }
+}
