@@ -198,14 +198,16 @@ mod kernels {
     /// 1 / (1 + e^-x) to the last digits: e^r by its series for |r| <= ln 2 / 2, the rest in the exponent.
     #[inline(always)]
     fn sigmoid(x: f32) -> f32 {
+        // Adding it leaves the rounded exponent in the last bits.
         const ROUND: f32 = 12_582_912.0;
         let x = (-x).clamp(-87.0, 87.0);
-        let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+        let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+        let n = shifted - ROUND;
         // ln 2 in two parts.
         let r = n.mul_add(-1.428_606_8e-6, n.mul_add(-0.693_145_75, x));
         let series = [1.0f32 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
         let e = series.into_iter().reduce(|sum, next| sum.mul_add(r, next)).unwrap_or(1.0);
-        let power = f32::from_bits((((n as i32) + 127) as u32) << 23);
+        let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
         1.0 / e.mul_add(power, 1.0)
     }
 
