@@ -108,12 +108,17 @@ fuzz target seconds="1800": setup
 compare-pytorch-fid python="python3": setup
     {{python}} scripts/compare_pytorch_fid {{egsde}} runs/compare-pytorch-fid
 
-# Time and memory of the program's own commands over 10, 1,000 and 100,000 finished jobs (some minutes)
-bench *options: setup
+# The harness's own share of a run; time and memory of its commands over 10, 1,000 and 100,000 finished jobs; kernels
+bench: setup bench-kernels
     cargo build --release --quiet --locked -p egsde-bench
-    target/release/egsde-bench scale {{options}}
+    target/release/egsde-bench overhead
+    target/release/egsde-bench scale
 
-# Our sampling steps beside a plain PyTorch loop (python: one with torch 2.11.0, numpy, safetensors); checks that loop first
+# This project's kernels beside libtorch's
+bench-kernels: setup
+    cargo bench --quiet --locked -p egsde-bench --bench kernels
+
+# Our steps, eval and distance in turns with plain PyTorch, pytorch-fid and scipy (python: one with what scripts/bench/compare names)
 bench-vs-reference python="python3" *options: setup
     cargo build --release --quiet --locked -p egsde-bench
     {{python}} scripts/bench/reference.py check crates/runner/tests/golden

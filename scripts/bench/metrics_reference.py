@@ -2,7 +2,8 @@
 
 `metrics_reference.py pictures FOLDER COUNT SIDE` writes two folders of synthetic pictures; `fid WEIGHTS A B THREADS` prints
 pytorch-fid's distance of two folders with Inception weights from a safetensors file (the published file cannot be fetched
-everywhere); `frechet` reads lines and prints, for each, the seconds of one distance of 2,048 features by scipy's sqrtm.
+everywhere); `statistics FOLDER` writes two sets' statistics, and `frechet A B` reads lines and prints, for each, the seconds of one
+distance of 2,048 features by scipy's sqrtm, and the distance.
 Needs torch 2.11.0, torchvision 0.26.0, pytorch-fid 0.3.0.
 """
 import os, sys, time
@@ -33,19 +34,25 @@ def fid(weights, a, b, threads):
     print(pytorch_fid.fid_score.calculate_fid_given_paths([a, b], 50, torch.device("cpu"), 2048, num_workers=threads))
 
 
-def frechet():
-    """Two sets of 2,000 and 2,500 rows with correlated columns; the same numbers as `egsde-bench frechet`'s in kind."""
-    import pytorch_fid.fid_score
-
+def statistics(folder):
+    """Two sets of 4,000 and 5,000 rows with correlated columns, as pytorch-fid keeps them."""
     draws = np.random.default_rng(1)
     mix = draws.normal(size=(2048, 2048)) / 45
-    sides = [np.maximum(draws.normal(size=(n, 2048)) @ mix, 0) for n in (4000, 5000)]
-    given = [part for x in sides for part in (x.mean(0), np.cov(x, rowvar=False))]
+    for name, n in (("a", 4000), ("b", 5000)):
+        x = np.maximum(draws.normal(size=(n, 2048)) @ mix, 0)
+        np.savez(os.path.join(folder, f"{name}.npz"), mu=x.mean(0), sigma=np.cov(x, rowvar=False))
+
+
+def frechet(a, b):
+    import pytorch_fid.fid_score
+
+    sides = [np.load(path) for path in (a, b)]
+    given = [side[key] for side in sides for key in ("mu", "sigma")]
     print("ready", flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
-        pytorch_fid.fid_score.calculate_frechet_distance(*given)
-        print(f"{time.perf_counter() - began:.6f} 0", flush=True)
+        distance = pytorch_fid.fid_score.calculate_frechet_distance(*given)
+        print(f"{time.perf_counter() - began:.6f} 0 {distance:.9g}", flush=True)
 
 
 if __name__ == "__main__":
@@ -54,5 +61,7 @@ if __name__ == "__main__":
         pictures(rest[0], int(rest[1]), int(rest[2]))
     elif command == "fid":
         fid(rest[0], rest[1], rest[2], int(rest[3]))
+    elif command == "statistics":
+        statistics(rest[0])
     else:
-        frechet()
+        frechet(*rest)

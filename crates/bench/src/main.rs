@@ -1,6 +1,8 @@
 //! Benchmarks of this project; `just bench` and its relatives call them.
 
+mod frechet;
 mod measure;
+mod overhead;
 mod scale;
 mod worker;
 
@@ -17,6 +19,11 @@ struct Cli {
 enum Command {
     /// Time and memory of plan, table, compare and report over many finished jobs
     Scale(scale::Args),
+    /// The harness's own share of a run
+    Overhead(overhead::Args),
+    /// Times Fréchet distances on demand (scripts/bench/compare)
+    #[command(hide = true)]
+    Frechet(frechet::Args),
     /// Times sampling steps on demand (scripts/bench/compare)
     #[command(hide = true)]
     Worker(worker::Args),
@@ -28,6 +35,8 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Scale(args) => scale::run(&args),
+        Command::Overhead(args) => overhead::run(&args),
+        Command::Frechet(args) => frechet::run(&args),
         Command::Worker(args) => worker::run(&args),
         Command::Generate(args) => scale::generate(&args),
     }

@@ -65,6 +65,8 @@ fn scores(place: usize, evidence_sha256: &str) -> Scores {
             code: "generated".into(),
             sampling_seconds: 1.0,
             sampled_pictures: 64,
+            network_seconds: 0.9,
+            scoring_seconds: 0.1,
             peak_memory_bytes: 1 << 30,
         },
     }

@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut energy = Energy::default();
     if let Some(extractor) = &extractor {
-        energy.0.push(Box::new(DomainSpecific { extractor, similarity: Similarity::Cosine, weight: Weight::Constant(20.0) }));
+        energy.0.push(Box::new(DomainSpecific { extractor, similarity: Similarity::Cosine, weight: Weight::Constant(20.0), shared: None }));
         energy.0.push(Box::new(DomainIndependent { low_pass: &low_pass, similarity: Similarity::NegL2, weight: Weight::Constant(0.3) }));
     }
     let method = Egsde {

@@ -1,10 +1,10 @@
 //! Networks of EGSDE and the ways their weights come in. Knows no YAML, no method and no experiment.
 
 mod adm;
-mod cpu;
 pub mod adm_unet;
 pub mod checkpoint;
 pub mod cifar_features;
+mod cpu;
 pub mod ddpm_unet;
 pub mod dse;
 pub mod files;

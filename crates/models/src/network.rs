@@ -12,8 +12,10 @@ use crate::layers::channels_last;
 use crate::weights::{WeightFile, assign, read_safetensors};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
@@ -186,51 +188,70 @@ pub fn network_of(file: &WeightFile, path: &Path) -> Result<NetworkConfig> {
     serde_json::from_str(text).with_context(|| format!("{}: its {NETWORK_KEY} is not a network configuration", path.display()))
 }
 
+thread_local! {
+    static SPENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Seconds this thread has spent in networks so far; on a GPU, in handing them over.
+pub fn seconds_in_networks() -> f64 {
+    SPENT.get().as_secs_f64()
+}
+
+/// Does a network's work and counts its time.
+fn counted<T>(work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let result = work();
+    SPENT.set(SPENT.get() + began.elapsed());
+    result
+}
+
 impl Loaded<AdmUnet> {
     /// Raw output for `x` `[n, 3, s, s]` at time indices `t` `[n]`: `[n, 3 or 6, s, s]`.
     pub fn output(&self, x: &Tensor, t: &Tensor) -> Tensor {
-        self.net.forward(x, t, self.kind, false)
+        counted(|| self.net.forward(x, t, self.kind, false))
     }
 }
 
 impl Loaded<DdpmUnet> {
     /// The predicted noise for `x` `[n, 3, s, s]` at time indices `t` `[n]`.
     pub fn output(&self, x: &Tensor, t: &Tensor) -> Tensor {
-        self.net.forward(x, t, self.kind)
+        counted(|| self.net.forward(x, t, self.kind))
     }
 }
 
 impl Loaded<Dse> {
     /// Feature map of `x` at `t`, `[n, c, s', s']`.
     pub fn features(&self, x: &Tensor, t: &Tensor) -> Tensor {
-        self.net.features(x, t, self.kind, false)
+        counted(|| self.net.features(x, t, self.kind, false))
     }
     /// Gradient with respect to `y` `[n, 3, s, s]` of the sum over pictures of `f(features of y at t)`. Works inside `no_grad`.
     pub fn gradient(&self, y: &Tensor, t: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
-        if !cpu::serves(y.device(), self.kind) {
-            return gradient_of(y, |y| f(&self.features(y, t)));
-        }
-        let (features, back) = tch::no_grad(|| self.net.pullback(y, t));
-        let outer = gradient_of(&features, f);
-        tch::no_grad(|| back(&outer).contiguous())
+        counted(|| {
+            if !cpu::serves(y.device(), self.kind) {
+                return gradient_of(y, |y| f(&self.net.features(y, t, self.kind, false)));
+            }
+            let (features, back) = tch::no_grad(|| self.net.pullback(y, t));
+            let outer = gradient_of(&features, f);
+            tch::no_grad(|| back(&outer).contiguous())
+        })
     }
     /// Class logits of `x` at `t`.
     pub fn logits(&self, x: &Tensor, t: &Tensor) -> Tensor {
-        self.net.logits(&self.features(x, t), self.kind)
+        counted(|| self.net.logits(&self.net.features(x, t, self.kind, false), self.kind))
     }
 }
 
 impl Loaded<Inception> {
     /// pool3 features `[n, 2048]` of pictures in [0, 1], any size.
     pub fn features(&self, x: &Tensor) -> Tensor {
-        self.net.features(x, self.kind)
+        counted(|| self.net.features(x, self.kind))
     }
 }
 
 impl Loaded<CifarFeatures> {
     /// Features `[n, d]` of pictures in [0, 1].
     pub fn features(&self, x: &Tensor) -> Tensor {
-        self.net.features(x, self.kind, false)
+        counted(|| self.net.features(x, self.kind, false))
     }
 }
 

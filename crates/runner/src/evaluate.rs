@@ -6,7 +6,7 @@ use crate::memory::in_parts;
 use crate::progress::Progress;
 use anyhow::Result;
 use egsde_metrics::frechet::{Statistics, frechet_distance};
-use egsde_metrics::image_file::{self, Rgb};
+use egsde_metrics::image_file;
 use egsde_metrics::pair::{PairScore, means, pair_scores};
 use egsde_metrics::protocol::{Protocol, inception_features, pair_input};
 use egsde_metrics::statistics_file;
@@ -14,10 +14,12 @@ use egsde_models::files::{sha256_file, sha256_hex};
 use egsde_models::inception::InceptionConfig;
 use egsde_models::weights::{WeightFile, read_safetensors, write_safetensors};
 use egsde_models::{Inception, Loaded, NetworkConfig};
+use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use tch::{Device, Kind, Tensor};
 
 /// What is evaluated against what.
@@ -56,6 +58,11 @@ impl Answer {
         if !self.skipped.contains(&text) {
             self.skipped.push(text);
         }
+    }
+
+    /// What was read; notes the file when it could not be.
+    fn good<T>(&mut self, read: Result<T>) -> Option<T> {
+        read.map_err(|error| self.bad(format!("{error:#}"))).ok()
     }
 }
 
@@ -103,6 +110,9 @@ fn keep_features(path: &Path, features: &Tensor) -> Result<()> {
     write_safetensors(path, &WeightFile { tensors, metadata }, Kind::Float)
 }
 
+/// Pairs of pictures decoded together, on all cores.
+const PAIRS_DECODED: usize = 64;
+
 /// Bad files named in an error; the others are counted.
 const NAMED: usize = 10;
 
@@ -131,33 +141,27 @@ impl Evaluation {
         Err(Problem::user(format!("{} bad files: {named}{rest} (--skip-bad leaves them out and says so)", bad.len())))
     }
 
-    fn read(&self, path: &Path, answer: &mut Answer) -> Option<Rgb> {
-        match image_file::read(path) {
-            Ok(picture) => Some(picture),
-            Err(error) => {
-                answer.bad(format!("{error:#}"));
-                None
-            }
-        }
-    }
-
-    /// Features of all readable pictures, a batch in memory at a time.
+    /// Features of all readable pictures. A batch is decoded on all cores while the one before goes through the network.
     fn features(&self, paths: &[&PathBuf], bar: &mut Progress, answer: &mut Answer) -> Result<Option<Tensor>> {
+        let (protocol, batch) = (self.protocol, self.batch);
+        let input = |path: &&PathBuf| image_file::read(path).map(|picture| protocol.inception_input(&picture));
         let mut parts = Vec::new();
-        for chunk in paths.chunks(self.batch) {
-            let mut inputs = Vec::new();
-            for path in chunk {
-                if let Some(picture) = self.read(path, answer) {
-                    inputs.push(self.protocol.inception_input(&picture)?);
-                }
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(1);
+            scope.spawn(move || {
+                let decoded = paths.chunks(batch).map(|chunk| chunk.par_iter().map(input).collect::<Vec<_>>());
+                // Nobody listens any more: the other side has failed.
+                decoded.map(|inputs| sender.send(inputs)).take_while(Result::is_ok).for_each(drop);
+            });
+            for decoded in receiver {
+                let count = decoded.len() as u64;
+                let inputs = decoded.into_iter().filter_map(|input| answer.good(input)).collect::<Result<Vec<_>>>()?;
+                let together = |part: Range<usize>| inception_features(&self.inception, &inputs[part], batch, self.device);
+                parts.extend(in_parts(inputs.len(), batch, together)?);
+                bar.add(count, "features");
             }
-            if !inputs.is_empty() {
-                let together = |part: Range<usize>| inception_features(&self.inception, &inputs[part], self.batch, self.device);
-                parts.extend(in_parts(inputs.len(), self.batch, together)?);
-            }
-            bar.add(chunk.len() as u64, "features");
-        }
-        Ok(if parts.is_empty() { None } else { Some(Tensor::f_cat(&parts, 0)?) })
+            Ok(if parts.is_empty() { None } else { Some(Tensor::f_cat(&parts, 0)?) })
+        })
     }
 
     /// Features `[n, d]` of the readable picture files; `of` names them in errors.
@@ -216,14 +220,18 @@ impl Evaluation {
     /// L2, PSNR and SSIM of each pair of source and translation files.
     pub fn pair_scores(&self, pairs: &[(PathBuf, PathBuf)], answer: &mut Answer) -> Result<Vec<PairScore>> {
         let mut scores = Vec::with_capacity(pairs.len());
-        for (source, path) in pairs {
-            let (Some(a), Some(b)) = (self.read(source, answer), self.read(path, answer)) else { continue };
-            let (a, b) = (pair_input(&a)?, pair_input(&b)?);
-            if a.size() != b.size() {
-                answer.bad(format!("{} and {} differ in shape: {:?}, {:?}", source.display(), path.display(), a.size(), b.size()));
-                continue;
+        let input = |path: &PathBuf| image_file::read(path).map(|picture| pair_input(&picture));
+        for chunk in pairs.chunks(PAIRS_DECODED) {
+            let decoded: Vec<_> = chunk.par_iter().map(|(source, path)| (input(source), input(path))).collect();
+            for ((source, path), (a, b)) in chunk.iter().zip(decoded) {
+                let (Some(a), Some(b)) = (answer.good(a), answer.good(b)) else { continue };
+                let (a, b) = (a?, b?);
+                if a.size() != b.size() {
+                    answer.bad(format!("{} and {} differ in shape: {:?}, {:?}", source.display(), path.display(), a.size(), b.size()));
+                    continue;
+                }
+                scores.extend(pair_scores(&a, &b)?);
             }
-            scores.extend(pair_scores(&a, &b)?);
         }
         self.settle(answer)?;
         if scores.is_empty() {

@@ -9,6 +9,7 @@ use crate::progress::Progress;
 use crate::store::{Conditions, JobFolder, Scores, peak_memory_bytes, pictures_hash};
 use crate::workbench::Workbench;
 use anyhow::Result;
+use egsde_models::network::seconds_in_networks;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -101,11 +102,15 @@ impl<'a> Runner<'a> {
     pub fn run(&self, job: &Job, folder: &JobFolder) -> Result<()> {
         folder.begin(job).user("cannot write results")?;
         self.check_external(job, folder)?;
+        let before = seconds_in_networks();
         let (sampled_pictures, sampling_seconds) = self.sample(job, folder)?;
+        let network_seconds = seconds_in_networks() - before;
         let source = &self.bench.source;
         let translated = folder.read_all(&source.names, self.plan.task.image_size)?;
         let files: Vec<PathBuf> = source.names.iter().map(|n| folder.image(n)).collect();
+        let began = Instant::now();
         let Judged { metrics, evidence } = self.judge.score(source, &files, &translated)?;
+        let scoring_seconds = began.elapsed().as_secs_f64();
         let evidence_sha256 = folder.keep_evidence(&evidence).user("cannot write results")?;
         let device = format!("{:?}", self.device);
         let conditions = Conditions {
@@ -117,6 +122,8 @@ impl<'a> Runner<'a> {
             code: crate::CODE.into(),
             sampling_seconds,
             sampled_pictures,
+            network_seconds,
+            scoring_seconds,
             peak_memory_bytes: peak_memory_bytes(),
         };
         folder

@@ -4,7 +4,7 @@ use crate::error::Problem;
 use crate::task::Task;
 use anyhow::Result;
 use egsde_models::{Dse, Loaded};
-use egsde_sampler::energy::{ClassProbability, DomainIndependent, DomainSpecific, Energy, Expert, Similarity, Weight};
+use egsde_sampler::energy::{ClassProbability, DomainIndependent, DomainSpecific, Energy, Expert, Similarity, SourceFeatures, Weight};
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -63,6 +63,11 @@ impl ExpertSpec {
         }
     }
 
+    /// Whether it looks at the source's features.
+    pub fn needs_source_features(&self) -> bool {
+        matches!(self, Self::DomainSpecific { .. })
+    }
+
     /// Network evaluations a picture and step: (without gradient, with gradient).
     pub fn evaluations(&self) -> (usize, usize) {
         match self {
@@ -116,12 +121,17 @@ pub fn filters(experts: &[ExpertSpec], side: usize, device: Device) -> Result<Ve
     experts.iter().map(filter).collect()
 }
 
-/// The energy of settled experts.
-pub fn energy<'a>(experts: &[ExpertSpec], filters: &'a [Option<LowPass>], extractor: &'a Loaded<Dse>) -> Energy<'a> {
+/// The energy of settled experts; `shared` keeps the source's features for other rows.
+pub fn energy<'a>(
+    experts: &[ExpertSpec],
+    filters: &'a [Option<LowPass>],
+    extractor: &'a Loaded<Dse>,
+    shared: Option<&'a SourceFeatures>,
+) -> Energy<'a> {
     let build = |(expert, filter): (&ExpertSpec, &'a Option<LowPass>)| -> Option<Box<dyn Expert + 'a>> {
         Some(match expert {
             ExpertSpec::DomainSpecific { weight, similarity } => {
-                Box::new(DomainSpecific { extractor, similarity: *similarity, weight: *weight })
+                Box::new(DomainSpecific { extractor, similarity: *similarity, weight: *weight, shared })
             }
             ExpertSpec::DomainIndependent { weight, similarity, .. } => {
                 Box::new(DomainIndependent { low_pass: filter.as_ref()?, similarity: *similarity, weight: *weight })

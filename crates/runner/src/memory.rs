@@ -76,7 +76,8 @@ mod tests {
     }
     #[test]
     fn parts_are_halved_until_they_fit() {
-        let room = |most: usize| move |part: Range<usize>| if part.len() > most { Err(anyhow::Error::msg("out of memory")) } else { Ok(part) };
+        let room =
+            |most: usize| move |part: Range<usize>| if part.len() > most { Err(anyhow::Error::msg("out of memory")) } else { Ok(part) };
         assert_eq!(in_parts(7, 4, room(4)).unwrap(), [0..4, 4..7]);
         assert_eq!(in_parts(7, 5, room(2)).unwrap(), [0..2, 2..4, 4..6, 6..7]);
         assert!(in_parts(7, 4, room(0)).unwrap_err().to_string().contains("out of memory"));

@@ -242,6 +242,7 @@ impl Case<'_> {
                 extractor: &dse,
                 similarity: choice(case, "similarity_s")?,
                 weight: Weight::Constant(lambda_s),
+                shared: None,
             }));
         }
         if lambda_i != 0.0 {

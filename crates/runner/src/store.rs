@@ -27,6 +27,11 @@ pub struct Conditions {
     /// Seconds spent sampling in the process that finished the job, and pictures it made.
     pub sampling_seconds: f64,
     pub sampled_pictures: usize,
+    /// Of the sampling seconds, those inside networks (on a GPU, in handing work over), and seconds spent on the metrics.
+    #[serde(default)]
+    pub network_seconds: f64,
+    #[serde(default)]
+    pub scoring_seconds: f64,
     /// Largest resident memory of that process so far, bytes; 0 where the system does not say.
     #[serde(default)]
     pub peak_memory_bytes: u64,

@@ -9,6 +9,7 @@ use crate::task::Task;
 use anyhow::{Result, bail};
 use egsde_metrics::pictures::Pictures;
 use egsde_models::{AdmUnet, DdpmUnet, Dse, Loaded, NetworkConfig};
+use egsde_sampler::energy::SourceFeatures;
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use egsde_sampler::method::{Egsde, Ilvr, IlvrVariance, Method, Predictor, Untranslated};
 use egsde_sampler::noise::PictureNoise;
@@ -17,6 +18,16 @@ use egsde_sampler::watch::{Broken, Watch};
 use std::cell::Cell;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
+
+/// Bytes of source features that rows share.
+const SOURCE_FEATURES: usize = 256 << 20;
+
+/// Rows of a plan that ask for the source's features.
+fn askers(plan: &Plan) -> usize {
+    let asks = |job: &&Job| job.identity.settings.experts.iter().any(|e| e.needs_source_features());
+    let seeds = plan.spec.seeds.len().max(1);
+    plan.jobs.iter().filter(asks).count() / seeds
+}
 
 /// A noise predictor of either family.
 enum Diffusion {
@@ -56,6 +67,8 @@ pub struct Workbench {
     pub source: Pictures,
     diffusion: Diffusion,
     extractor: Loaded<Dse>,
+    /// The source's features for rows that share noise and start; none when there is one such row.
+    source_features: Option<SourceFeatures>,
     device: Device,
     /// The networks always see this many pictures at once (a last group is padded): libtorch's convolutions and matrix
     /// products round differently for different batch shapes, so a free batch size would move the results.
@@ -73,7 +86,8 @@ impl Workbench {
         }
         let diffusion = Diffusion::open(&task, root, device, kind)?;
         let extractor = task.extractor.open(root, device, kind)?;
-        Ok(Self { group: Cell::new(spec.group.min(source.len())), source, diffusion, extractor, task, device })
+        let source_features = (askers(plan) > 1).then(|| SourceFeatures::new(SOURCE_FEATURES));
+        Ok(Self { group: Cell::new(spec.group.min(source.len())), source, diffusion, extractor, source_features, task, device })
     }
 
     /// Settings that these networks cannot do, before anything runs.
@@ -105,7 +119,7 @@ impl Workbench {
                 let filters = experts::filters(&s.experts, self.task.image_size, self.device)?;
                 with(&Egsde {
                     diffusion: &self.diffusion,
-                    energy: experts::energy(&s.experts, &filters, &self.extractor),
+                    energy: experts::energy(&s.experts, &filters, &self.extractor, self.source_features.as_ref()),
                     schedule: Schedule::ddpm().in_float32().respaced(&timesteps),
                     start_steps: s.start_steps,
                     solver: s.solver,
@@ -135,7 +149,10 @@ impl Workbench {
             match within_memory(|| self.translate_group(job, method, &pictures, &mut || step(group.len() as u64)))? {
                 Ok(whole) => made.append(whole.first(group.len())),
                 Err(OutOfMemory(text)) if size == 1 => bail!("no memory on {:?} even for one picture: {text}", self.device),
-                Err(_) => self.group.set(size / 2),
+                Err(_) => {
+                    self.source_features.iter().for_each(SourceFeatures::give_up);
+                    self.group.set(size / 2);
+                }
             }
         }
         Ok(made)

@@ -66,9 +66,11 @@ fn matrix(inputs: usize, outputs: usize, kernel: Kernel, device: Device) -> Tens
     weights.reshape([outputs as i64, inputs as i64]).to_kind(Kind::Float).to_device(device)
 }
 
-/// `m x m^T` on the last two dimensions.
+/// `m x m^T` on the last two dimensions; as two plain products, since libtorch multiplies a batch from the left one by one.
 fn apply(m: &Tensor, x: &Tensor) -> Tensor {
-    m.matmul(x).matmul(&m.transpose(0, 1))
+    let turned = m.transpose(0, 1);
+    let right = |x: &Tensor| x.matmul(&turned).transpose(-1, -2).contiguous();
+    right(&right(x))
 }
 
 impl LowPass {

@@ -46,9 +46,9 @@ impl Split {
 }
 
 pub(crate) enum Network {
-    Diffusion(Loaded<AdmUnet>),
-    Noised(Loaded<Dse>),
-    Clean(Loaded<CifarFeatures>),
+    Diffusion(Box<Loaded<AdmUnet>>),
+    Noised(Box<Loaded<Dse>>),
+    Clean(Box<Loaded<CifarFeatures>>),
 }
 
 pub(crate) struct Task {
@@ -65,9 +65,9 @@ fn fresh<N: Build>(recipe: &Recipe, device: Device, kind: Kind) -> Result<Loaded
 impl Task {
     pub(crate) fn new(recipe: &Recipe, data: &Cifar10, device: Device, kind: Kind) -> Result<Self> {
         let network = match recipe.task {
-            TaskKind::Diffusion => Network::Diffusion(fresh(recipe, device, kind)?),
-            TaskKind::NoisedClassifier => Network::Noised(fresh(recipe, device, kind)?),
-            TaskKind::Classifier => Network::Clean(fresh(recipe, device, kind)?),
+            TaskKind::Diffusion => Network::Diffusion(Box::new(fresh(recipe, device, kind)?)),
+            TaskKind::NoisedClassifier => Network::Noised(Box::new(fresh(recipe, device, kind)?)),
+            TaskKind::Classifier => Network::Clean(Box::new(fresh(recipe, device, kind)?)),
         };
         if let egsde_models::NetworkConfig::AdmUnet(c) = &recipe.network {
             ensure!(!c.learn_sigma, "training learned sigma is not supported: set learn_sigma to false");

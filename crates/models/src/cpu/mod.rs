@@ -32,11 +32,7 @@ pub fn serves(device: Device, kind: Kind) -> bool {
 
 /// Whether `x` `[n, c, h, w]` can take these kernels: float32 on the CPU, channels in eights, outside any gradient graph.
 pub fn takes(x: &Tensor) -> bool {
-    serves(x.device(), x.kind())
-        && x.dim() == 4
-        && x.size()[1] % 8 == 0
-        && x.numel() > 0
-        && !x.requires_grad()
+    serves(x.device(), x.kind()) && x.dim() == 4 && x.size()[1] % 8 == 0 && x.numel() > 0 && !x.requires_grad()
 }
 
 /// A picture batch whose memory lies `[n, h, w, c]`.

@@ -306,11 +306,14 @@ mod tests {
     #[test]
     fn value_and_gradient_are_libtorchs() {
         tch::manual_seed(1);
-        for (n, c, h, w, mean, scaled, silu) in [(2, 32, 4, 4, 0.0, false, true), (3, 64, 9, 7, 50.0, true, true), (1, 96, 40, 40, -3.0, true, false)] {
+        for (n, c, h, w, mean, scaled, silu) in
+            [(2, 32, 4, 4, 0.0, false, true), (3, 64, 9, 7, 50.0, true, true), (1, 96, 40, 40, -3.0, true, false)]
+        {
             let (weight, bias, scale_shift) = (draw(&[c]), draw(&[c]), draw(&[n, 2 * c]));
             let x = (draw(&[n, c, h, w]) + mean).set_requires_grad(true);
             let parts = scale_shift.unsqueeze(-1).unsqueeze(-1).to_kind(Kind::Double).chunk(2, 1);
-            let y = x.to_kind(Kind::Double).group_norm(32, Some(weight.to_kind(Kind::Double)), Some(bias.to_kind(Kind::Double)), 1e-5, false);
+            let y =
+                x.to_kind(Kind::Double).group_norm(32, Some(weight.to_kind(Kind::Double)), Some(bias.to_kind(Kind::Double)), 1e-5, false);
             let y = if scaled { y * (&parts[0] + 1.0) + &parts[1] } else { y };
             let want = if silu { y.silu() } else { y };
             let g = draw(&[n, c, h, w]);

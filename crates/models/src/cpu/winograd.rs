@@ -236,7 +236,7 @@ mod avx2 {
     /// A tile's 36 pixels of `channels` each to 36 points, `stride` apart in `to`.
     #[target_feature(enable = "avx2,fma")]
     pub fn transform_in(pixels: &[&[f32]; POINTS], channels: usize, to: &mut [f32], stride: usize) {
-        assert!(channels % 8 == 0 && pixels.iter().all(|p| p.len() == channels) && to.len() >= (POINTS - 1) * stride + channels);
+        assert!(channels.is_multiple_of(8) && pixels.iter().all(|p| p.len() == channels) && to.len() >= (POINTS - 1) * stride + channels);
         for c in (0..channels).step_by(8) {
             let mut rows = [[_mm256_setzero_ps(); IN]; IN];
             for column in 0..IN {
@@ -279,7 +279,7 @@ mod avx2 {
     #[target_feature(enable = "avx2,fma")]
     pub fn product(v: &[f32], filter: &[f32], m: &mut [f32], inputs: usize, outputs: usize) {
         let rows = v.len() / inputs;
-        assert!(rows % ROWS == 0 && v.len() == rows * inputs && m.len() == rows * outputs && filter.len() == inputs * outputs);
+        assert!(rows.is_multiple_of(ROWS) && v.len() == rows * inputs && m.len() == rows * outputs && filter.len() == inputs * outputs);
         for (panel, o) in filter.chunks_exact(inputs * COLUMNS).zip((0..outputs).step_by(COLUMNS)) {
             for t in (0..rows).step_by(ROWS) {
                 let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
@@ -322,14 +322,18 @@ mod tests {
     #[test]
     fn it_is_convolution_at_every_size() {
         tch::manual_seed(1);
-        for (n, inputs, outputs, h, w) in [(1, 8, 16, 1, 1), (2, 16, 16, 4, 4), (3, 32, 64, 7, 9), (2, 96, 32, 32, 32), (1, 128, 128, 8, 8)] {
+        for (n, inputs, outputs, h, w) in [(1, 8, 16, 1, 1), (2, 16, 16, 4, 4), (3, 32, 64, 7, 9), (2, 96, 32, 32, 32), (1, 128, 128, 8, 8)]
+        {
             let (x, weight, bias) = (draw(&[n, inputs, h, w]), draw(&[outputs, inputs, 3, 3]), draw(&[outputs]));
             let add = draw(&[n, outputs, h, w]);
             let exact = |t: &Tensor| t.to_kind(Kind::Double);
             let plain = exact(&x).conv2d(&exact(&weight), Some(exact(&bias)), [1, 1], [1, 1], [1, 1], 1);
             let filter = Filter::new(&weight).unwrap();
             assert!(error(&filter.convolve(&x, 1, Some(&bias), None), &plain) < 3e-5, "{n} {inputs} {outputs} {h} {w}");
-            assert!(error(&filter.convolve(&x, 1, Some(&bias), Some(&add)), &(plain + exact(&add))) < 3e-5, "{n} {inputs} {outputs} {h} {w}");
+            assert!(
+                error(&filter.convolve(&x, 1, Some(&bias), Some(&add)), &(plain + exact(&add))) < 3e-5,
+                "{n} {inputs} {outputs} {h} {w}"
+            );
         }
         let (x, weight) = (draw(&[2, 16, 9, 12]), draw(&[16, 16, 3, 3]));
         let plain = x.conv2d(&weight, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1);

@@ -1,6 +1,6 @@
 //! The realistic expert: be unlike the source in the extractor's features (`lambda_s S_s`).
 
-use super::{Expert, Similarity, State, Weight, similarity};
+use super::{Expert, Similarity, SourceFeatures, State, Weight, similarity};
 use egsde_models::{Dse, Loaded};
 use tch::Tensor;
 
@@ -10,6 +10,8 @@ pub struct DomainSpecific<'a> {
     pub similarity: Similarity,
     /// lambda_s.
     pub weight: Weight,
+    /// Where others with the same sources and noise left their features.
+    pub shared: Option<&'a SourceFeatures>,
 }
 
 impl Expert for DomainSpecific<'_> {
@@ -19,7 +21,8 @@ impl Expert for DomainSpecific<'_> {
 
     fn gradient(&self, state: &State) -> Tensor {
         // The source's features need no gradient graph.
-        let source = tch::no_grad(|| self.extractor.features(state.xt, state.t));
+        let make = || tch::no_grad(|| self.extractor.features(state.xt, state.t));
+        let source = self.shared.map_or_else(make, |shared| shared.of(state.xt, state.t, make));
         self.extractor.gradient(state.y, state.t, |features| similarity(self.similarity, features, &source))
     }
 

@@ -3,11 +3,13 @@
 mod class_probability;
 mod domain_independent;
 mod domain_specific;
+mod source_features;
 mod weight;
 
 pub use class_probability::ClassProbability;
 pub use domain_independent::DomainIndependent;
 pub use domain_specific::DomainSpecific;
+pub use source_features::SourceFeatures;
 pub use weight::{Linear, Range, Weight};
 
 use serde::{Deserialize, Serialize};
