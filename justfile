@@ -33,13 +33,17 @@ test: setup
 # Formatting, lints and documentation, warnings denied
 check: setup
     cargo fmt --check
-    cargo clippy --release --all-targets --locked -- -D warnings
+    cargo clippy --release --workspace --all-targets --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked --quiet
 
-# Render the committed report of Table 1
+# Render the committed reports: Table 1, few evaluations
 update-reports: setup
     {{egsde}} run experiments/table1.yaml
     {{egsde}} report experiments/table1.yaml --out reports/table1
+    {{egsde}} run experiments/few_steps.yaml
+    {{egsde}} report experiments/few_steps.yaml
+    mkdir -p reports/few_steps
+    cp runs/few_steps/report/table.md runs/few_steps/report/curve_network_evaluations.png reports/few_steps
 
 # A small fixed subset, compared with the stored numbers
 ci-compare: setup

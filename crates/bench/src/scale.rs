@@ -62,6 +62,7 @@ fn scores(place: usize, evidence_sha256: &str) -> Scores {
             batch_size: 64,
             group: 16,
             libtorch: "none".into(),
+            own_kernels: true,
             code: "generated".into(),
             sampling_seconds: 1.0,
             sampled_pictures: 64,

@@ -27,20 +27,25 @@ impl Statistics {
     }
 }
 
-/// Root of a symmetric positive semi-definite matrix; rounding below 0 is cut.
-fn root(symmetric: &Tensor) -> Tensor {
+/// A factor `h` with `h h^T` the symmetric positive semi-definite matrix: Cholesky's, many times faster, where it has full
+/// rank; else the root, in which rounding below 0 is cut.
+fn factor(symmetric: &Tensor) -> Tensor {
+    let (lower, info) = symmetric.linalg_cholesky_ex(false, false);
+    if info.int64_value(&[]) == 0 {
+        return lower;
+    }
     let (values, vectors) = symmetric.linalg_eigh("L");
     let roots = values.clamp_min(0.0).sqrt();
     (&vectors * roots.unsqueeze(0)).matmul(&vectors.transpose(0, 1))
 }
 
 /// `|mu_a - mu_b|^2 + tr(a) + tr(b) - 2 tr((a b)^(1/2))`; the last trace from the eigenvalues of
-/// `a^(1/2) b a^(1/2)`, which is symmetric and needs no general matrix root.
+/// `h^T b h` with `a = h h^T`, which is symmetric and needs no general matrix root.
 pub fn frechet_distance(a: &Statistics, b: &Statistics) -> Result<f64> {
     Anchor::new(a).distance(b)
 }
 
-/// One side of many distances: its root is taken once.
+/// One side of many distances: it is factored once.
 #[derive(Debug)]
 pub struct Anchor {
     mu: Tensor,
@@ -51,19 +56,19 @@ pub struct Anchor {
 impl Anchor {
     /// Of one side's statistics.
     pub fn new(a: &Statistics) -> Self {
-        Self { mu: a.mu.shallow_clone(), trace: a.sigma.trace().double_value(&[]), half: root(&a.sigma) }
+        Self { mu: a.mu.shallow_clone(), trace: a.sigma.trace().double_value(&[]), half: factor(&a.sigma) }
     }
 
     /// The distance to `b`; see [`frechet_distance`].
     pub fn distance(&self, b: &Statistics) -> Result<f64> {
         let (mu, half) = (&self.mu, &self.half);
         ensure!(mu.size() == b.mu.size(), "features of {:?} and {:?} dimensions do not compare", mu.size(), b.mu.size());
-        let inner = half.matmul(&b.sigma).matmul(half);
+        let inner = half.transpose(0, 1).matmul(&b.sigma).matmul(half);
         let symmetric = (&inner + inner.transpose(0, 1)) / 2.0;
         Ok(self.put_together(&b.mu, &b.sigma.trace(), &symmetric))
     }
 
-    /// The formula from the other side's mean and trace, and a matrix with the eigenvalues of `a^(1/2) b a^(1/2)`.
+    /// The formula from the other side's mean and trace, and a matrix with the eigenvalues of `h^T b h`.
     fn put_together(&self, mu: &Tensor, trace: &Tensor, inner: &Tensor) -> f64 {
         let cross = inner.linalg_eigvalsh("L").clamp_min(0.0).sqrt().sum(Kind::Double);
         let means = (&self.mu - mu).square().sum(Kind::Double);
@@ -76,7 +81,7 @@ impl Anchor {
 pub struct Drawable {
     /// `[n, d]`, float64.
     features: Tensor,
-    /// The same times the anchor's root.
+    /// The same times the anchor's factor.
     projected: Tensor,
 }
 
@@ -88,7 +93,7 @@ impl Anchor {
     }
 
     /// The distance to the pictures drawn, repeats counted: [`Anchor::distance`] without a `[d, d]` decomposition, since few
-    /// pictures span few dimensions. The eigenvalues of `half cov half` are those of the pictures' own inner products.
+    /// pictures span few dimensions. The eigenvalues of `half^T cov half` are those of the pictures' own inner products.
     pub fn distance_of_draw(&self, of: &Drawable, drawn: &[usize]) -> Result<f64> {
         ensure!(drawn.len() >= 2, "a covariance needs at least 2 pictures, there are {}", drawn.len());
         let mut counts = BTreeMap::new();

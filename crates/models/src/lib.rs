@@ -17,6 +17,7 @@ pub mod weights;
 
 pub use adm_unet::AdmUnet;
 pub use cifar_features::CifarFeatures;
+pub use cpu::serves as own_kernels_serve;
 pub use ddpm_unet::DdpmUnet;
 pub use dse::Dse;
 pub use inception::Inception;

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Where a number came from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Conditions {
@@ -22,15 +26,19 @@ pub struct Conditions {
     /// Pictures the networks saw at once at the end: smaller than the experiment's `group` when memory ran out.
     pub group: usize,
     pub libtorch: String,
+    /// Whether this project's own CPU kernels took part; they round differently from libtorch's.
+    // What older versions did not write is left out when it says nothing: the seal is over the text.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub own_kernels: bool,
     /// Version of this program and, when built in a checkout, its commit.
     pub code: String,
     /// Seconds spent sampling in the process that finished the job, and pictures it made.
     pub sampling_seconds: f64,
     pub sampled_pictures: usize,
     /// Of the sampling seconds, those inside networks (on a GPU, in handing work over), and seconds spent on the metrics.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub network_seconds: f64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub scoring_seconds: f64,
     /// Largest resident memory of that process so far, bytes; 0 where the system does not say.
     #[serde(default)]
@@ -278,4 +286,23 @@ impl JobFolder {
 /// Hash over pixels, for `images_sha256`.
 pub fn pictures_hash(pictures: &Pictures) -> String {
     sha256_hex(&pictures.pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_of_older_versions_keep_their_seal() {
+        let folder = tempfile::tempdir().unwrap();
+        // As version 0.1.0 wrote them before it knew of own kernels.
+        let old = r#"{"metrics":{"fid":1.5},"pictures":2,"images_sha256":"a","evidence_sha256":"b","conditions":{"device":"Cpu","threads":2,"batch_size":64,"group":16,"libtorch":"2.11.0","code":"egsde 0.1.0","sampling_seconds":1.25,"sampled_pictures":2,"peak_memory_bytes":7}}"#;
+        let write = |scores: &str, sha256: String| {
+            std::fs::write(folder.path().join(SCORES), format!("{{\"sha256\": \"{sha256}\", \"scores\": {scores}}}")).unwrap();
+            JobFolder::at(folder.path()).scores()
+        };
+        let read = write(old, sha256_hex(old.as_bytes())).unwrap();
+        assert_eq!((read.metrics["fid"], read.conditions.own_kernels, read.conditions.network_seconds), (1.5, false, 0.0));
+        assert!(write(&old.replace("1.5", "1.4"), sha256_hex(old.as_bytes())).is_none());
+    }
 }

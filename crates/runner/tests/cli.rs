@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Bench, TINY, egsde, good, refused, root};
+use common::{Bench, TINY, egsde, good, largest_difference, refused, root};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -176,4 +176,18 @@ fn experts_of_a_list_work_alone_and_together() {
     refused(wrong("class: 1", "class: 2"), &["row \"late\"", "no class 2"]);
     refused(wrong("from: 0.2, to: 0", "from: 0.2, to: 0.5"), &["row \"late\"", "from 0.2 to 0.5"]);
     refused(wrong("expert: domain_independent", "expert: domain_independant"), &["domain_independent"]);
+}
+
+#[test]
+fn own_kernels_change_the_last_rounding_only() {
+    let bench = Bench::new(TINY);
+    good(bench.egsde("run", "own", &["--seeds", "1"]));
+    good(bench.command("run", "libtorchs", &["--seeds", "1"]).env("EGSDE_NO_KERNELS", "1").output().unwrap());
+    let (own, libtorchs) = (bench.files("own", ".png"), bench.files("libtorchs", ".png"));
+    assert!(own.len() == 15 && largest_difference(&own, &libtorchs) <= 1, "{} pictures", own.len());
+    for (runs, expected) in [("own", cfg!(target_arch = "x86_64")), ("libtorchs", false)] {
+        let (_, scores) = &bench.files(runs, "scores.json")[0];
+        let scores: serde_json::Value = serde_json::from_slice(scores).unwrap();
+        assert_eq!(scores["scores"]["conditions"]["own_kernels"].as_bool(), Some(expected), "{runs}");
+    }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Bench, good, result, root};
+use common::{Bench, good, largest_difference, result, root};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -110,14 +110,6 @@ fn virtual_kilobytes(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmPeak:"));
     line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
-}
-
-fn largest_difference(a: &[(String, Vec<u8>)], b: &[(String, Vec<u8>)]) -> u8 {
-    assert_eq!(a.len(), b.len());
-    let pixels = |bytes: &[u8]| image::load_from_memory(bytes).unwrap().into_rgb8().into_raw();
-    let pairs =
-        a.iter().zip(b).flat_map(|((_, a), (_, b))| pixels(a).into_iter().zip(pixels(b)).map(|(x, y)| x.abs_diff(y)).collect::<Vec<_>>());
-    pairs.max().unwrap()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use egsde_runner::parity::{Bench, cases, check};
 use std::path::Path;
+use std::process::Command;
 
 fn run(wanted: impl Fn(&str) -> bool, at_least: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -70,4 +71,15 @@ fn a_wrong_number_is_noticed() {
     let mut case = cases(&folder).unwrap().into_iter().find(|c| c["case"] == "schedule").unwrap();
     case["beta_end"] = 0.0201.into();
     assert!(!check(&case, &folder, Bench::default()).unwrap().ok);
+}
+
+#[test]
+fn libtorchs_own_kernels_where_ours_do_not_serve() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for case in ["adm_unet_64", "ddpm_unet_32", "dse_64", "egsde_cosine", "ilvr_10"] {
+        let mut egsde = Command::new(env!("CARGO_BIN_EXE_egsde"));
+        let output = egsde.arg("parity").arg(&folder).args(["--only", case]).env("EGSDE_NO_KERNELS", "1").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains(case), "{text}");
+    }
 }

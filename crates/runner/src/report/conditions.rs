@@ -45,6 +45,7 @@ pub fn of(plan: &Plan) -> Result<Vec<(String, String)>> {
         ("Precision, stored as", format!("{:?}, {:?}", spec.precision, spec.format).to_lowercase()),
         ("Device, threads", distinct(&all, |s| format!("{}, {}", s.conditions.device, s.conditions.threads))),
         ("libtorch", distinct(&all, |s| s.conditions.libtorch.clone())),
+        ("CPU kernels", distinct(&all, |s| if s.conditions.own_kernels { "own and libtorch's" } else { "libtorch's" }.into())),
         ("Code", distinct(&all, |s| s.conditions.code.clone())),
         ("Diffusion evaluations", evaluations.to_string()),
         ("Sampling", format!("{} for {made} pictures (in the processes that finished the jobs)", seconds(sampling))),

@@ -100,3 +100,12 @@ pub fn assert_same_result(bench: &Bench, runs: &str, other: &str) {
     let changed: Vec<String> = left.iter().zip(&right).filter(|(a, b)| a != b).map(|(a, _)| a.0.clone()).collect();
     assert!(changed.is_empty(), "{runs} and {other} differ in {changed:?}");
 }
+
+/// By how many levels of 255 any two pictures of two runs differ.
+pub fn largest_difference(a: &[(String, Vec<u8>)], b: &[(String, Vec<u8>)]) -> u8 {
+    assert_eq!(a.len(), b.len());
+    let pixels = |bytes: &[u8]| image::load_from_memory(bytes).unwrap().into_rgb8().into_raw();
+    let pairs =
+        a.iter().zip(b).flat_map(|((_, a), (_, b))| pixels(a).into_iter().zip(pixels(b)).map(|(x, y)| x.abs_diff(y)).collect::<Vec<_>>());
+    pairs.max().unwrap()
+}
