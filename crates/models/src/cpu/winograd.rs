@@ -53,7 +53,11 @@ impl Filter {
     }
 
     fn transformed(weight: &[f32], outputs: usize, inputs: usize) -> Self {
-        let mut values = vec![0.0; POINTS * outputs * inputs];
+        let mut values: Vec<f32> = Vec::new();
+        let size = POINTS * outputs * inputs;
+        // An allocation that simply fails would end the process; this one can be met by taking fewer pictures at once.
+        assert!(values.try_reserve_exact(size).is_ok(), "out of memory: {size} numbers of a transformed filter");
+        values.resize(size, 0.0);
         for o in 0..outputs {
             for i in 0..inputs {
                 let taps = &weight[(o * inputs + i) * 9..][..9];

@@ -1,6 +1,6 @@
 //! A curve for each ablated value: Fréchet distance and L2 over it.
 
-use super::{FONT, LEGEND_WIDTH, both, broken, colour, height, legend, marker, range};
+use super::{FONT, LEGEND_WIDTH, both, broken, colour, height, legend, marker, range, shortened};
 use crate::metric::Metric;
 use crate::plan::Plan;
 use crate::spec::Row;
@@ -8,6 +8,7 @@ use crate::table::{Cell, Origin, Table};
 use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -24,6 +25,47 @@ struct Line {
 pub struct Curve {
     pub key: String,
     lines: Vec<Line>,
+    /// The row that others are compared with, where it is no point of a line: drawn as a level.
+    level: Option<(String, BTreeMap<String, Cell>)>,
+}
+
+/// Values further apart than this, as a ratio, are drawn by their logarithm.
+const FAR_APART: f64 = 8.0;
+
+/// How values of a metric become heights.
+#[derive(Debug, Clone, Copy)]
+struct Heights {
+    logarithmic: bool,
+    lowest: f64,
+}
+
+impl Heights {
+    fn of(means: impl Iterator<Item = f64>) -> Self {
+        let (lowest, highest) = means.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), m| (l.min(m), h.max(m)));
+        Self { logarithmic: lowest > 0.0 && highest > FAR_APART * lowest, lowest }
+    }
+
+    /// A bar that would reach below 0 ends at half the lowest value.
+    fn at(self, value: f64) -> f64 {
+        if self.logarithmic { value.max(self.lowest / 2.0).log10() } else { value }
+    }
+
+    fn label(self, height: f64) -> String {
+        let value = if self.logarithmic { 10f64.powf(height) } else { height };
+        let digits = if value.abs() >= 10.0 {
+            0
+        } else if value.abs() >= 1.0 {
+            1
+        } else {
+            2
+        };
+        format!("{value:.digits$}")
+    }
+}
+
+/// A number without a fraction that says nothing.
+fn plain(value: &f64) -> String {
+    format!("{}", (value * 1e6).round() / 1e6)
 }
 
 /// Lines by key, then by name.
@@ -63,10 +105,12 @@ pub fn curves(plan: &Plan, table: &Table) -> Vec<Curve> {
             add(&mut lines, EVALUATIONS, line_name(row, &STEPS), *cost as f64, numbers);
         }
     }
+    let to = plan.spec.methods.iter().find(|row| plan.spec.compare_to.as_ref() == Some(&row.name) && row.varied.is_empty());
+    let level = to.and_then(|row| Some((row.name.clone(), (*numbers.get(row.name.as_str())?).clone())));
     let curve = |(key, lines): (String, BTreeMap<String, Line>)| {
         let mut lines: Vec<Line> = lines.into_values().filter(|l| l.points.len() >= 2).collect();
         lines.iter_mut().for_each(|l| l.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
-        (!lines.is_empty()).then_some(Curve { key, lines })
+        (!lines.is_empty()).then(|| Curve { key, lines, level: level.clone() })
     };
     lines.into_iter().filter_map(curve).collect()
 }
@@ -76,9 +120,13 @@ fn panel<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, area: &DrawingArea<D
 where
     DB::ErrorType: 'static,
 {
+    let level = curve.level.as_ref().and_then(|(_, numbers)| numbers.get(metric.key));
     let points = || curve.lines.iter().flat_map(|l| l.points.iter().filter_map(|(x, m)| Some((*x, m.get(metric.key)?))));
+    let heights = Heights::of(points().map(|(_, c)| c.mean).chain(level.map(|c| c.mean)));
+    let bar = |c: &Cell| [heights.at(c.mean - c.std.unwrap_or(0.0)), heights.at(c.mean + c.std.unwrap_or(0.0))];
     let (x0, x1) = range(points().map(|(x, _)| (x, 0.0)));
-    let (y0, y1) = range(points().map(|(_, c)| (c.mean, c.std.unwrap_or(0.0))));
+    let ends = points().flat_map(|(_, c)| bar(c)).chain(level.map(|c| heights.at(c.mean)));
+    let (y0, y1) = range(ends.map(|y| (y, 0.0)));
     let mut chart = ChartBuilder::on(area)
         .caption(metric.arrow(), (FONT, 18))
         .margin(12)
@@ -88,15 +136,19 @@ where
         .map_err(broken)?;
     let mut mesh = chart.configure_mesh();
     let mesh = mesh.x_desc(curve.key.clone()).x_labels(7).label_style((FONT, 15)).axis_desc_style((FONT, 16));
-    mesh.light_line_style(BLACK.mix(0.06)).draw().map_err(broken)?;
+    let label = |y: &f64| heights.label(*y);
+    mesh.x_label_formatter(&plain).y_label_formatter(&label).light_line_style(BLACK.mix(0.06)).draw().map_err(broken)?;
+    if let Some(y) = level.map(|c| heights.at(c.mean)) {
+        chart.draw_series(DashedLineSeries::new([(x0, y), (x1, y)], 6, 5, BLACK.mix(0.6).stroke_width(2))).map_err(broken)?;
+    }
     for (i, line) in curve.lines.iter().enumerate() {
         let own: Vec<(f64, &Cell)> = line.points.iter().filter_map(|(x, m)| Some((*x, m.get(metric.key)?))).collect();
-        chart.draw_series(LineSeries::new(own.iter().map(|(x, c)| (*x, c.mean)), colour(i).stroke_width(2))).map_err(broken)?;
+        let heads = own.iter().map(|(x, c)| (*x, heights.at(c.mean)));
+        chart.draw_series(LineSeries::new(heads, colour(i).stroke_width(2))).map_err(broken)?;
         for (x, cell) in own {
-            let s = cell.std.unwrap_or(0.0);
-            let bar = PathElement::new(vec![(x, cell.mean - s), (x, cell.mean + s)], colour(i).stroke_width(2));
-            chart.draw_series([bar]).map_err(broken)?;
-            marker(root, i, chart.backend_coord(&(x, cell.mean)))?;
+            let [low, high] = bar(cell);
+            chart.draw_series([PathElement::new(vec![(x, low), (x, high)], colour(i).stroke_width(2))]).map_err(broken)?;
+            marker(root, i, chart.backend_coord(&(x, heights.at(cell.mean))))?;
         }
     }
     Ok(())
@@ -115,6 +167,10 @@ where
             panel(area, side, curve, metric)?;
         }
     }
+    if let Some((name, _)) = &curve.level {
+        let style = TextStyle::from((FONT, 14)).pos(Pos::new(HPos::Left, VPos::Center));
+        right.draw(&Text::new(format!("- - {}", shortened(name)), (2, 16), style)).map_err(broken)?;
+    }
     legend(&right, &curve.lines.iter().map(|l| l.name.clone()).collect::<Vec<_>>())
 }
 
@@ -122,4 +178,20 @@ where
 pub fn draw_curve(curve: &Curve, stem: &Path) -> Result<()> {
     both!(stem, (1100, height(400, curve.lines.len())), |area| draw(area, curve));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_far_apart_are_drawn_by_their_logarithm() {
+        let near = Heights::of([2.0, 9.0].into_iter());
+        assert!(!near.logarithmic && near.at(3.0) == 3.0 && near.label(3.25) == "3.2");
+        let far = Heights::of([2.0, 64.0].into_iter());
+        assert!(far.logarithmic && far.at(100.0) == 2.0 && far.label(2.0) == "100");
+        assert_eq!(far.at(-1.0), 0.0, "half the lowest");
+        assert!(!Heights::of([-1.0, 64.0].into_iter()).logarithmic);
+        assert_eq!((plain(&5.0), plain(&0.3)), ("5".into(), "0.3".into()));
+    }
 }
