@@ -33,7 +33,7 @@ test: setup
 # Formatting, lints and documentation, warnings denied
 check: setup
     cargo fmt --check
-    cargo clippy --release --workspace --all-targets --locked -- -D warnings
+    cargo clippy --release --all-targets --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked --quiet
 
 # Render the committed reports: Table 1, few evaluations
