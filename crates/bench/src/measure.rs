@@ -1,7 +1,8 @@
 //! What a command costs.
 
 use anyhow::{Context, Result, ensure};
-use std::io::Read;
+use egsde_runner::store::peak_memory_bytes;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use wait4::Wait4;
@@ -30,4 +31,18 @@ pub fn cost(command: &mut Command) -> Result<Cost> {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// Does the work once for each line of input and prints its seconds, the largest memory so far in KiB, and its answer: what
+/// `scripts/bench/compare` talks to.
+pub fn on_demand(mut work: impl FnMut() -> Result<String>) -> Result<()> {
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        line?;
+        let began = Instant::now();
+        let answer = work()?;
+        println!("{:.6} {} {answer}", began.elapsed().as_secs_f64(), peak_memory_bytes() / 1024);
+        std::io::stdout().flush()?;
+    }
+    Ok(())
 }

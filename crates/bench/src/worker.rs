@@ -1,17 +1,15 @@
 //! Times sampling steps on demand, beside `scripts/bench/reference.py`, which speaks the same protocol.
 
+use crate::measure::on_demand;
 use anyhow::{Result, bail};
 use egsde_models::network::{Build, Loaded};
 use egsde_models::{AdmUnet, Dse, NetworkConfig, synthetic};
-use egsde_runner::store::peak_memory_bytes;
 use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Similarity, Weight};
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use egsde_sampler::method::{Egsde, Ilvr, IlvrVariance, Method, Solver, SourceNoise};
 use egsde_sampler::noise::PictureNoise;
 use egsde_sampler::schedule::{Schedule, Variance, space_timesteps};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 use tch::{Device, Kind};
 
 /// Arguments of `egsde-bench worker`.
@@ -48,21 +46,16 @@ fn network<N: Build>(path: &Path, kind: Kind) -> Result<Loaded<N>> {
     Ok(network)
 }
 
-/// Reads a line, runs the steps, prints the seconds and the largest memory so far in KiB.
+/// Runs the steps on demand, with other noise each time.
 fn serve(method: &dyn Method, args: &Args) -> Result<()> {
     let x0 = synthetic::uniform("bench.x0", &[args.batch as i64, 3, args.size as i64, args.size as i64]) * 0.5;
     let names = (0..args.batch).map(|i| format!("p{i}")).collect();
     let mut noise = PictureNoise { seed: 0, names, side: args.size, device: Device::Cpu };
-    println!("ready");
-    for line in std::io::stdin().lines() {
-        line?;
+    on_demand(|| {
         noise.seed += 1;
-        let began = Instant::now();
         let _ = method.translate(&x0, &noise, &mut |_, _, _| {})?;
-        println!("{:.6} {}", began.elapsed().as_secs_f64(), peak_memory_bytes() / 1024);
-        std::io::stdout().flush()?;
-    }
-    Ok(())
+        Ok(String::new())
+    })
 }
 
 /// Runs until its input ends.

@@ -1,6 +1,6 @@
 //! Building blocks of the ADM networks (Dhariwal & Nichol 2021), names and order as in guided-diffusion's `unet.py`.
 
-use crate::gradient::{Pullback, by_autograd};
+use crate::gradient::{Pullback, by_autograd, chained};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, Pointwise};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
@@ -220,7 +220,7 @@ impl Block {
             h = out;
             way.push(back);
         }
-        (h, Box::new(move |g| way.into_iter().rev().fold(g.shallow_clone(), |g, back| back(&g))))
+        (h, chained(way))
     }
 }
 
@@ -366,7 +366,7 @@ impl Encoder {
             h = out;
             way.push(back);
         }
-        (h, Box::new(move |g| way.into_iter().rev().fold(g.shallow_clone(), |g, back| back(&g))))
+        (h, chained(way))
     }
 }
 

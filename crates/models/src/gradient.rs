@@ -5,6 +5,11 @@ use tch::{Kind, Tensor};
 /// Takes the gradient of a layer's output to that of its input; may be used once.
 pub type Pullback<'a> = Box<dyn FnOnce(&Tensor) -> Tensor + 'a>;
 
+/// The way back through layers, given in the order they were gone through.
+pub fn chained<'a>(way: Vec<Pullback<'a>>) -> Pullback<'a> {
+    Box::new(move |g| way.into_iter().rev().fold(g.shallow_clone(), |g, back| back(&g)))
+}
+
 /// Gradient of the batch sum of `f(y)` with respect to `y`. Works inside `no_grad`.
 pub fn gradient_of(y: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
     tch::with_grad(|| {

@@ -121,3 +121,17 @@ impl Shared {
 pub(crate) fn floats(x: &Tensor) -> Vec<f32> {
     Vec::<f32>::try_from(x.detach().to_device(Device::Cpu).to_kind(Kind::Float).flatten(0, -1)).expect("a float tensor")
 }
+
+#[cfg(test)]
+mod testing {
+    use tch::{Device, Kind, Tensor};
+
+    pub fn draw(shape: &[i64]) -> Tensor {
+        Tensor::randn(shape, (Kind::Float, Device::Cpu))
+    }
+
+    /// The largest difference, by the largest number expected.
+    pub fn error(got: &Tensor, want: &Tensor) -> f64 {
+        (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[])
+    }
+}

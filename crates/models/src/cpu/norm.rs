@@ -25,9 +25,11 @@ pub struct Normed {
     /// Mean and reciprocal deviation of each picture and channel's group, `[n, c]`.
     mean: Vec<f32>,
     rstd: Vec<f32>,
-    /// What the normalised value is multiplied with, and what is added, `[n, c]`.
+    /// What the normalised value is multiplied with, `[n, c]`.
     gain: Vec<f32>,
-    offset: Vec<f32>,
+    /// All of it in one line: `x * factor + term`, `[n, c]` each.
+    factor: Vec<f32>,
+    term: Vec<f32>,
     groups: usize,
     silu: bool,
 }
@@ -85,17 +87,19 @@ impl Normed {
         let means = over_groups(n, c, affine.groups, mean);
         let spread = |i: usize| (sums[i / c * 2 * c + c + i % c] * per - first(i).powi(2)).max(0.0) + (mean(i) - means[i]).powi(2);
         let variances = over_groups(n, c, affine.groups, spread);
-        let rstd = variances.into_iter().map(|v| (1.0 / (v + affine.eps).sqrt()) as f32).collect();
+        let rstd: Vec<f32> = variances.into_iter().map(|v| (1.0 / (v + affine.eps).sqrt()) as f32).collect();
+        let mean: Vec<f32> = means.into_iter().map(|m| m as f32).collect();
         let (gain, offset) = gains(n, c, affine);
-        let mean = means.into_iter().map(|m| m as f32).collect();
-        Self { mean, rstd, gain, offset, groups: affine.groups, silu: affine.silu, x }
+        let factor: Vec<f32> = gain.iter().zip(&rstd).map(|(g, r)| g * r).collect();
+        let term = (0..n * c).map(|i| offset[i] - mean[i] * factor[i]).collect();
+        Self { mean, rstd, gain, factor, term, groups: affine.groups, silu: affine.silu, x }
     }
 
     /// The normalised pictures, of `x`'s shape.
     pub fn forward(&self) -> Tensor {
         let x = self.x.view();
         let (pixels, c) = (x.h * x.w, x.c);
-        let (factor, term, silu) = (self.factor(), self.term(), self.silu);
+        let (factor, term, silu) = (&self.factor, &self.term, self.silu);
         let mut out = Nhwc::empty(x.n, x.h, x.w, c);
         let shared = out.shared();
         run(x.n * pixels.div_ceil(STRIP), |_, i| {
@@ -110,21 +114,12 @@ impl Normed {
         out.into_tensor()
     }
 
-    /// One factor and one term a picture and channel: `x * factor + term` is the normalised value.
-    fn factor(&self) -> Vec<f32> {
-        self.gain.iter().zip(&self.rstd).map(|(g, r)| g * r).collect()
-    }
-
-    fn term(&self) -> Vec<f32> {
-        self.factor().iter().enumerate().map(|(i, factor)| self.offset[i] - self.mean[i] * factor).collect()
-    }
-
     /// The gradient of `x` from that of the result.
     pub fn backward(&self, gradient: &Tensor) -> Tensor {
         let (x, g) = (self.x.view(), Nhwc::of(gradient));
         let g = g.view();
         let (pixels, c) = (x.h * x.w, x.c);
-        let (factor, term, silu) = (self.factor(), self.term(), self.silu);
+        let (factor, term, silu) = (&self.factor, &self.term, self.silu);
         let (gain, mean, rstd) = (&self.gain, &self.mean, &self.rstd);
         let mut out = Nhwc::empty(x.n, x.h, x.w, c);
         let shared = out.shared();
@@ -292,16 +287,9 @@ mod kernels {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{draw, error};
     use super::*;
     use tch::{Device, Kind};
-
-    fn draw(shape: &[i64]) -> Tensor {
-        Tensor::randn(shape, (Kind::Float, Device::Cpu))
-    }
-
-    fn error(got: &Tensor, want: &Tensor) -> f64 {
-        (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[])
-    }
 
     #[test]
     fn value_and_gradient_are_libtorchs() {

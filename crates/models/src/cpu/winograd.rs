@@ -312,16 +312,9 @@ mod avx2 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{draw, error};
     use super::*;
-    use tch::{Device, Kind};
-
-    fn draw(shape: &[i64]) -> Tensor {
-        Tensor::randn(shape, (Kind::Float, Device::Cpu))
-    }
-
-    fn error(got: &Tensor, want: &Tensor) -> f64 {
-        (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[])
-    }
+    use tch::Kind;
 
     #[test]
     fn it_is_convolution_at_every_size() {

@@ -1,6 +1,6 @@
 //! A curve for each ablated value: Fréchet distance and L2 over it.
 
-use super::{FONT, LEGEND_WIDTH, both, broken, colour, height, legend, marker, range, shortened};
+use super::{FONT, LEGEND_WIDTH, both, broken, colour, height, legend, legend_style, marker, range, shortened};
 use crate::metric::Metric;
 use crate::plan::Plan;
 use crate::spec::Row;
@@ -8,7 +8,6 @@ use crate::table::{Cell, Origin, Table};
 use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -168,8 +167,7 @@ where
         }
     }
     if let Some((name, _)) = &curve.level {
-        let style = TextStyle::from((FONT, 14)).pos(Pos::new(HPos::Left, VPos::Center));
-        right.draw(&Text::new(format!("- - {}", shortened(name)), (2, 16), style)).map_err(broken)?;
+        right.draw(&Text::new(format!("- - {}", shortened(name)), (2, 16), legend_style())).map_err(broken)?;
     }
     legend(&right, &curve.lines.iter().map(|l| l.name.clone()).collect::<Vec<_>>())
 }

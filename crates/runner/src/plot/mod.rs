@@ -71,12 +71,17 @@ where
     .map_err(broken)
 }
 
+/// Text beside a plot.
+fn legend_style() -> TextStyle<'static> {
+    TextStyle::from((FONT, 14)).pos(Pos::new(HPos::Left, VPos::Center))
+}
+
 /// Names beside their markers, from the top; those that do not fit are counted.
 fn legend<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, names: &[String]) -> Result<()>
 where
     DB::ErrorType: 'static,
 {
-    let style = TextStyle::from((FONT, 14)).pos(Pos::new(HPos::Left, VPos::Center));
+    let style = legend_style();
     let fit = ((area.dim_in_pixel().1 as i32 - 40) / LEGEND_LINE).max(1) as usize;
     for (i, name) in names.iter().take(fit).enumerate() {
         let y = 40 + i as i32 * LEGEND_LINE;
