@@ -13,6 +13,7 @@ pub mod inception;
 pub mod layers;
 pub mod network;
 pub mod synthetic;
+pub mod tf32;
 pub mod weights;
 
 pub use adm_unet::AdmUnet;

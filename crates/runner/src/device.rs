@@ -20,6 +20,8 @@ fn load_cuda() -> Result<(), String> {
 
 fn cuda(index: usize) -> Result<Device, String> {
     load_cuda()?;
+    // libtorch's own choice for convolutions is TF32; precision tf32 allows it again.
+    egsde_models::tf32::allow(false);
     let count = Cuda::device_count();
     if (index as i64) < count { Ok(Device::Cuda(index)) } else { Err(format!("no device cuda:{index}: this machine has {count}")) }
 }

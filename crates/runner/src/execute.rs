@@ -3,14 +3,19 @@
 use crate::error::{Problem, UserError};
 use crate::interrupt;
 use crate::judge::{Judge, Judged};
+use crate::ledger::Ledger;
 use crate::measured::Measured;
 use crate::plan::{Job, Plan};
 use crate::progress::Progress;
 use crate::store::{Conditions, JobFolder, Scores, peak_memory_bytes, pictures_hash};
 use crate::workbench::Workbench;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use egsde_metrics::pictures::Pictures;
 use egsde_models::network::seconds_in_networks;
+use egsde_sampler::method::Method;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tch::Device;
@@ -39,6 +44,25 @@ pub(crate) fn stop_if_asked(plan: &Plan, state: impl FnOnce() -> String) -> Resu
             Err(Problem::Interrupted { text, code }.into())
         }
     }
+}
+
+/// Encodes and writes each batch that `sample` hands over while it makes the next; what was handed over is written even when
+/// `sample` ends early.
+fn written_aside(
+    folder: &JobFolder,
+    ledger: &mut Ledger,
+    sample: impl FnOnce(&mut dyn FnMut(Pictures) -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        // No buffer: a killed process loses no more than the batch being written and the one being made.
+        let (sender, batches) = sync_channel::<Pictures>(0);
+        let writer = scope.spawn(move || batches.iter().try_for_each(|made| folder.write_images(ledger, &made)));
+        let sampled = sample(&mut |made| sender.send(made).context("the writer of pictures has ended"));
+        drop(sender);
+        // The writer's error comes first: it is why nothing more could be handed over.
+        writer.join().unwrap_or_else(|panic| resume_unwind(panic)).user("cannot write results")?;
+        sampled
+    })
 }
 
 impl<'a> Runner<'a> {
@@ -76,17 +100,18 @@ impl<'a> Runner<'a> {
         let each = job.identity.settings.evaluations().diffusion as u64;
         lock(self.bar).skip(each * (names.len() - missing.len()) as u64);
         let began = Instant::now();
-        self.bench.with_method(&job.identity.settings, |method| {
+        let translate = |method: &dyn Method, keep: &mut dyn FnMut(Pictures) -> Result<()>| {
             for (at, indices) in missing.chunks(self.batch_size).enumerate() {
                 let done = names.len() - missing.len() + at * self.batch_size;
                 stop_if_asked(self.plan, || format!("{done} of {} pictures of {} are kept", names.len(), job.id))?;
                 let group = self.bench.group();
                 let made = self.bench.translate(job, method, indices, &mut |count| lock(self.bar).add(count, &job.id))?;
                 self.say_if_halved(job, group);
-                folder.write_images(&mut ledger, &made).user("cannot write results")?;
+                keep(made)?;
             }
             Ok(())
-        })?;
+        };
+        self.bench.with_method(&job.identity.settings, |method| written_aside(folder, &mut ledger, |keep| translate(method, keep)))?;
         Ok((missing.len(), began.elapsed().as_secs_f64()))
     }
 

@@ -14,7 +14,7 @@ use egsde_metrics::kid::kid;
 use egsde_metrics::pair::{PairScore, means, pair_scores};
 use egsde_metrics::pictures::Pictures;
 use egsde_metrics::precision_recall::{NEIGHBOURS, precision_recall};
-use egsde_models::{CifarFeatures, Inception, Loaded};
+use egsde_models::{CifarFeatures, Inception, Loaded, tf32};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
@@ -51,7 +51,8 @@ pub fn features_of(network: &Loaded<CifarFeatures>, pictures: &Pictures, device:
 impl Judge {
     /// That of an experiment, with the reference features kept beside its runs.
     pub fn of_plan(plan: &Plan, root: &Path, device: Device) -> Result<Self> {
-        Self::open(&plan.task, root, device, root.join(&plan.spec.runs_dir).join(".statistics"))
+        // Scores are of float32, whatever made the translations.
+        tf32::without(|| Self::open(&plan.task, root, device, root.join(&plan.spec.runs_dir).join(".statistics")))
     }
 
     /// Loads what a task is judged by. `cache` keeps reference statistics by content.
@@ -88,6 +89,10 @@ impl Judge {
 
     /// All metrics of translated pictures, and what they are means of: `files` are theirs, in the order of `source`.
     pub fn score(&self, source: &Pictures, files: &[PathBuf], translated: &Pictures) -> Result<Judged> {
+        tf32::without(|| self.score_in_float32(source, files, translated))
+    }
+
+    fn score_in_float32(&self, source: &Pictures, files: &[PathBuf], translated: &Pictures) -> Result<Judged> {
         let (pairs, features, reference) = match self {
             Self::Embedded { features, reference, device } => {
                 let pairs = pair_scores(&source.tensor(), &translated.tensor())?;

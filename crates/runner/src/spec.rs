@@ -25,11 +25,13 @@ pub struct Published {
     pub task: String,
 }
 
-/// Working precision of the networks; the arithmetic of the sampler is float32 in both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+/// Working precision of the networks; the arithmetic of the sampler and of the metrics is float32 in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     F32,
+    /// float32 whose products and convolutions an NVIDIA GPU rounds to 10 bits of mantissa.
+    Tf32,
     Bf16,
 }
 
@@ -37,9 +39,18 @@ impl Precision {
     /// libtorch's name of it.
     pub fn kind(self) -> tch::Kind {
         match self {
-            Self::F32 => tch::Kind::Float,
+            Self::F32 | Self::Tf32 => tch::Kind::Float,
             Self::Bf16 => tch::Kind::BFloat16,
         }
+    }
+
+    /// Sets libtorch to it. Errors when the device does not compute in it.
+    pub fn prepare(self, device: tch::Device) -> Result<(), String> {
+        if self == Self::Tf32 && !device.is_cuda() {
+            return Err("precision tf32 is for GPUs: take f32, or another --device".into());
+        }
+        egsde_models::tf32::allow(self == Self::Tf32);
+        Ok(())
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Which {
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
     /// Working precision instead of the file's.
-    #[arg(long, value_parser = ["f32", "bf16"])]
+    #[arg(long, value_parser = ["f32", "tf32", "bf16"])]
     precision: Option<String>,
     /// Go on with more than 10,000 jobs.
     #[arg(long)]

@@ -79,6 +79,7 @@ impl Workbench {
     /// Loads and verifies everything a plan's jobs need.
     pub fn open(plan: &Plan, root: &Path, device: Device) -> Result<Self> {
         let (task, spec) = (plan.task.clone(), &plan.spec);
+        spec.precision.prepare(device).map_err(Problem::user)?;
         let kind = spec.precision.kind();
         let source = task.source.load(root, task.image_size, spec.pictures)?;
         if source.len() < spec.pictures {

@@ -72,6 +72,7 @@ fn bad_input_gets_one_line_and_exit_code_2() {
     refused(with("[1, 2]", "[2, 2]"), &["e.yaml:5", "seed 2 is given twice"]);
     refused(with("pictures: 5", "pictures: 5000"), &["cat has only 1000"]);
     refused(with(", ilvr_variance: fixedsmall", ""), &["set ilvr_variance to fixedsmall"]);
+    refused(Bench::new(TINY).egsde("run", "r", &["--precision", "tf32"]), &["tf32 is for GPUs: take f32"]);
     refused(Bench::new(TINY).egsde("run", "e.yaml/inside", &[]), &["cannot write to", "--set runs_dir=DIR"]);
     refused(egsde(&["run", "no/such.yaml"]), &["no/such.yaml"]);
 }

@@ -1,6 +1,7 @@
 //! Phi: the low-pass filter of the domain-independent energy and of ILVR (ILVR's `resizer.py`).
 
 use anyhow::{Result, ensure};
+use egsde_models::tf32;
 use tch::{Device, Kind, Tensor};
 
 /// Shrinks by `factor` and enlarges back. Each direction is one matrix an axis, made once.
@@ -70,7 +71,7 @@ fn matrix(inputs: usize, outputs: usize, kernel: Kernel, device: Device) -> Tens
 fn apply(m: &Tensor, x: &Tensor) -> Tensor {
     let turned = m.transpose(0, 1);
     let right = |x: &Tensor| x.matmul(&turned).transpose(-1, -2).contiguous();
-    right(&right(x))
+    tf32::without(|| right(&right(x)))
 }
 
 impl LowPass {

@@ -2,9 +2,10 @@
 
 use crate::error::{Problem, UserError};
 use crate::parity::{Bench, Verdict, cases, check};
+use crate::spec::Precision;
 use anyhow::Result;
 use std::path::PathBuf;
-use tch::{Device, Kind};
+use tch::Device;
 
 /// Arguments of `egsde parity`.
 #[derive(Debug, clap::Args)]
@@ -21,8 +22,8 @@ pub struct Args {
     #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
     device: Device,
     /// Working precision of the networks.
-    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
-    precision: String,
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
     /// Multiply every tolerance by this (a GPU or bf16 needs more room); printed with the result.
     #[arg(long, default_value_t = 1.0, value_parser = widening)]
     widen: f64,
@@ -36,12 +37,13 @@ fn widening(text: &str) -> Result<f64, String> {
 
 /// Runs the command. Exit 1 when a case fails or cannot be checked.
 pub fn run(args: &Args) -> Result<()> {
-    let kind = if args.precision == "bf16" { Kind::BFloat16 } else { Kind::Float };
+    args.precision.prepare(args.device).map_err(Problem::user)?;
+    let kind = args.precision.kind();
     let bench = Bench { device: args.device, kind, widen: args.widen };
     let mut verdicts: Vec<Verdict> = Vec::new();
-    let is_reference = args.widen == 1.0 && kind == Kind::Float && args.device == Device::Cpu;
+    let is_reference = args.widen == 1.0 && args.precision == Precision::F32 && args.device == Device::Cpu;
     if !args.json && !is_reference {
-        println!("{:?}, {}, tolerances widened {} times", args.device, args.precision, args.widen);
+        println!("{:?}, {:?}, tolerances widened {} times", args.device, args.precision, args.widen);
     }
     for case in cases(&args.folder).user("parity")? {
         let name = case["case"].as_str().unwrap_or("?").to_string();

@@ -1,8 +1,9 @@
 //! `egsde train RECIPE`: trains a network of the embedded scale and writes its weights.
 
 use crate::dataset::ArchiveManifest;
-use crate::error::UserError;
+use crate::error::{Problem, UserError};
 use crate::progress::Progress;
+use crate::spec::Precision;
 use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_metrics::cifar10::Cifar10;
@@ -21,7 +22,7 @@ pub struct Args {
     #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
     device: tch::Device,
     /// Working precision; auto takes bf16 where the processor computes in it.
-    #[arg(long, default_value = "auto", value_parser = ["auto", "f32", "bf16"])]
+    #[arg(long, default_value = "auto", value_parser = ["auto", "f32", "tf32", "bf16"])]
     precision: String,
     /// Folder of checkpoints and the loss log, resumed from when it has any.
     #[arg(long, default_value = ".training")]
@@ -32,11 +33,12 @@ pub struct Args {
 }
 
 /// bf16 where the CPU has instructions for it, or on a GPU.
-fn precision(name: &str, device: tch::Device) -> Kind {
+fn precision(name: &str, device: tch::Device) -> Precision {
     match name {
-        "bf16" => Kind::BFloat16,
-        "auto" if device.is_cuda() || crate::cli::cpu_has_bf16() => Kind::BFloat16,
-        _ => Kind::Float,
+        "bf16" => Precision::Bf16,
+        "tf32" => Precision::Tf32,
+        "auto" if device.is_cuda() || crate::cli::cpu_has_bf16() => Precision::Bf16,
+        _ => Precision::F32,
     }
 }
 
@@ -47,7 +49,9 @@ pub fn run(args: &Args, root: &Path) -> Result<()> {
     let manifest: ArchiveManifest = read_yaml(&root.join("datasets/cifar10.yaml"))?;
     let (archive, data_sha256) = manifest.locate(root)?;
     let data = Cifar10::open(&archive)?;
-    let kind = precision(&args.precision, args.device);
+    let precision = precision(&args.precision, args.device);
+    precision.prepare(args.device).map_err(Problem::user)?;
+    let kind = precision.kind();
     let folder = args.checkpoints.join(&recipe.name);
     eprintln!("{}: {} steps of {} in {kind:?}, checkpoints in {}", recipe.name, recipe.steps, recipe.batch_size, folder.display());
     let setting = Setting { device: args.device, kind, folder, data_sha256, stop_at: args.stop_at };
