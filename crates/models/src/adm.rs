@@ -1,5 +1,6 @@
 //! Building blocks of the ADM networks (Dhariwal & Nichol 2021), names and order as in guided-diffusion's `unet.py`.
 
+use crate::cpu::bf16;
 use crate::gradient::{Pullback, by_autograd, chained};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, Pointwise};
 use tch::nn::Path;
@@ -111,6 +112,14 @@ impl ResBlock {
     }
 }
 
+/// libtorch's fused attention, in float32 where the processor lacks bf16.
+pub(crate) fn scaled_dot_product(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    if bf16::lacks(q) {
+        return bf16::through_float32(q, |q| scaled_dot_product(q, &k.to_kind(Kind::Float), &v.to_kind(Kind::Float)));
+    }
+    Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, false, None, false)
+}
+
 /// Attention weights and weighted values: q, k, v `[n * heads, width, length]`; q and k scaled by width^(-1/4) each.
 fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     let scale = (q.size()[1] as f64).powf(-0.25);
@@ -143,7 +152,7 @@ impl AttentionBlock {
         let tokens = self.norm.forward(x).permute([0, 2, 3, 1]).reshape([n, h * w, c]);
         let qkv = self.qkv.of_tokens(&tokens).reshape([n, h * w, self.heads, 3, c / self.heads]).permute([3, 0, 2, 1, 4]);
         let (q, k, v) = (qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2));
-        let a = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, None, false);
+        let a = scaled_dot_product(&q, &k, &v);
         let a = self.proj_out.of_tokens(&a.transpose(1, 2).reshape([n, h * w, c]));
         x + a.reshape([n, h, w, c]).permute([0, 3, 1, 2])
     }

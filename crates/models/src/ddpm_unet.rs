@@ -1,6 +1,6 @@
 //! The DDPM U-Net that predicts the noise (ddim's `Model`; the published CelebA-HQ network).
 
-use crate::adm::Resample;
+use crate::adm::{Resample, scaled_dot_product};
 use crate::layers::time::time_angles;
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
 use anyhow::{Result, ensure};
@@ -77,7 +77,7 @@ impl Attention {
         let y = self.norm.forward(x);
         let rows = |conv: &Conv2d| conv.forward(&y).reshape([n, 1, c, h * w]).transpose(2, 3);
         let (q, k, v) = (rows(&self.q), rows(&self.k), rows(&self.v));
-        let out = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, None, false);
+        let out = scaled_dot_product(&q, &k, &v);
         x + self.proj_out.forward(&out.transpose(2, 3).reshape([n, c, h, w]))
     }
 }

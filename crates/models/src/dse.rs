@@ -77,9 +77,10 @@ impl Dse {
         self.encoder.forward(&x, &emb, train, false).0.to_kind(Kind::Float)
     }
 
-    /// [`Dse::features`] in float32 and the way its gradient takes back to `x`, without a graph where that is possible.
-    pub fn pullback(&self, x: &Tensor, t: &Tensor) -> (Tensor, Pullback<'_>) {
-        self.encoder.pullback(x, &self.encoder.embed(t, Kind::Float))
+    /// [`Dse::features`] and the way its gradient takes back to `x`, both float32, without a graph where that is possible.
+    pub fn pullback(&self, x: &Tensor, t: &Tensor, kind: Kind) -> (Tensor, Pullback<'_>) {
+        let (features, back) = self.encoder.pullback(&x.to_kind(kind), &self.encoder.embed(t, kind));
+        (features.to_kind(Kind::Float), Box::new(move |gradient| back(&gradient.to_kind(kind)).to_kind(Kind::Float)))
     }
 
     /// Logits `[n, num_classes]` of a feature map, in float32.

@@ -18,7 +18,8 @@ pub mod weights;
 
 pub use adm_unet::AdmUnet;
 pub use cifar_features::CifarFeatures;
-pub use cpu::serves as own_kernels_serve;
+pub use cpu::bf16::processor_has_it as processor_has_bf16;
+pub use cpu::take_part as own_kernels_take_part;
 pub use ddpm_unet::DdpmUnet;
 pub use dse::Dse;
 pub use inception::Inception;

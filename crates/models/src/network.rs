@@ -3,7 +3,7 @@
 use crate::adm_unet::{AdmUnet, AdmUnetConfig};
 use crate::checkpoint::{Which, in_float32, read_weights};
 use crate::cifar_features::{CifarFeatures, CifarFeaturesConfig};
-use crate::cpu;
+use crate::cpu::{self, bf16};
 use crate::ddpm_unet::{DdpmUnet, DdpmUnetConfig};
 use crate::dse::{Dse, DseConfig};
 use crate::gradient::gradient_of;
@@ -152,9 +152,23 @@ impl<N: Build> Loaded<N> {
     /// No more training: gradients stop, and the weights lie as this project's kernels and libtorch's beside them like it best.
     pub fn freeze(&mut self) {
         self.vs.freeze();
-        if cpu::serves(self.vs.device(), self.kind) {
+        if bf16::is_lacking(self.vs.device(), self.kind) {
+            self.round_products();
+        }
+        if cpu::take_part(self.vs.device(), self.kind) {
             for weight in self.vs.variables().values_mut().filter(|w| w.dim() == 4) {
                 weight.set_data(&channels_last(weight));
+            }
+        }
+    }
+
+    /// Weights and biases of convolutions and products as bf16 has them; those of normalisations stay.
+    fn round_products(&self) {
+        let all = self.vs.variables();
+        let of_product = |key: &str| all.get(&key.replace(".bias", ".weight")).is_some_and(|w| w.dim() > 1);
+        for (key, value) in &all {
+            if value.dim() > 1 || of_product(key) {
+                value.shallow_clone().set_data(&value.to_kind(Kind::BFloat16).to_kind(Kind::Float));
             }
         }
     }
@@ -227,10 +241,10 @@ impl Loaded<Dse> {
     /// Gradient with respect to `y` `[n, 3, s, s]` of the sum over pictures of `f(features of y at t)`. Works inside `no_grad`.
     pub fn gradient(&self, y: &Tensor, t: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
         counted(|| {
-            if !cpu::serves(y.device(), self.kind) {
+            if !cpu::take_part(y.device(), self.kind) {
                 return gradient_of(y, |y| f(&self.net.features(y, t, self.kind, false)));
             }
-            let (features, back) = tch::no_grad(|| self.net.pullback(y, t));
+            let (features, back) = tch::no_grad(|| self.net.pullback(y, t, self.kind));
             let outer = gradient_of(&features, f);
             tch::no_grad(|| back(&outer).contiguous())
         })
@@ -277,6 +291,27 @@ mod tests {
             ("\"image_size\": 32", "\"image_size\": 33"),
         ] {
             assert!(check(from, to).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn bf16_rounds_features_and_gradients_of_the_extractor_a_little() {
+        let text = r#"{"kind": "dse", "image_size": 16, "classifier_width": 32, "classifier_depth": 1, "channel_mult": [1, 2],
+            "attention_resolutions": [8], "num_head_channels": 32, "num_classes": 2, "pool": "attention",
+            "use_scale_shift_norm": true, "resblock_updown": true}"#;
+        let config: NetworkConfig = serde_json::from_str(text).unwrap();
+        let (x, t) = (crate::synthetic::uniform("x", &[2, 3, 16, 16]), Tensor::from_slice(&[10f32, 400.0]));
+        let both = |kind| {
+            let mut dse = Loaded::<Dse>::fresh(&config, Device::Cpu, kind).unwrap();
+            crate::synthetic::fill(&dse.vs, 1.0);
+            dse.freeze();
+            tch::no_grad(|| (dse.features(&x, &t), dse.gradient(&x, &t, |f| f.square().flatten(1, -1).sum_dim_intlist(1, false, None))))
+        };
+        let ((features, gradient), (rounded, rounded_gradient)) = (both(Kind::Float), both(Kind::BFloat16));
+        for (want, got) in [(features, rounded), (gradient, rounded_gradient)] {
+            assert_eq!((got.kind(), got.size()), (Kind::Float, want.size()));
+            let error = (&got - &want).norm().double_value(&[]) / want.norm().double_value(&[]);
+            assert!((1e-4..5e-2).contains(&error), "{error}");
         }
     }
 }

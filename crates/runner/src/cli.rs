@@ -56,12 +56,6 @@ enum Command {
     Train(commands::train::Args),
 }
 
-/// Whether the processor has bf16 dot products (AVX512-BF16 or AMX).
-pub fn cpu_has_bf16() -> bool {
-    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    flags.contains("avx512_bf16") || flags.contains("amx_bf16")
-}
-
 /// Says that a panic is our fault, in one line. libjpeg's errors unwind without a panic and do not come here.
 fn blame_ourselves() {
     std::panic::set_hook(Box::new(|panic| {

@@ -144,7 +144,7 @@ impl<'a> Runner<'a> {
             batch_size: self.batch_size,
             group: self.bench.group(),
             libtorch: env!("EGSDE_LIBTORCH").into(),
-            own_kernels: egsde_models::own_kernels_serve(self.device, self.plan.spec.precision.kind()),
+            own_kernels: egsde_models::own_kernels_take_part(self.device, self.plan.spec.precision.kind()),
             code: crate::CODE.into(),
             sampling_seconds,
             sampled_pictures,

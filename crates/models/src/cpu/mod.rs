@@ -1,9 +1,10 @@
 //! Own float32 kernels for frozen networks on x86-64 processors with AVX2 and FMA: Winograd convolution, and group
-//! normalisation fused with scale, shift and SiLU. Everything else (other precisions, GPUs, training) stays with libtorch.
+//! normalisation fused with scale, shift and SiLU. Everything else (GPUs, training, bf16 where the processor has it) stays with libtorch.
 //!
 //! libtorch's direct convolutions already run near the processor's peak; only fewer multiplications are faster. Results do
 //! not depend on the number of threads or pictures: each output number is one thread's sum in a fixed order.
 
+pub mod bf16;
 pub mod norm;
 mod parallel;
 pub mod winograd;
@@ -28,6 +29,11 @@ fn available() -> bool {
 /// Whether these kernels serve networks of this precision on this device.
 pub fn serves(device: Device, kind: Kind) -> bool {
     available() && device == Device::Cpu && kind == Kind::Float
+}
+
+/// Whether these kernels do any of the work of networks of this precision on this device.
+pub fn take_part(device: Device, kind: Kind) -> bool {
+    serves(device, kind) || bf16::is_lacking(device, kind)
 }
 
 /// Whether `x` `[n, c, h, w]` can take these kernels: float32 on the CPU, channels in eights, outside any gradient graph.

@@ -70,9 +70,11 @@ mod tests {
 
     #[test]
     fn everything_is_done_once() {
+        // Asked here: inside, one of OpenMP's threads may answer with the number of its own team.
+        let most = threads();
         let done: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
         run(done.len(), |thread, i| {
-            assert!(thread < threads());
+            assert!(thread < most);
             done[i].fetch_add(1, Ordering::Relaxed);
         });
         assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1));

@@ -2,8 +2,8 @@
 
 use super::norm::BatchNorm;
 use super::{channels_last, default_init};
-use crate::cpu;
 use crate::cpu::winograd::Filter;
+use crate::cpu::{self, bf16};
 use std::cell::OnceCell;
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
@@ -82,6 +82,9 @@ impl Conv2d {
 
     /// `[n, in, h, w]` to `[n, out, h', w']`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        if self.is_frozen() && bf16::lacks(x) {
+            return bf16::through_float32(x, |x| self.forward(x));
+        }
         match self.winograd(x) {
             Some(filter) => filter.convolve(x, self.padding[0] as usize, self.bias.as_ref(), None),
             None => self.direct(x),
@@ -90,6 +93,9 @@ impl Conv2d {
 
     /// The same plus `add` of the output's shape.
     pub fn forward_onto(&self, x: &Tensor, add: &Tensor) -> Tensor {
+        if self.is_frozen() && bf16::lacks(x) {
+            return bf16::through_float32(x, |x| self.forward_onto(x, &add.to_kind(Kind::Float)));
+        }
         match self.winograd(x) {
             Some(filter) => filter.convolve(x, self.padding[0] as usize, self.bias.as_ref(), Some(add)),
             None => add + self.direct(x),
@@ -104,6 +110,9 @@ impl Conv2d {
 
     /// The gradient of an input from that of its output; `stride` must be 1.
     pub fn backward(&self, gradient: &Tensor) -> Tensor {
+        if bf16::lacks(gradient) {
+            return bf16::through_float32(gradient, |gradient| self.backward(gradient));
+        }
         let adjoint = || self.adjoint.get_or_init(|| Filter::adjoint(&self.weight)).as_ref();
         match if self.padding == [1, 1] && self.own_kernels(gradient) { adjoint() } else { None } {
             Some(filter) => filter.convolve(gradient, 1, None, None),
@@ -145,5 +154,29 @@ impl ConvNorm {
             self.conv.scaled(&factor, &term)
         };
         self.folded.get_or_init(|| tch::no_grad(fold)).forward(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, nn};
+
+    #[test]
+    fn bf16_through_float32_is_libtorchs_bf16() {
+        tch::manual_seed(1);
+        let mut vs = nn::VarStore::new(Device::Cpu);
+        let conv = Conv2d::new(vs.root(), 16, 24, ConvOptions::same(3));
+        vs.variables().into_values().for_each(|mut w| w.set_data(&w.to_kind(Kind::BFloat16).to_kind(Kind::Float)));
+        vs.freeze();
+        let x = Tensor::randn([2, 16, 9, 9], (Kind::BFloat16, Device::Cpu));
+        let (got, want) = (conv.forward(&x), conv.direct(&x));
+        assert_eq!((got.kind(), want.kind()), (Kind::BFloat16, Kind::BFloat16));
+        let (got, want) = (got.to_kind(Kind::Float), want.to_kind(Kind::Float));
+        let error = (&got - &want).abs().max().double_value(&[]);
+        // Sums in another order may round to the neighbouring bf16 number, 2^-8 away.
+        assert!(error <= want.abs().max().double_value(&[]) / 256.0, "{error}");
+        let moved = got.ne_tensor(&want).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+        assert!(moved < 0.01, "{moved} of the numbers differ");
     }
 }

@@ -1,6 +1,7 @@
 //! Products with a weight matrix.
 
 use super::default_init;
+use crate::cpu::bf16;
 use tch::Tensor;
 use tch::nn::{Init, Path};
 
@@ -20,12 +21,18 @@ impl Pointwise {
 
     /// `[n, in, length]` to `[n, out, length]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        if bf16::lacks(x) && !self.weight.requires_grad() {
+            return bf16::through_float32(x, |x| self.forward(x));
+        }
         let kind = x.kind();
         self.weight.to_kind(kind).squeeze_dim(-1).matmul(x) + self.bias.to_kind(kind).unsqueeze(-1)
     }
 
     /// `[n, length, in]` to `[n, length, out]`.
     pub fn of_tokens(&self, x: &Tensor) -> Tensor {
+        if bf16::lacks(x) && !self.weight.requires_grad() {
+            return bf16::through_float32(x, |x| self.of_tokens(x));
+        }
         let kind = x.kind();
         x.linear(&self.weight.to_kind(kind).squeeze_dim(-1), Some(self.bias.to_kind(kind)))
     }
@@ -47,6 +54,9 @@ impl Linear {
 
     /// `[n, in]` to `[n, out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        if bf16::lacks(x) && !self.weight.requires_grad() {
+            return bf16::through_float32(x, |x| self.forward(x));
+        }
         let kind = x.kind();
         x.linear(&self.weight.to_kind(kind), Some(self.bias.to_kind(kind)))
     }

@@ -1,10 +1,10 @@
 //! Normalisations. Frozen group normalisation takes this project's kernel where it serves.
 
-use crate::cpu;
 use crate::cpu::norm::{Affine, Normed};
+use crate::cpu::{self, bf16};
 use crate::gradient::Pullback;
-use tch::Tensor;
 use tch::nn::{Init, Path};
+use tch::{Kind, Tensor};
 
 /// Group normalisation with float32 statistics whatever the input's kind.
 #[derive(Debug)]
@@ -27,14 +27,21 @@ impl GroupNorm {
         }
     }
 
+    fn is_frozen(&self) -> bool {
+        !self.weight.requires_grad()
+    }
+
     /// How this layer normalises `x` with this project's kernels, if it may.
     fn normed(&self, x: &Tensor, scale_shift: Option<&Tensor>, silu: bool) -> Option<Normed> {
         let affine = || Affine { weight: &self.weight, bias: &self.bias, groups: self.groups as usize, eps: self.eps, scale_shift, silu };
-        (!self.weight.requires_grad() && cpu::takes(x)).then(|| Normed::new(x, &affine()))
+        (self.is_frozen() && cpu::takes(x)).then(|| Normed::new(x, &affine()))
     }
 
     /// Same shape and kind out as in.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        if self.is_frozen() && bf16::lacks(x) {
+            return bf16::through_float32(x, |x| self.forward(x));
+        }
         // The CPU kernel takes reduced-precision input with float32 affine weights and sums in float32.
         let plain = || x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, false);
         self.normed(x, None, false).map_or_else(plain, |normed| normed.forward())
@@ -42,6 +49,10 @@ impl GroupNorm {
 
     /// Normalised, times 1 plus the first half of `scale_shift` `[n, 2 c]` plus its second, then SiLU.
     pub fn forward_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Tensor {
+        if self.is_frozen() && bf16::lacks(x) {
+            let scale_shift = scale_shift.map(|e| e.to_kind(Kind::Float));
+            return bf16::through_float32(x, |x| self.forward_silu(x, scale_shift.as_ref()));
+        }
         if let Some(normed) = self.normed(x, scale_shift, true) {
             return normed.forward();
         }
@@ -57,6 +68,11 @@ impl GroupNorm {
 
     /// [`GroupNorm::forward_silu`] and the way its gradient takes back; none where this project's kernels do not serve.
     pub fn pullback_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Option<(Tensor, Pullback<'_>)> {
+        if bf16::lacks(x) {
+            let scale_shift = scale_shift.map(|e| e.to_kind(Kind::Float));
+            let (out, back) = self.pullback_silu(&x.to_kind(Kind::Float), scale_shift.as_ref())?;
+            return Some((out.to_kind(Kind::BFloat16), Box::new(move |gradient: &Tensor| bf16::through_float32(gradient, back))));
+        }
         let normed = self.normed(x, scale_shift, true)?;
         Some((normed.forward(), Box::new(move |gradient| normed.backward(gradient))))
     }

@@ -37,7 +37,7 @@ fn precision(name: &str, device: tch::Device) -> Precision {
     match name {
         "bf16" => Precision::Bf16,
         "tf32" => Precision::Tf32,
-        "auto" if device.is_cuda() || crate::cli::cpu_has_bf16() => Precision::Bf16,
+        "auto" if device.is_cuda() || egsde_models::processor_has_bf16() => Precision::Bf16,
         _ => Precision::F32,
     }
 }
