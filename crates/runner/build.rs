@@ -1,6 +1,9 @@
-//! Writes libtorch's folder into the binary (as `scripts/rpath.rs` does) and tells the code which commit it is built from.
+//! Tells the code which commit and libtorch it is built from.
 
 use std::process::Command;
+
+#[path = "../../scripts/rpath.rs"]
+mod rpath;
 
 /// From the wheel's `version.py` beside the library folder: `__version__ = '2.11.0+...'`.
 fn libtorch_version(lib: &str) -> Option<String> {
@@ -12,10 +15,9 @@ fn libtorch_version(lib: &str) -> Option<String> {
 }
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
+    rpath::main();
     println!("cargo:rerun-if-changed=../../.git/logs/HEAD");
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
         println!("cargo:rustc-env=EGSDE_LIBTORCH={}", libtorch_version(&lib).as_deref().unwrap_or("unknown"));
     }
     let described = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();

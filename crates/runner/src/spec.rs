@@ -12,6 +12,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_yaml::Value;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// More jobs than this are not laid out at all.
@@ -33,6 +34,17 @@ pub enum Precision {
     /// float32 whose products and convolutions an NVIDIA GPU rounds to 10 bits of mantissa.
     Tf32,
     Bf16,
+}
+
+impl fmt::Display for Precision {
+    /// As experiment files and options spell it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        })
+    }
 }
 
 impl Precision {

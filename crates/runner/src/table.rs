@@ -181,10 +181,9 @@ fn notes(plan: &Plan, halved: (usize, usize)) -> Vec<String> {
         Format::Png => "PNG (without loss)",
         Format::Jpeg75 => "JPEG of quality 75, 4:2:0 (as published)",
     };
-    let precision = format!("{:?}", spec.precision).to_lowercase();
     let ours = format!(
-        "Ours: {}, {} pictures, {seeds} seeds, precision {precision}, translations of {side} px stored as {format}.",
-        task.title, spec.pictures
+        "Ours: {}, {} pictures, {seeds} seeds, precision {}, translations of {side} px stored as {format}.",
+        task.title, spec.pictures, spec.precision
     );
     let mut notes = vec![ours];
     match task.protocol.protocol() {

@@ -2,7 +2,7 @@
 
 use crate::error::Problem;
 use crate::plan::Plan;
-use crate::spec::Experiment;
+use crate::spec::{Experiment, Precision};
 use crate::task::Task;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -23,8 +23,8 @@ pub struct Which {
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
     /// Working precision instead of the file's.
-    #[arg(long, value_parser = ["f32", "tf32", "bf16"])]
-    precision: Option<String>,
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// Go on with more than 10,000 jobs.
     #[arg(long)]
     yes: bool,

@@ -26,3 +26,8 @@ pub(crate) fn lacks(x: &Tensor) -> bool {
 pub(crate) fn through_float32(x: &Tensor, layer: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
     layer(&x.to_kind(Kind::Float)).to_kind(Kind::BFloat16)
 }
+
+/// The result of a layer with this weight through float32; none where the layer takes `x` as it is.
+pub(crate) fn instead(weight: &Tensor, x: &Tensor, layer: impl FnOnce(&Tensor) -> Tensor) -> Option<Tensor> {
+    (lacks(x) && !weight.requires_grad()).then(|| through_float32(x, layer))
+}

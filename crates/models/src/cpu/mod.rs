@@ -1,5 +1,6 @@
 //! Own float32 kernels for frozen networks on x86-64 processors with AVX2 and FMA: Winograd convolution, and group
-//! normalisation fused with scale, shift and SiLU. Everything else (GPUs, training, bf16 where the processor has it) stays with libtorch.
+//! normalisation fused with scale, shift and SiLU. Everything else (GPUs, training, bf16 where the processor has it) stays with
+//! libtorch.
 //!
 //! libtorch's direct convolutions already run near the processor's peak; only fewer multiplications are faster. Results do
 //! not depend on the number of threads or pictures: each output number is one thread's sum in a fixed order.
@@ -129,7 +130,7 @@ pub(crate) fn floats(x: &Tensor) -> Vec<f32> {
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     use tch::{Device, Kind, Tensor};
 
     pub fn draw(shape: &[i64]) -> Tensor {

@@ -21,8 +21,8 @@ impl Pointwise {
 
     /// `[n, in, length]` to `[n, out, length]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        if bf16::lacks(x) && !self.weight.requires_grad() {
-            return bf16::through_float32(x, |x| self.forward(x));
+        if let Some(out) = bf16::instead(&self.weight, x, |x| self.forward(x)) {
+            return out;
         }
         let kind = x.kind();
         self.weight.to_kind(kind).squeeze_dim(-1).matmul(x) + self.bias.to_kind(kind).unsqueeze(-1)
@@ -30,8 +30,8 @@ impl Pointwise {
 
     /// `[n, length, in]` to `[n, length, out]`.
     pub fn of_tokens(&self, x: &Tensor) -> Tensor {
-        if bf16::lacks(x) && !self.weight.requires_grad() {
-            return bf16::through_float32(x, |x| self.of_tokens(x));
+        if let Some(out) = bf16::instead(&self.weight, x, |x| self.of_tokens(x)) {
+            return out;
         }
         let kind = x.kind();
         x.linear(&self.weight.to_kind(kind).squeeze_dim(-1), Some(self.bias.to_kind(kind)))
@@ -54,8 +54,8 @@ impl Linear {
 
     /// `[n, in]` to `[n, out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        if bf16::lacks(x) && !self.weight.requires_grad() {
-            return bf16::through_float32(x, |x| self.forward(x));
+        if let Some(out) = bf16::instead(&self.weight, x, |x| self.forward(x)) {
+            return out;
         }
         let kind = x.kind();
         x.linear(&self.weight.to_kind(kind), Some(self.bias.to_kind(kind)))

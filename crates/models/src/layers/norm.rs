@@ -27,20 +27,16 @@ impl GroupNorm {
         }
     }
 
-    fn is_frozen(&self) -> bool {
-        !self.weight.requires_grad()
-    }
-
     /// How this layer normalises `x` with this project's kernels, if it may.
     fn normed(&self, x: &Tensor, scale_shift: Option<&Tensor>, silu: bool) -> Option<Normed> {
         let affine = || Affine { weight: &self.weight, bias: &self.bias, groups: self.groups as usize, eps: self.eps, scale_shift, silu };
-        (self.is_frozen() && cpu::takes(x)).then(|| Normed::new(x, &affine()))
+        (!self.weight.requires_grad() && cpu::takes(x)).then(|| Normed::new(x, &affine()))
     }
 
     /// Same shape and kind out as in.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        if self.is_frozen() && bf16::lacks(x) {
-            return bf16::through_float32(x, |x| self.forward(x));
+        if let Some(out) = bf16::instead(&self.weight, x, |x| self.forward(x)) {
+            return out;
         }
         // The CPU kernel takes reduced-precision input with float32 affine weights and sums in float32.
         let plain = || x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, false);
@@ -49,9 +45,9 @@ impl GroupNorm {
 
     /// Normalised, times 1 plus the first half of `scale_shift` `[n, 2 c]` plus its second, then SiLU.
     pub fn forward_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Tensor {
-        if self.is_frozen() && bf16::lacks(x) {
-            let scale_shift = scale_shift.map(|e| e.to_kind(Kind::Float));
-            return bf16::through_float32(x, |x| self.forward_silu(x, scale_shift.as_ref()));
+        let in_float32 = |x: &Tensor| self.forward_silu(x, scale_shift.map(|e| e.to_kind(Kind::Float)).as_ref());
+        if let Some(out) = bf16::instead(&self.weight, x, in_float32) {
+            return out;
         }
         if let Some(normed) = self.normed(x, scale_shift, true) {
             return normed.forward();

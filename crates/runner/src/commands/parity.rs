@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut verdicts: Vec<Verdict> = Vec::new();
     let is_reference = args.widen == 1.0 && args.precision == Precision::F32 && args.device == Device::Cpu;
     if !args.json && !is_reference {
-        println!("{:?}, {:?}, tolerances widened {} times", args.device, args.precision, args.widen);
+        println!("{:?}, {}, tolerances widened {} times", args.device, args.precision, args.widen);
     }
     for case in cases(&args.folder).user("parity")? {
         let name = case["case"].as_str().unwrap_or("?").to_string();
