@@ -2,11 +2,11 @@
 
 use crate::commands;
 use crate::error::{exit_code, one_line};
-use crate::memory::is_out_of_memory;
+use crate::memory::{is_out_of_memory, panic_text};
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(name = "egsde", version, about = "Reproduces and extends the tables of EGSDE (NeurIPS 2022)")]
@@ -56,15 +56,27 @@ enum Command {
     Train(commands::train::Args),
 }
 
+/// Exit code when whoever read the output has gone (`| head`), as if SIGPIPE had ended the process.
+const READER_GONE: u8 = 128 + 13;
+
+/// Whether a panic is that of `println!` or `eprintln!` into a closed pipe.
+fn reader_gone(text: &str) -> bool {
+    text.contains("failed printing to std") && text.contains("Broken pipe")
+}
+
+/// One line to standard error; nobody is told that nobody reads it.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "egsde: {line}");
+}
+
 /// Says that a panic is our fault, in one line. libjpeg's errors unwind without a panic and do not come here.
 fn blame_ourselves() {
     std::panic::set_hook(Box::new(|panic| {
         let text = one_line(&panic.to_string());
-        // That is met by taking fewer pictures at once.
-        if is_out_of_memory(&text) {
-            return;
+        // Memory is met by taking fewer pictures at once.
+        if !is_out_of_memory(&text) && !reader_gone(&text) {
+            say(&format!("this is our fault, not yours ({}): {text}; see docs/reliability.md for what to send us", crate::CODE));
         }
-        eprintln!("egsde: this is our fault, not yours ({}): {text}; see docs/reliability.md for what to send us", crate::CODE);
     }));
 }
 
@@ -91,8 +103,18 @@ fn dispatch(command: &Command, root: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Parses, runs, prints errors as one line, returns the exit code (3 after a panic).
-pub fn main() -> ExitCode {
+/// Ends the process without libtorch's static destructors, which take longer than loading many a job's scores.
+fn leave(code: u8) -> ! {
+    let _ = std::io::stdout().flush();
+    signal_hook::low_level::exit(i32::from(code))
+}
+
+/// Parses, runs, prints errors as one line, ends the process with the exit code (3 after a panic).
+pub fn main() -> ! {
+    leave(answer())
+}
+
+fn answer() -> u8 {
     blame_ourselves();
     // With a single thread libtorch takes other kernels, which round differently; from two on results are the same.
     if tch::get_num_threads() < 2 {
@@ -103,18 +125,22 @@ pub fn main() -> ExitCode {
         Err(error) if error.use_stderr() => {
             let text = error.to_string();
             let said = text.split("\n\nUsage:").next().unwrap_or_default().split("\n\nFor more").next().unwrap_or_default();
-            eprintln!("egsde: {} (egsde --help)", one_line(said.trim_start_matches("error: ")));
-            return ExitCode::from(2);
+            say(&format!("{} (egsde --help)", one_line(said.trim_start_matches("error: "))));
+            return 2;
         }
-        Err(help) => help.exit(),
+        Err(help) => {
+            let _ = help.print();
+            return 0;
+        }
     };
     let root = std::env::current_dir().unwrap_or_default();
     match catch_unwind(AssertUnwindSafe(|| dispatch(&cli.command, &root))) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Ok(())) => 0,
         Ok(Err(error)) => {
-            eprintln!("egsde: {}", one_line(&format!("{error:#}")));
-            ExitCode::from(exit_code(&error))
+            say(&one_line(&format!("{error:#}")));
+            exit_code(&error)
         }
-        Err(_) => ExitCode::from(3),
+        Err(cause) if reader_gone(&panic_text(cause.as_ref())) => READER_GONE,
+        Err(_) => 3,
     }
 }

@@ -17,7 +17,7 @@ pub fn is_out_of_memory(text: &str) -> bool {
 }
 
 /// The text a panic carries, less libtorch's C++ frames (tch writes their line breaks escaped).
-fn panic_text(cause: &(dyn Any + Send)) -> String {
+pub fn panic_text(cause: &(dyn Any + Send)) -> String {
     let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
     let text = text.unwrap_or("a panic without text");
     let end = ["\\nframe #", "\nframe #"].iter().filter_map(|mark| text.find(mark)).min();

@@ -11,7 +11,7 @@ use egsde_metrics::spread::deviations;
 use polars::prelude::*;
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Mean, sample standard deviation and count over seeds.
@@ -120,7 +120,7 @@ fn finished(plan: &Plan) -> Result<Finished> {
 }
 
 /// Cells by row, then by metric.
-type Cells = BTreeMap<String, BTreeMap<String, Cell>>;
+type Cells = HashMap<String, BTreeMap<String, Cell>>;
 
 fn summary(frame: DataFrame) -> Result<Cells> {
     let value = || col("value");
@@ -137,7 +137,10 @@ fn summary(frame: DataFrame) -> Result<Cells> {
         let (std, n) = (stds.get(i), counts.get(i));
         let width = n.and_then(|n| *widths.entry(n).or_insert_with(|| deviations(n as usize)));
         let cell = Cell { mean, std, n, ci95: std.zip(width).map(|(std, width)| std * width) };
-        cells.entry(row.to_string()).or_default().insert(metric.to_string(), cell);
+        if !cells.contains_key(row) {
+            cells.insert(row.to_string(), BTreeMap::new());
+        }
+        cells.get_mut(row).context("its row was just made")?.insert(metric.to_string(), cell);
     }
     Ok(cells)
 }

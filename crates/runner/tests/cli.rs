@@ -4,7 +4,7 @@ mod common;
 
 use common::{Bench, TINY, egsde, good, largest_difference, refused, root};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 #[test]
 fn from_experiment_to_table_and_nothing_the_second_time() {
@@ -24,6 +24,20 @@ fn from_experiment_to_table_and_nothing_the_second_time() {
     let again = bench.egsde("run", "r", &[]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("nothing to do, all 6 jobs are done"));
     assert_eq!(bench.files("r", ".png"), before);
+}
+
+#[test]
+fn a_reader_that_goes_ends_a_command_quietly() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_egsde"))
+        .args(["plan", "experiments/ci.yaml"])
+        .current_dir(root())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(141), ""));
 }
 
 #[test]
