@@ -10,7 +10,7 @@ default:
 # Install libtorch into .venv and build (quick when done)
 setup:
     @bash scripts/setup
-    @cargo build --release --quiet --locked
+    @cargo build --release --locked
 
 # Run Table 1, print it, draw its plots: `reproduce-table1` (embedded) or `reproduce-table1 paper [--device cuda:0 ...]`
 reproduce-table1 scale="embedded" *options: setup
