@@ -2,6 +2,7 @@
 
 use crate::commands;
 use crate::error::{exit_code, one_line};
+use crate::interrupt::READER_GONE;
 use crate::memory::{is_out_of_memory, panic_text};
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -56,9 +57,6 @@ enum Command {
     Train(commands::train::Args),
 }
 
-/// Exit code when whoever read the output has gone (`| head`), as if SIGPIPE had ended the process.
-const READER_GONE: u8 = 128 + 13;
-
 /// Whether a panic is that of `println!` or `eprintln!` into a closed pipe.
 fn reader_gone(text: &str) -> bool {
     text.contains("failed printing to std") && text.contains("Broken pipe")
@@ -103,7 +101,7 @@ fn dispatch(command: &Command, root: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Ends the process without libtorch's static destructors, which take longer than loading many a job's scores.
+/// Ends the process without libtorch's static destructors, which take a good part of a short command's time.
 fn leave(code: u8) -> ! {
     let _ = std::io::stdout().flush();
     signal_hook::low_level::exit(i32::from(code))

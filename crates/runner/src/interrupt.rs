@@ -2,7 +2,7 @@
 //! at once.
 
 use anyhow::Result;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,6 +16,9 @@ fn code(signal: i32) -> i32 {
 
 /// Exit code after SIGUSR1.
 pub const OUT_OF_TIME: u8 = 128 + SIGUSR1 as u8;
+
+/// Exit code when whoever read the output has gone (`| head`), as if SIGPIPE had ended the process.
+pub const READER_GONE: u8 = 128 + SIGPIPE as u8;
 
 /// Starts listening. Call it once, before long work.
 pub fn listen() -> Result<()> {

@@ -137,10 +137,7 @@ fn summary(frame: DataFrame) -> Result<Cells> {
         let (std, n) = (stds.get(i), counts.get(i));
         let width = n.and_then(|n| *widths.entry(n).or_insert_with(|| deviations(n as usize)));
         let cell = Cell { mean, std, n, ci95: std.zip(width).map(|(std, width)| std * width) };
-        if !cells.contains_key(row) {
-            cells.insert(row.to_string(), BTreeMap::new());
-        }
-        cells.get_mut(row).context("its row was just made")?.insert(metric.to_string(), cell);
+        cells.entry(row.to_string()).or_default().insert(metric.to_string(), cell);
     }
     Ok(cells)
 }
