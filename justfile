@@ -15,16 +15,14 @@ setup:
 # Run Table 1, print it, draw its plots: `reproduce-table1` (embedded) or `reproduce-table1 paper [--device cuda:0 ...]`
 reproduce-table1 scale="embedded" *options: setup
     @case {{scale}} in \
-        embedded) just experiment experiments/table1.yaml {{options}} ;; \
-        paper) for task in cat2dog wild2dog male2female; do just experiment experiments/paper/table1_$task.yaml {{options}}; done ;; \
+        embedded) {{egsde}} run experiments/table1.yaml --report {{options}} ;; \
+        paper) for task in cat2dog wild2dog male2female; do {{egsde}} run experiments/paper/table1_$task.yaml --report {{options}}; done ;; \
         *) echo "reproduce-table1: no scale '{{scale}}': there are embedded and paper" >&2; exit 2 ;; \
     esac
 
 # Run any experiment file, draw its report, print its table
 experiment file *options: setup
-    {{egsde}} run {{file}} {{options}}
-    {{egsde}} report {{file}}
-    {{egsde}} table {{file}}
+    {{egsde}} run {{file}} --report {{options}}
 
 # All tests
 test: setup
@@ -81,8 +79,8 @@ repeats scale="embedded" *options: (ablation "repeats" scale options)
 [private]
 ablation name scale options: setup
     @case {{scale}} in \
-        embedded) just experiment experiments/{{name}}.yaml {{options}} ;; \
-        paper) just experiment experiments/paper/{{name}}.yaml {{options}} ;; \
+        embedded) {{egsde}} run experiments/{{name}}.yaml --report {{options}} ;; \
+        paper) {{egsde}} run experiments/paper/{{name}}.yaml --report {{options}} ;; \
         *) echo "{{name}}: no scale '{{scale}}': there are embedded and paper" >&2; exit 2 ;; \
     esac
 
@@ -92,7 +90,7 @@ sweep-table1: (experiment "experiments/sweep_table1.yaml")
 # The Fréchet distances that give the embedded table its scale; the diffusion network's own samples (hours; resumes)
 own-samples: setup
     {{egsde}} data distances
-    just experiment experiments/own_samples.yaml
+    {{egsde}} run experiments/own_samples.yaml --report
 
 # Whole paper-scale jobs with weights by formula, 2 pictures, 3 steps (about 1.5 GB in runs/dry-run, some minutes)
 dry-run-paper: setup

@@ -6,6 +6,7 @@ pub mod cluster;
 mod commands;
 pub mod dataset;
 pub mod device;
+pub mod distances;
 mod error;
 pub mod evaluate;
 pub mod evidence;

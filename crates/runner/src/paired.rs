@@ -1,5 +1,6 @@
 //! Differences of rows to a chosen one on the same pictures and seeds, with paired bootstrap intervals.
 
+use crate::distances::{Kept, RESAMPLES, SEED, of_draws};
 use crate::error::Problem;
 use crate::evidence::Evidence;
 use crate::judge::Judge;
@@ -10,21 +11,15 @@ use crate::yaml::offer;
 use anyhow::Result;
 use egsde_metrics::frechet::Anchor;
 use egsde_metrics::pair::{COLUMNS, PairScore};
-use egsde_metrics::spread::{Interval, bootstrap, draws, percentiles};
+use egsde_metrics::spread::{Interval, bootstrap, percentiles};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Device;
 
-/// Resamples for the Fréchet distance, each of which costs a decomposition for every row and seed.
-const FID_RESAMPLES: usize = 200;
-
 /// More decompositions than these (their number times the cube of their size) would take minutes: then differences of the
 /// Fréchet distance are left out.
 const FID_WORK: f64 = 4e11;
-
-/// Draws are the same for all rows, so that a difference sees the same pictures on both sides.
-const SEED: u64 = 0;
 
 /// One row less the chosen one.
 #[derive(Debug, Clone, Serialize)]
@@ -48,22 +43,32 @@ pub fn columns() -> Vec<&'static Metric> {
     ["fid", "l2", "psnr", "ssim"].into_iter().filter_map(Metric::of).collect()
 }
 
-type BySeed = BTreeMap<u64, Evidence>;
+/// A finished job.
+struct Finished {
+    evidence: Evidence,
+    /// Where its distances are kept.
+    kept: Kept,
+}
 
-/// Evidence of the finished jobs by row and seed.
-fn evidence(plan: &Plan) -> Result<BTreeMap<String, BySeed>> {
+type BySeed = BTreeMap<u64, Finished>;
+
+/// The finished jobs by row and seed.
+fn finished(plan: &Plan) -> Result<BTreeMap<String, BySeed>> {
+    let task = serde_json::to_string(&plan.task)?;
     let mut found: BTreeMap<String, BySeed> = BTreeMap::new();
     for job in &plan.jobs {
         let folder = JobFolder::of(&plan.folder, job);
         if let Some(scores) = folder.scores() {
-            found.entry(job.row.clone()).or_default().insert(job.identity.seed, folder.evidence(&scores)?);
+            let compared_with = format!("{task} {:?}", job.identity.inputs);
+            let kept = Kept::new(folder.path(), &scores.evidence_sha256, &compared_with);
+            found.entry(job.row.clone()).or_default().insert(job.identity.seed, Finished { evidence: folder.evidence(&scores)?, kept });
         }
     }
     Ok(found)
 }
 
 /// The seeds both have, as pairs; a row without seeds (sources, a folder) stands against each seed of the other.
-fn common(row: &BySeed, base: &BySeed) -> Vec<(u64, u64)> {
+fn common<T>(row: &BTreeMap<u64, T>, base: &BTreeMap<u64, T>) -> Vec<(u64, u64)> {
     match (row.len(), base.len()) {
         (1, n) if n > 1 => row.keys().flat_map(|r| base.keys().map(move |b| (*r, *b))).collect(),
         (n, 1) if n > 1 => base.keys().flat_map(|b| row.keys().map(move |r| (*r, *b))).collect(),
@@ -83,39 +88,47 @@ fn of_pairs(seeds: &[(&Evidence, &Evidence)], value: fn(&PairScore) -> f64) -> R
     bootstrap(n, SEED, |drawn| mean(drawn.iter().map(|i| by_picture[*i])))
 }
 
-/// Distances of one row and seed: of all its pictures, then of each draw. The draws are the same for all.
-fn distances(evidence: &Evidence, anchor: &Anchor) -> Result<Vec<f64>> {
-    let n = evidence.pairs.len();
-    let drawable = anchor.drawable(&evidence.features);
-    let all = anchor.distance_of_draw(&drawable, &(0..n).collect::<Vec<_>>());
-    let drawn = draws(n, SEED, FID_RESAMPLES)?;
-    std::iter::once(all).chain(drawn.iter().map(|drawn| anchor.distance_of_draw(&drawable, drawn))).collect()
-}
-
 type Distances = BTreeMap<(String, u64), Vec<f64>>;
 
-/// Of every row and seed; nothing where that would take minutes.
-fn all_distances(all: &BTreeMap<String, BySeed>, anchor: &Anchor) -> Result<Distances> {
-    let each = || all.iter().flat_map(|(row, seeds)| seeds.iter().map(move |(seed, e)| ((row.clone(), *seed), e)));
+/// Of every row and seed; nothing where that would take minutes. `anchor` is asked for when a job's are not kept yet.
+fn all_distances(all: &BTreeMap<String, BySeed>, anchor: impl Fn() -> Result<Anchor>) -> Result<Distances> {
+    let each = || all.iter().flat_map(|(row, seeds)| seeds.iter().map(move |(seed, job)| ((row.clone(), *seed), job)));
     let side = |e: &Evidence| (e.pairs.len().min(e.features.size()[1] as usize)) as f64;
-    let work: f64 = each().map(|(_, e)| side(e).powi(3) * FID_RESAMPLES as f64).sum();
-    if work > FID_WORK || each().any(|(_, e)| e.pairs.len() < 2) {
+    let work: f64 = each().map(|(_, job)| side(&job.evidence).powi(3) * RESAMPLES as f64).sum();
+    if work > FID_WORK || each().any(|(_, job)| job.evidence.pairs.len() < 2) {
         return Ok(Distances::new());
     }
-    each().map(|(key, e)| Ok((key, distances(e, anchor)?))).collect()
+    let (mut opened, mut found) = (None, Distances::new());
+    for (key, Finished { evidence, kept }) in each() {
+        let values = match kept.read() {
+            Some(values) => values,
+            None => {
+                let anchor = match &opened {
+                    Some(anchor) => anchor,
+                    None => opened.insert(anchor()?),
+                };
+                let values = of_draws(evidence, anchor)?;
+                // Where nothing can be written, they are computed anew each time.
+                let _ = kept.write(&values);
+                values
+            }
+        };
+        found.insert(key, values);
+    }
+    Ok(found)
 }
 
 /// Of the Fréchet distance: both rows on the same drawn pictures. Small samples raise it, on both sides alike.
 fn of_distance(pairs: &[(&Vec<f64>, &Vec<f64>)]) -> Result<Interval> {
     let difference = |at: usize| mean(pairs.iter().map(|(r, b)| r[at] - b[at]));
-    percentiles(difference(0), (1..=FID_RESAMPLES).map(difference).collect())
+    percentiles(difference(0), (1..=RESAMPLES).map(difference).collect())
 }
 
 impl Difference {
     fn of(row: &str, base: &str, all: &BTreeMap<String, BySeed>, distances: &Distances) -> Result<Option<Self>> {
         let (Some(ours), Some(theirs)) = (all.get(row), all.get(base)) else { return Ok(None) };
         let seeds = common(ours, theirs);
-        let evidence: Vec<_> = seeds.iter().map(|(r, b)| (&ours[r], &theirs[b])).collect();
+        let evidence: Vec<_> = seeds.iter().map(|(r, b)| (&ours[r].evidence, &theirs[b].evidence)).collect();
         if evidence.is_empty() || evidence[0].0.pairs.len() < 2 {
             return Ok(None);
         }
@@ -135,12 +148,12 @@ impl Differences {
     /// Of everything that is finished, to the row the experiment names in `compare_to`; nothing where it names none.
     pub fn of(plan: &Plan, root: &Path) -> Result<Option<Self>> {
         let Some(to) = &plan.spec.compare_to else { return Ok(None) };
-        let all = evidence(plan)?;
+        let all = finished(plan)?;
         if !all.contains_key(to) {
             return Ok(None);
         }
-        let judge = Judge::of_plan(plan, root, Device::Cpu)?;
-        let distances = all_distances(&all, &Anchor::new(&judge.reference().statistics))?;
+        let anchor = || Ok(Anchor::new(&Judge::of_plan(plan, root, Device::Cpu)?.reference().statistics));
+        let distances = all_distances(&all, anchor)?;
         let others = plan.spec.methods.iter().map(|r| &r.name).filter(|name| *name != to);
         let rows: Vec<Option<Difference>> = others.map(|name| Difference::of(name, to, &all, &distances)).collect::<Result<_>>()?;
         Ok(Some(Self { to: to.clone(), pictures: plan.spec.pictures, rows: rows.into_iter().flatten().collect() }))
@@ -183,7 +196,7 @@ mod tests {
         let n = [0.0; 40];
         let (near, far) = (evidence(&n, 0.1), evidence(&n, 2.0));
         let anchor = Anchor::new(&Statistics::of(&evidence(&n, 0.0).features).unwrap());
-        let of = |e: &Evidence| distances(e, &anchor).unwrap();
+        let of = |e: &Evidence| of_draws(e, &anchor).unwrap();
         let found = of_distance(&[(&of(&far), &of(&near))]).unwrap();
         // Three dimensions shifted by 2.0 and by 0.1: 12.0 less 0.03.
         assert!((found.estimate - 11.97).abs() < 1e-3 && found.excludes_zero(), "{found:?}");
@@ -191,7 +204,7 @@ mod tests {
 
     #[test]
     fn only_common_seeds_are_paired() {
-        let of = |seeds: &[u64]| seeds.iter().map(|s| (*s, evidence(&[1.0, 2.0], 0.0))).collect::<BySeed>();
+        let of = |seeds: &[u64]| seeds.iter().map(|s| (*s, ())).collect::<BTreeMap<u64, ()>>();
         assert_eq!(common(&of(&[1, 2, 3]), &of(&[2, 3, 4])).len(), 2);
         assert_eq!(common(&of(&[1]), &of(&[2, 3])).len(), 2);
     }

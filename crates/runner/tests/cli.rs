@@ -27,6 +27,41 @@ fn from_experiment_to_table_and_nothing_the_second_time() {
 }
 
 #[test]
+fn a_second_run_draws_and_computes_nothing_and_what_is_damaged_comes_back() {
+    let bench = Bench::new(&format!("{TINY}compare_to: SDEdit\n"));
+    let again = |name: &str| {
+        let output = bench.egsde("run", "r", &["--report"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (
+            good(output),
+            said.contains("nothing to do, all 6 jobs are done"),
+            said.contains("the report is up to date"),
+            bench.files("r", name),
+        )
+    };
+    let (first, idle, fresh, drawn) = again("tradeoff.png");
+    assert!(first.contains("Differences to SDEdit") && (idle, fresh, drawn.len()) == (false, false, 1), "{first}");
+    assert_eq!(good(bench.egsde("table", "r", &[])), first);
+    let kept = bench.files("r", "distances.json");
+    assert_eq!(kept.len(), 6);
+    assert!(again("tradeoff.png") == (first.clone(), true, true, drawn.clone()));
+    // A plot that was lost is drawn again; distances that were damaged are computed again, to the same table.
+    std::fs::write(bench.folder.path().join("r/tiny/report/tradeoff.png"), "").unwrap();
+    assert!(again("tradeoff.png") == (first.clone(), true, false, drawn.clone()));
+    for (name, bytes) in &kept {
+        let other_number = String::from_utf8(bytes.clone()).unwrap().replacen("\"values\":[", "\"values\":[9", 1);
+        std::fs::write(bench.folder.path().join("r").join(name), other_number).unwrap();
+    }
+    assert!(bench.files("r", "distances.json") != kept);
+    assert!(again("tradeoff.png") == (first, true, true, drawn));
+    assert!(bench.files("r", "distances.json") == kept);
+    // Another row to compare with is another report.
+    let output = bench.egsde("run", "r", &["--report", "--set", "compare_to=EGSDE"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("up to date"));
+    assert!(good(output).contains("Differences to EGSDE"));
+}
+
+#[test]
 fn a_reader_that_goes_ends_a_command_quietly() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_egsde"))
         .args(["plan", "experiments/ci.yaml"])

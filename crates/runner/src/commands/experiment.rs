@@ -33,6 +33,9 @@ pub struct RunArgs {
     /// Pictures between two writes instead of the file's; never changes a result.
     #[arg(long)]
     batch_size: Option<usize>,
+    /// Then write the report beside the results, unless it is up to date, and print the table.
+    #[arg(long)]
+    report: bool,
 }
 
 /// Arguments of `egsde plan`.
@@ -184,7 +187,19 @@ pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
         0 => eprintln!("{}: nothing to do, all {total} jobs are done in {}", plan.spec.name, plan.folder.display()),
         n => eprintln!("{}: ran {n} jobs into {}", plan.spec.name, plan.folder.display()),
     }
-    Ok(())
+    if args.report { report_and_table(&plan, root, args.which.file()) } else { Ok(()) }
+}
+
+/// The end of `egsde run --report`.
+fn report_and_table(plan: &Plan, root: &Path, file: &Path) -> Result<()> {
+    let table = Table::of(plan, root)?;
+    let folder = report_folder(plan);
+    if report::is_fresh(plan, &table, &folder)? {
+        eprintln!("{}: the report is up to date in {}", plan.spec.name, folder.display());
+    } else {
+        write_report(&table, plan, root, file, None)?;
+    }
+    print_table(&table, plan, file, false)
 }
 
 /// `egsde table`: exits with 1 when a job has no result.
@@ -212,13 +227,18 @@ pub fn report(args: &ReportArgs, root: &Path) -> Result<()> {
     write_report(&Table::of(&plan, root)?, &plan, root, args.which.file(), args.out.as_deref())
 }
 
+/// Where a plan's report lies unless told otherwise.
+fn report_folder(plan: &Plan) -> PathBuf {
+    plan.folder.join("report")
+}
+
 /// Writes a plan's report, beside its results unless told otherwise; `file` is told when nothing is finished.
 pub(super) fn write_report(table: &Table, plan: &Plan, root: &Path, file: &Path, out: Option<&Path>) -> Result<()> {
     if table.missing.len() == plan.jobs.len() {
         let text = format!("{} holds no finished job: egsde run {}", plan.folder.display(), file.display());
         return Err(Problem::user(text));
     }
-    let folder = out.map_or_else(|| plan.folder.join("report"), Path::to_path_buf);
+    let folder = out.map_or_else(|| report_folder(plan), Path::to_path_buf);
     let made = report::write(plan, table, root, &folder)?;
     eprintln!("{}: wrote {} into {}", plan.spec.name, made.join(", "), folder.display());
     Ok(())
