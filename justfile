@@ -91,6 +91,8 @@ sweep-table1: (experiment "experiments/sweep_table1.yaml")
 own-samples: setup
     {{egsde}} data distances
     {{egsde}} run experiments/own_samples.yaml --report
+    mkdir -p reports/own_samples
+    cp runs/own_samples/report/table.md runs/own_samples/report/grid.png reports/own_samples
 
 # Whole paper-scale jobs with weights by formula, 2 pictures, 3 steps (about 1.5 GB in runs/dry-run, some minutes)
 dry-run-paper: setup

@@ -96,7 +96,7 @@ fn pictures_do_not_depend_on_batch_size_or_interruption() {
 
 #[test]
 fn the_report_has_tables_plots_and_pictures() {
-    let bench = Bench::new(TINY);
+    let bench = Bench::new(&format!("{TINY}  - {{name: Cats, method: source}}\n"));
     good(bench.egsde("run", "r", &[]));
     good(bench.egsde("report", "r", &[]));
     let names: Vec<String> =
@@ -109,6 +109,9 @@ fn the_report_has_tables_plots_and_pictures() {
             assert!(image.width() > 300 && image.pixels().any(|p| p.0 != [255; 3]), "{name} is empty");
         }
     }
+    let page = bench.files("r", "index.html").remove(0).1;
+    let shows = |text: &str| String::from_utf8_lossy(&page).contains(text);
+    assert!(shows("data-value=\"Cats\"") && shows("alt=\"EGSDE: ") && !shows("alt=\"Cats: "), "the sources are shown once");
 }
 
 #[test]

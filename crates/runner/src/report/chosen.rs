@@ -2,6 +2,7 @@
 
 use crate::judge::Judge;
 use crate::plan::{Job, Plan};
+use crate::spec::MethodKind;
 use crate::store::JobFolder;
 use crate::table::{Origin, Table};
 use anyhow::Result;
@@ -42,11 +43,16 @@ fn first_jobs(plan: &Plan) -> Vec<(&Job, JobFolder)> {
     chosen
 }
 
+/// Rows that change the sources: the others would show them twice.
+fn translated<'a, 'b>(jobs: &'a [(&'b Job, JobFolder)]) -> impl Iterator<Item = &'a (&'b Job, JobFolder)> {
+    jobs.iter().filter(|(job, _)| job.identity.settings.method != MethodKind::Source)
+}
+
 /// The sources at `indices`, then what the first [`COLUMNS`] rows of the table make of them.
 fn columns(source: &Pictures, jobs: &[(&Job, JobFolder)], indices: &[usize]) -> Vec<(String, Pictures)> {
     let rows = source.select(indices);
-    let made =
-        jobs.iter().take(COLUMNS).filter_map(|(job, folder)| Some((job.row.clone(), folder.read_all(&rows.names, source.side).ok()?)));
+    let shown = translated(jobs).take(COLUMNS);
+    let made = shown.filter_map(|(job, folder)| Some((job.row.clone(), folder.read_all(&rows.names, source.side).ok()?)));
     let made: Vec<(String, Pictures)> = made.collect();
     std::iter::once(("Source".to_string(), rows)).chain(made).collect()
 }
@@ -85,7 +91,7 @@ pub fn grids(plan: &Plan, table: &Table, root: &Path) -> Result<Vec<Grid>> {
     }
     let source = plan.task.source.load(root, plan.task.image_size, plan.spec.pictures)?;
     let first: Vec<usize> = (0..source.len().min(ROWS)).collect();
-    let left_out = jobs.len().saturating_sub(COLUMNS);
+    let left_out = translated(&jobs).count().saturating_sub(COLUMNS);
     let some = if left_out == 0 { String::new() } else { format!(" The table's first {COLUMNS} rows; {left_out} more are not shown.") };
     let mut grids = vec![Grid {
         file: "grid",
