@@ -11,6 +11,26 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// The same of whatever is written in pieces, for what is too large to put together first.
+///
+/// # Errors
+/// Those of `write`.
+pub fn sha256_of(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<String> {
+    struct Pieces(Sha256);
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut pieces = Pieces(Sha256::new());
+    write(&mut pieces)?;
+    Ok(hex(&pieces.0.finalize()))
+}
+
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)] as char, DIGITS[usize::from(b & 15)] as char]).collect()
@@ -72,6 +92,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_hash_like_the_whole() {
+        let pieces = sha256_of(|to| Ok(write!(to, "ab{}", "c")?)).unwrap();
+        assert_eq!(pieces, sha256_hex(b"abc"));
+    }
 
     #[test]
     fn what_is_too_large_or_no_file_is_refused_unread() {

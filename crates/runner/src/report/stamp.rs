@@ -4,7 +4,7 @@ use crate::plan::Plan;
 use crate::store::JobFolder;
 use crate::table::Table;
 use anyhow::Result;
-use egsde_models::files::{read_bounded, sha256_file, sha256_hex, write_atomically};
+use egsde_models::files::{read_bounded, sha256_file, sha256_of, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,11 +32,14 @@ fn program() -> Result<String> {
 
 /// Everything a report shows or is drawn by. Pictures and published numbers are known by the scores' hashes and the table.
 fn of(plan: &Plan, table: &Table) -> Result<String> {
-    let scores = plan.jobs.iter().filter_map(|job| JobFolder::of(&plan.folder, job).scores()).map(|s| serde_json::to_string(&s));
-    let scores = scores.collect::<Result<Vec<_>, _>>()?;
-    let jobs: Vec<&String> = plan.jobs.iter().map(|job| &job.id).collect();
-    let shown = format!("{} {:?} {:?} {table:?} {jobs:?} {scores:?}", program()?, plan.spec, plan.task);
-    Ok(sha256_hex(shown.as_bytes()))
+    sha256_of(|to| {
+        write!(to, "{} {:?} {:?} {table:?}", program()?, plan.spec, plan.task)?;
+        for job in &plan.jobs {
+            write!(to, " {} ", job.id)?;
+            serde_json::to_writer(&mut *to, &JobFolder::of(&plan.folder, job).scores())?;
+        }
+        Ok(())
+    })
 }
 
 impl Stamp {
