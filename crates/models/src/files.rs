@@ -14,8 +14,8 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// The same of whatever is written in pieces, for what is too large to put together first.
 ///
 /// # Errors
-/// Those of `write`.
-pub fn sha256_of(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<String> {
+/// Those of `pieces`.
+pub fn sha256_of(pieces: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<String> {
     struct Pieces(Sha256);
     impl Write for Pieces {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -26,9 +26,9 @@ pub fn sha256_of(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<Str
             Ok(())
         }
     }
-    let mut pieces = Pieces(Sha256::new());
-    write(&mut pieces)?;
-    Ok(hex(&pieces.0.finalize()))
+    let mut hasher = Pieces(Sha256::new());
+    pieces(&mut hasher)?;
+    Ok(hex(&hasher.0.finalize()))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn pieces_hash_like_the_whole() {
-        let pieces = sha256_of(|to| Ok(write!(to, "ab{}", "c")?)).unwrap();
+        let pieces = sha256_of(|to| Ok(["a", "", "bc"].iter().try_for_each(|piece| to.write_all(piece.as_bytes()))?)).unwrap();
         assert_eq!(pieces, sha256_hex(b"abc"));
     }
 

@@ -59,7 +59,7 @@ pub fn write(plan: &Plan, table: &Table, root: &Path, folder: &Path) -> Result<V
     Ok(names)
 }
 
-/// Whether what [`write`] would put into `folder` lies there already.
+/// Whether what [`write()`] would put into `folder` lies there already.
 pub fn is_fresh(plan: &Plan, table: &Table, folder: &Path) -> Result<bool> {
     Stamp::is_fresh(plan, table, folder)
 }
