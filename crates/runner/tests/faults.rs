@@ -94,7 +94,7 @@ fn without_memory_the_group_is_halved_and_the_results_stay() {
     shell.args(["-c", &limited, env!("CARGO_BIN_EXE_egsde")]).args(&args).current_dir(root());
     let output = shell.output().unwrap();
     let text = stderr(&output);
-    assert!(output.status.success(), "{text}");
+    assert!(output.status.success(), "{}: {text}", output.status);
     assert!(text.contains("has no memory for 256 pictures at once, goes on with"), "{text}");
     let largest = largest_difference(&bench.files("room", ".png"), &bench.files("tight", ".png"));
     // libtorch's kernels round differently for another batch shape, and rounding to 8 bits may then fall to the other side.
