@@ -194,7 +194,7 @@ pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
 fn report_and_table(plan: &Plan, root: &Path, file: &Path) -> Result<()> {
     let table = Table::of(plan, root)?;
     let folder = report_folder(plan);
-    if report::is_fresh(plan, &table, &folder)? {
+    if report::stamp::is_fresh(plan, &table, &folder)? {
         eprintln!("{}: the report is up to date in {}", plan.spec.name, folder.display());
     } else {
         write_report(&table, plan, root, file, None)?;
@@ -240,6 +240,10 @@ pub(super) fn write_report(table: &Table, plan: &Plan, root: &Path, file: &Path,
     }
     let folder = out.map_or_else(|| report_folder(plan), Path::to_path_buf);
     let made = report::write(plan, table, root, &folder)?;
+    // A report put elsewhere is never asked whether it is up to date.
+    if out.is_none() {
+        report::stamp::keep(plan, table, &folder, &made)?;
+    }
     eprintln!("{}: wrote {} into {}", plan.spec.name, made.join(", "), folder.display());
     Ok(())
 }

@@ -4,7 +4,7 @@ mod chosen;
 mod conditions;
 mod files;
 mod page;
-mod stamp;
+pub mod stamp;
 
 use crate::error::UserError;
 use crate::plan::Plan;
@@ -13,7 +13,6 @@ use crate::table::Table;
 use anyhow::Result;
 use chosen::Grid;
 use egsde_models::files::write_atomically;
-use stamp::Stamp;
 use std::path::Path;
 
 /// Everything a page shows.
@@ -55,11 +54,5 @@ pub fn write(plan: &Plan, table: &Table, root: &Path, folder: &Path) -> Result<V
     let report = Report { plan, table, tradeoff, curves, grids, conditions, files: names.clone() };
     write_atomically(&folder.join("index.html"), page::html(&report)?.as_bytes())?;
     names.push("index.html".into());
-    Stamp::write(plan, table, folder, &names)?;
     Ok(names)
-}
-
-/// Whether what [`write()`] would put into `folder` lies there already.
-pub fn is_fresh(plan: &Plan, table: &Table, folder: &Path) -> Result<bool> {
-    Stamp::is_fresh(plan, table, folder)
 }

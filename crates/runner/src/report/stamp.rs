@@ -18,7 +18,7 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// Hash of what a report was made of, and of each file.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Stamp {
+struct Stamp {
     of: String,
     files: BTreeMap<String, String>,
 }
@@ -42,18 +42,16 @@ fn of(plan: &Plan, table: &Table) -> Result<String> {
     })
 }
 
-impl Stamp {
-    /// Keeps what the files in `folder` were made of.
-    pub fn write(plan: &Plan, table: &Table, folder: &Path, names: &[String]) -> Result<()> {
-        let files = names.iter().map(|name| Ok((name.clone(), sha256_file(&folder.join(name))?))).collect::<Result<_>>()?;
-        write_atomically(&folder.join(STAMP), &serde_json::to_vec_pretty(&Self { of: of(plan, table)?, files })?)
-    }
+/// Keeps what the files of [`super::write()`] in `folder` were made of.
+pub fn keep(plan: &Plan, table: &Table, folder: &Path, names: &[String]) -> Result<()> {
+    let files = names.iter().map(|name| Ok((name.clone(), sha256_file(&folder.join(name))?))).collect::<Result<_>>()?;
+    write_atomically(&folder.join(STAMP), &serde_json::to_vec_pretty(&Stamp { of: of(plan, table)?, files })?)
+}
 
-    /// Whether all files in `folder` are there as they would be drawn.
-    pub fn is_fresh(plan: &Plan, table: &Table, folder: &Path) -> Result<bool> {
-        let Ok(bytes) = read_bounded(&folder.join(STAMP), MAX_FILE) else { return Ok(false) };
-        let Ok(stamp) = serde_json::from_slice::<Self>(&bytes) else { return Ok(false) };
-        let whole = |(name, sha256): (&String, &String)| sha256_file(&folder.join(name)).is_ok_and(|found| found == *sha256);
-        Ok(stamp.of == of(plan, table)? && stamp.files.iter().all(whole))
-    }
+/// Whether what [`super::write()`] would put into `folder` lies there already.
+pub fn is_fresh(plan: &Plan, table: &Table, folder: &Path) -> Result<bool> {
+    let Ok(bytes) = read_bounded(&folder.join(STAMP), MAX_FILE) else { return Ok(false) };
+    let Ok(stamp) = serde_json::from_slice::<Stamp>(&bytes) else { return Ok(false) };
+    let whole = |(name, sha256): (&String, &String)| sha256_file(&folder.join(name)).is_ok_and(|found| found == *sha256);
+    Ok(stamp.of == of(plan, table)? && stamp.files.iter().all(whole))
 }
