@@ -12,6 +12,10 @@ setup:
     @bash scripts/setup
     @cargo build --release --locked
 
+# Add the CUDA libraries to .venv, after a look at driver and GPU (works on a machine without a GPU too)
+setup-gpu: setup
+    @bash scripts/setup-gpu
+
 # Run Table 1, print it, draw its plots: `reproduce-table1` (embedded) or `reproduce-table1 paper [--device cuda:0 ...]`
 reproduce-table1 scale="embedded" *options: setup
     @case {{scale}} in \

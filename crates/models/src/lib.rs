@@ -5,6 +5,7 @@ pub mod adm_unet;
 pub mod checkpoint;
 pub mod cifar_features;
 mod cpu;
+pub mod cuda;
 pub mod ddpm_unet;
 pub mod dse;
 pub mod files;

@@ -1,33 +1,31 @@
 //! Where to compute: `cpu`, `cuda`, `cuda:N`, and whether this libtorch and machine have it.
 
+use egsde_models::cuda::{self, Unavailable};
 use tch::{Cuda, Device};
 
-/// The library that brings CUDA into libtorch; the binary does not link it, so that it also runs where there is none.
-const CUDA_LIBRARY: &str = "libtorch_cuda.so";
-
-/// Loads CUDA once; the reason when it cannot be.
-fn load_cuda() -> Result<(), String> {
-    if Cuda::is_available() {
-        return Ok(());
+/// What to say when CUDA cannot be used; each reason has its own mend.
+fn explanation(unavailable: &Unavailable) -> String {
+    match unavailable {
+        Unavailable::NotLoaded(loader) => {
+            format!("no CUDA: its libraries cannot be loaded ({loader}): install them with `just setup-gpu`")
+        }
+        Unavailable::NoDevice => {
+            "no CUDA: its libraries are there, but libtorch finds no GPU or no driver of version 580 or newer: see `nvidia-smi`".into()
+        }
     }
-    // SAFETY: libtorch_cuda's initialisers only register its kernels with the libtorch that is already loaded.
-    let library = unsafe { libloading::Library::new(CUDA_LIBRARY) };
-    let library = library.map_err(|_| format!("no CUDA: {CUDA_LIBRARY} is not in .venv (pip install torch==2.11.0 with all it names)"))?;
-    // It must stay loaded as long as the process lives.
-    std::mem::forget(library);
-    if Cuda::is_available() { Ok(()) } else { Err("no CUDA: libtorch finds no GPU or no driver".into()) }
 }
 
-fn cuda(index: usize) -> Result<Device, String> {
-    load_cuda()?;
+fn cuda_device(index: usize) -> Result<Device, String> {
+    cuda::load().map_err(|unavailable| explanation(&unavailable))?;
     // libtorch's own choice for convolutions is TF32; precision tf32 allows it again.
     egsde_models::tf32::allow(false);
+    cuda::set_deterministic(true);
     let count = Cuda::device_count();
     if (index as i64) < count { Ok(Device::Cuda(index)) } else { Err(format!("no device cuda:{index}: this machine has {count}")) }
 }
 
 /// The number of the GPU a device's name means, none for cpu; the machine is not asked.
-pub fn index(text: &str) -> Result<Option<usize>, String> {
+pub fn gpu_index(text: &str) -> Result<Option<usize>, String> {
     match text.split_once(':') {
         None if text == "cpu" => Ok(None),
         None if text == "cuda" => Ok(Some(0)),
@@ -36,9 +34,14 @@ pub fn index(text: &str) -> Result<Option<usize>, String> {
     }
 }
 
-/// Reads a device's name and makes sure that it can be used.
-pub fn device(text: &str) -> Result<Device, String> {
-    index(text)?.map_or(Ok(Device::Cpu), cuda)
+/// Reads a device's name without asking the machine, for plans made where there is no GPU (a login node).
+pub fn named_device(text: &str) -> Result<Device, String> {
+    Ok(gpu_index(text)?.map_or(Device::Cpu, Device::Cuda))
+}
+
+/// Reads a device's name and opens it. Every device of a run is opened before anything computes.
+pub fn open_device(text: &str) -> Result<Device, String> {
+    gpu_index(text)?.map_or(Ok(Device::Cpu), cuda_device)
 }
 
 #[cfg(test)]
@@ -47,9 +50,16 @@ mod tests {
 
     #[test]
     fn names_of_devices() {
-        assert_eq!(device("cpu"), Ok(Device::Cpu));
-        assert!(device("cuda:x").unwrap_err().contains("no device number"));
-        assert!(device("gpu").unwrap_err().contains("there are cpu"));
-        assert!(device("cuda:99").unwrap_err().starts_with("no "));
+        assert_eq!(open_device("cpu"), Ok(Device::Cpu));
+        assert_eq!(named_device("cuda:3"), Ok(Device::Cuda(3)));
+        assert!(open_device("cuda:x").unwrap_err().contains("no device number"));
+        assert!(open_device("gpu").unwrap_err().contains("there are cpu"));
+    }
+
+    #[test]
+    fn each_reason_names_its_mend() {
+        let missing = explanation(&Unavailable::NotLoaded("libcublas.so.13: cannot open shared object file".into()));
+        assert!(missing.contains("libcublas.so.13") && missing.contains("just setup-gpu"), "{missing}");
+        assert!(explanation(&Unavailable::NoDevice).contains("driver"));
     }
 }

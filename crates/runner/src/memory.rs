@@ -8,8 +8,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfMemory(pub String);
 
-/// How libtorch (CPU allocator, CUDA allocator), the C++ library and oneDNN (which names no reason) say it.
-const SIGNS: [&str; 5] = ["not enough memory", "can't allocate memory", "out of memory", "std::bad_alloc", "could not create a primitive"];
+/// How libtorch (CPU allocator, CUDA allocator), the C++ library, oneDNN and cuDNN (which name no reason) and cuBLAS say it.
+const SIGNS: [&str; 8] = [
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "std::bad_alloc",
+    "could not create a primitive",
+    "unable to find an engine to execute this computation",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+];
 
 /// Whether an error's or panic's text means that memory ran out.
 pub fn is_out_of_memory(text: &str) -> bool {
@@ -29,13 +38,20 @@ pub fn panicked<T>(cause: Box<dyn Any + Send>) -> anyhow::Result<T> {
     Err(anyhow::Error::msg(panic_text(cause.as_ref())))
 }
 
+/// The value of running out of memory. What a GPU's allocator keeps for later is given back first: a retry with a smaller
+/// batch needs pieces of other sizes.
+fn out_of_memory(text: String) -> OutOfMemory {
+    egsde_models::cuda::empty_cache();
+    OutOfMemory(text)
+}
+
 /// Does the work; running out of memory is a value, whether libtorch reports it as an error or tch panics with it.
 pub fn within_memory<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<Result<T, OutOfMemory>> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(Ok(done)),
-        Ok(Err(error)) if is_out_of_memory(&format!("{error:#}")) => Ok(Err(OutOfMemory(format!("{error:#}")))),
+        Ok(Err(error)) if is_out_of_memory(&format!("{error:#}")) => Ok(Err(out_of_memory(format!("{error:#}")))),
         Ok(Err(error)) => Err(error),
-        Err(cause) if is_out_of_memory(&panic_text(cause.as_ref())) => Ok(Err(OutOfMemory(panic_text(cause.as_ref())))),
+        Err(cause) if is_out_of_memory(&panic_text(cause.as_ref())) => Ok(Err(out_of_memory(panic_text(cause.as_ref())))),
         Err(cause) => resume_unwind(cause),
     }
 }
@@ -74,6 +90,21 @@ mod tests {
         let other: anyhow::Result<Result<(), OutOfMemory>> = within_memory(|| anyhow::bail!("something else"));
         assert!(other.is_err());
     }
+
+    #[test]
+    fn the_texts_of_cuda_are_known() {
+        for text in [
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB",
+            "GET was unable to find an engine to execute this computation",
+            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        ] {
+            assert!(within_memory::<()>(|| anyhow::bail!(text)).unwrap().is_err(), "{text}");
+        }
+        assert!(!is_out_of_memory("CUDA error: an illegal memory access was encountered"));
+    }
+
     #[test]
     fn parts_are_halved_until_they_fit() {
         let room =

@@ -62,9 +62,10 @@ fn resize_weights(inputs: usize, outputs: usize, kernel: Kernel) -> Vec<f64> {
     weights
 }
 
-fn matrix(inputs: usize, outputs: usize, kernel: Kernel, device: Device) -> Tensor {
+/// `[outputs, inputs]`, float32, on the CPU.
+fn matrix(inputs: usize, outputs: usize, kernel: Kernel) -> Tensor {
     let weights = Tensor::from_slice(&resize_weights(inputs, outputs, kernel));
-    weights.reshape([outputs as i64, inputs as i64]).to_kind(Kind::Float).to_device(device)
+    weights.reshape([outputs as i64, inputs as i64]).to_kind(Kind::Float)
 }
 
 /// `m x m^T` on the last two dimensions; as two plain products, since libtorch multiplies a batch from the left one by one.
@@ -78,9 +79,10 @@ impl LowPass {
     /// For square pictures of `side` pixels; `factor` must divide `side`.
     pub fn new(side: usize, factor: usize, kernel: Kernel, device: Device) -> Result<Self> {
         ensure!(factor >= 1 && side.is_multiple_of(factor), "low_pass_factor {factor} does not divide the picture's side {side}");
-        let (down, up) = (matrix(side, side / factor, kernel, device), matrix(side / factor, side, kernel, device));
+        // Multiplied on the CPU: a GPU might take TF32 for it.
+        let (down, up) = (matrix(side, side / factor, kernel), matrix(side / factor, side, kernel));
         let both = up.matmul(&down);
-        Ok(Self { down, up, both })
+        Ok(Self { down: down.to_device(device), up: up.to_device(device), both: both.to_device(device) })
     }
 
     /// `[n, c, s, s]` to `[n, c, s / factor, s / factor]`.

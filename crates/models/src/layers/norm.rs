@@ -4,7 +4,7 @@ use crate::cpu::norm::{Affine, Normed};
 use crate::cpu::{self, bf16};
 use crate::gradient::Pullback;
 use tch::nn::{Init, Path};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Group normalisation with float32 statistics whatever the input's kind.
 #[derive(Debug)]
@@ -33,14 +33,25 @@ impl GroupNorm {
         (!self.weight.requires_grad() && cpu::takes(x)).then(|| Normed::new(x, &affine()))
     }
 
+    /// libtorch's group normalisation, its affine weights in float32.
+    fn by_libtorch(&self, x: &Tensor) -> Tensor {
+        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, false)
+    }
+
+    /// The same of a float32 copy of `x`, rounded to the kind of `x`.
+    fn through_float32(&self, x: &Tensor) -> Tensor {
+        self.by_libtorch(&x.to_kind(Kind::Float)).to_kind(x.kind())
+    }
+
     /// Same shape and kind out as in.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         if let Some(out) = bf16::instead(&self.weight, x, |x| self.forward(x)) {
             return out;
         }
-        // The CPU kernel takes reduced-precision input with float32 affine weights and sums in float32.
-        let plain = || x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, false);
-        self.normed(x, None, false).map_or_else(plain, |normed| normed.forward())
+        if let Some(normed) = self.normed(x, None, false) {
+            return normed.forward();
+        }
+        if needs_float32(x.device(), x.kind()) { self.through_float32(x) } else { self.by_libtorch(x) }
     }
 
     /// Normalised, times 1 plus the first half of `scale_shift` `[n, 2 c]` plus its second, then SiLU.
@@ -72,6 +83,13 @@ impl GroupNorm {
         let normed = self.normed(x, scale_shift, true)?;
         Some((normed.forward(), Box::new(move |gradient| normed.backward(gradient))))
     }
+}
+
+/// Whether libtorch's group normalisation must be given float32. Its CPU kernel takes input of reduced precision with float32
+/// affine weights and sums in float32; its CUDA kernel wants weights of the input's kind, and would then keep mean and
+/// deviation in that kind too.
+fn needs_float32(device: Device, kind: Kind) -> bool {
+    device.is_cuda() && kind != Kind::Float
 }
 
 /// Batch normalisation, float32 statistics (`running_mean`, `running_var`, `num_batches_tracked` as in PyTorch).
@@ -107,5 +125,32 @@ impl BatchNorm {
         let factor = &self.weight / (&self.running_var + self.eps).sqrt();
         let term = &self.bias - &self.running_mean * &factor;
         (factor, term)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::nn::VarStore;
+
+    #[test]
+    fn reduced_precision_on_a_gpu_goes_through_float32() {
+        assert!(needs_float32(Device::Cuda(0), Kind::BFloat16) && needs_float32(Device::Cuda(1), Kind::Half));
+        assert!(!needs_float32(Device::Cuda(0), Kind::Float) && !needs_float32(Device::Cpu, Kind::BFloat16));
+    }
+
+    #[test]
+    fn through_float32_is_the_normalisation_rounded_once_and_can_be_trained() {
+        tch::manual_seed(4);
+        let vs = VarStore::new(Device::Cpu);
+        let norm = GroupNorm::new(vs.root(), 64, 32, 1e-5);
+        let x = (Tensor::randn([2, 64, 4, 4], (Kind::Float, Device::Cpu)) * 3.0 + 1.0).to_kind(Kind::BFloat16);
+        let out = norm.through_float32(&x);
+        assert_eq!((out.kind(), out.size()), (Kind::BFloat16, x.size()));
+        let exact = norm.by_libtorch(&x.to_kind(Kind::Float));
+        assert!(out.equal(&exact.to_kind(Kind::BFloat16)));
+        out.to_kind(Kind::Float).square().sum(Kind::Float).backward();
+        assert_eq!(norm.weight.grad().kind(), Kind::Float);
+        assert!(norm.weight.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
     }
 }

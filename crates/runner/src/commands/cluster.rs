@@ -115,7 +115,7 @@ pub fn submit(args: &SubmitArgs, root: &Path) -> Result<()> {
     let site = args.options.clone().over(site);
     site.check()?;
     for name in site.device.iter().flat_map(|d| d.split(',')) {
-        device::index(name).map_err(Problem::user)?;
+        device::gpu_index(name).map_err(Problem::user)?;
     }
     let plan = args.which.pinned_plan(root)?;
     check_inputs(&plan)?;
@@ -244,7 +244,7 @@ pub fn task(args: &TaskArgs, root: &Path) -> Result<()> {
     let number = args.task.parse::<usize>().ok();
     let jobs = number.and_then(|n| submission.tasks.get(n));
     let jobs = jobs.ok_or_else(|| Problem::user(format!("{} has no task {:?}", folder.0.display(), args.task)))?;
-    let devices = submission.site.device.as_deref().unwrap_or("cpu").split(',').map(device::device);
+    let devices = submission.site.device.as_deref().unwrap_or("cpu").split(',').map(device::open_device);
     let resources = Resources {
         devices: devices.collect::<Result<_, String>>().map_err(Problem::user)?,
         batch_size: submission.site.batch_size.unwrap_or(plan.spec.batch_size),

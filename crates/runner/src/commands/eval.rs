@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: u16,
     /// Where to compute: cpu or cuda:0.
-    #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
+    #[arg(long, default_value = "cpu", value_parser = crate::device::open_device)]
     device: Device,
 }
 

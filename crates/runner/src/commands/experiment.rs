@@ -28,7 +28,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     /// Where to compute: cpu, cuda:0, or several that share the jobs (cuda:0,cuda:1; cpu,cpu).
-    #[arg(long = "device", default_value = "cpu", value_delimiter = ',', value_parser = crate::device::device)]
+    #[arg(long = "device", default_value = "cpu", value_delimiter = ',', value_parser = crate::device::open_device)]
     devices: Vec<Device>,
     /// Pictures between two writes instead of the file's; never changes a result.
     #[arg(long)]
@@ -44,7 +44,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     which: Which,
     /// Device whose measured speed the time left is taken from.
-    #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
+    #[arg(long, default_value = "cpu", value_parser = crate::device::named_device)]
     device: Device,
 }
 

@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Where the networks compute: cpu or cuda:0.
-    #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
+    #[arg(long, default_value = "cpu", value_parser = crate::device::open_device)]
     device: Device,
     /// Working precision of the networks.
     #[arg(long, value_enum, default_value_t = Precision::F32)]

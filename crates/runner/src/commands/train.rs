@@ -19,7 +19,7 @@ pub struct Args {
     /// Recipe file, for example experiments/training/features.yaml.
     recipe: PathBuf,
     /// Where to compute: cpu or cuda:0.
-    #[arg(long, default_value = "cpu", value_parser = crate::device::device)]
+    #[arg(long, default_value = "cpu", value_parser = crate::device::open_device)]
     device: tch::Device,
     /// Working precision; auto takes bf16 where the processor computes in it.
     #[arg(long, default_value = "auto", value_parser = ["auto", "f32", "tf32", "bf16"])]
@@ -51,6 +51,8 @@ pub fn run(args: &Args, root: &Path) -> Result<()> {
     let data = Cifar10::open(&archive)?;
     let precision = precision(&args.precision, args.device);
     precision.prepare(args.device).map_err(Problem::user)?;
+    // Training is random anyway, and a fixed order of sums costs time on a GPU.
+    egsde_models::cuda::set_deterministic(false);
     let kind = precision.kind();
     let folder = args.checkpoints.join(&recipe.name);
     eprintln!("{}: {} steps of {} in {kind:?}, checkpoints in {}", recipe.name, recipe.steps, recipe.batch_size, folder.display());
