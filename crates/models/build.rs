@@ -10,5 +10,11 @@ fn main() {
     println!("cargo:rerun-if-changed=src/libtorch.cpp");
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys says where libtorch is");
     let include = Path::new(&lib).with_file_name("include");
-    cc::Build::new().cpp(true).std("c++17").warnings(false).include(include).file("src/libtorch.cpp").compile("egsde_libtorch");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .include(include)
+        .file("src/libtorch.cpp")
+        .compile("egsde_libtorch");
 }

@@ -19,7 +19,8 @@ fn draw(shape: &[i64]) -> Tensor {
 }
 
 /// Channels in and out, side; 16 pictures.
-const CONVOLUTIONS: [(i64, i64, i64); 4] = [(32, 32, 32), (96, 32, 32), (64, 64, 16), (128, 128, 8)];
+const CONVOLUTIONS: [(i64, i64, i64); 4] =
+    [(32, 32, 32), (96, 32, 32), (64, 64, 16), (128, 128, 8)];
 
 /// A layer of its own weights; only a frozen one takes this project's kernels.
 fn convolution((inputs, outputs, _): (i64, i64, i64), frozen: bool) -> (VarStore, Conv2d) {
@@ -32,7 +33,10 @@ fn convolution((inputs, outputs, _): (i64, i64, i64), frozen: bool) -> (VarStore
 }
 
 fn convolve(bencher: Bencher, shape: (i64, i64, i64), frozen: bool) {
-    let ((_vs, layer), x) = (convolution(shape, frozen), draw(&[16, shape.0, shape.2, shape.2]));
+    let ((_vs, layer), x) = (
+        convolution(shape, frozen),
+        draw(&[16, shape.0, shape.2, shape.2]),
+    );
     let x = if frozen { channels_last(&x) } else { x };
     bencher.bench_local(|| tch::no_grad(|| layer.forward(&x)));
 }
@@ -70,13 +74,21 @@ fn norm_scale_shift_silu_libtorch(bencher: Bencher) {
 
 #[divan::bench]
 fn low_pass_gradient(bencher: Bencher) {
-    let (low_pass, x) = (LowPass::new(32, 4, Kernel::Linear, Device::Cpu).unwrap(), draw(&[16, 3, 32, 32]));
+    let (low_pass, x) = (
+        LowPass::new(32, 4, Kernel::Linear, Device::Cpu).unwrap(),
+        draw(&[16, 3, 32, 32]),
+    );
     bencher.bench_local(|| low_pass.transposed(&low_pass.filter(&x)));
 }
 
 #[divan::bench]
 fn noise_of_16_pictures(bencher: Bencher) {
-    let noise = PictureNoise { seed: 1, names: (0..16).map(|i| format!("p{i}")).collect(), side: 32, device: Device::Cpu };
+    let noise = PictureNoise {
+        seed: 1,
+        names: (0..16).map(|i| format!("p{i}")).collect(),
+        side: 32,
+        device: Device::Cpu,
+    };
     bencher.bench_local(|| noise.draw(Purpose::Step { repeat: 0, step: 3 }));
 }
 

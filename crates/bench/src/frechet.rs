@@ -18,6 +18,9 @@ pub struct Args {
 /// Answers with the distance.
 pub fn run(args: &Args) -> Result<()> {
     tch::set_num_threads(args.threads);
-    let (a, b) = (statistics_file::read(&args.a)?, statistics_file::read(&args.b)?);
+    let (a, b) = (
+        statistics_file::read(&args.a)?,
+        statistics_file::read(&args.b)?,
+    );
     on_demand(|| Ok(format!("{:.9}", frechet_distance(&a, &b)?)))
 }

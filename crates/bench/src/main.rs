@@ -9,7 +9,10 @@ mod worker;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(name = "egsde-bench", about = "Benchmarks: every figure is measured on this machine, in this run")]
+#[command(
+    name = "egsde-bench",
+    about = "Benchmarks: every figure is measured on this machine, in this run"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -18,13 +18,28 @@ pub struct Cost {
 /// Runs a command that must end well (exit code 0, or 1: "the answer is no").
 pub fn cost(command: &mut Command) -> Result<Cost> {
     let began = Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run {command:?}"))?;
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))?;
     let mut said = String::new();
-    child.stderr.take().context("no stderr")?.read_to_string(&mut said)?;
+    child
+        .stderr
+        .take()
+        .context("no stderr")?
+        .read_to_string(&mut said)?;
     let used = child.wait4()?;
     let seconds = began.elapsed().as_secs_f64();
-    ensure!(matches!(used.status.code(), Some(0 | 1)), "{command:?} ended with {}: {said}", used.status);
-    Ok(Cost { seconds, mib: used.rusage.maxrss as f64 / 1048576.0 })
+    ensure!(
+        matches!(used.status.code(), Some(0 | 1)),
+        "{command:?} ended with {}: {said}",
+        used.status
+    );
+    Ok(Cost {
+        seconds,
+        mib: used.rusage.maxrss as f64 / 1048576.0,
+    })
 }
 
 /// The middle of some numbers.
@@ -41,7 +56,11 @@ pub fn on_demand(mut work: impl FnMut() -> Result<String>) -> Result<()> {
         line?;
         let began = Instant::now();
         let answer = work()?;
-        println!("{:.6} {} {answer}", began.elapsed().as_secs_f64(), peak_memory_bytes() / 1024);
+        println!(
+            "{:.6} {} {answer}",
+            began.elapsed().as_secs_f64(),
+            peak_memory_bytes() / 1024
+        );
         std::io::stdout().flush()?;
     }
     Ok(())

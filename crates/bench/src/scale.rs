@@ -31,7 +31,9 @@ pub struct Args {
 /// Four seeds of many rows: a sweep over lambda_s.
 fn experiment(jobs: usize, runs: &Path) -> String {
     let rows = jobs.div_ceil(SEEDS);
-    let values: Vec<String> = (1..=rows).map(|i| format!("{:.4}", i as f64 / 1000.0)).collect();
+    let values: Vec<String> = (1..=rows)
+        .map(|i| format!("{:.4}", i as f64 / 1000.0))
+        .collect();
     format!(
         "name: scale\ntitle: Scale\ntask: cat2dog-32\nseeds: [1, 2, 3, 4]\npictures: {PICTURES}\nruns_dir: {}\nmethods:\n  \
          - {{name: EGSDE, method: egsde, steps: 10, start: 0.4, lambda_s: 1, lambda_i: 0.3}}\nsweep: {{grid: {{lambda_s: [{}]}}}}\n",
@@ -50,9 +52,22 @@ const SHOWN: usize = 30 * SEEDS;
 /// Scores of one job, as no sampler made them.
 fn scores(place: usize, evidence_sha256: &str) -> Scores {
     let value = |k: usize| ((place * 7919 + k * 104_729) % 1000) as f64 / 1000.0;
-    let names = ["fid", "kid", "kid_subset_std", "l2", "precision", "psnr", "recall", "ssim"];
+    let names = [
+        "fid",
+        "kid",
+        "kid_subset_std",
+        "l2",
+        "precision",
+        "psnr",
+        "recall",
+        "ssim",
+    ];
     Scores {
-        metrics: names.iter().enumerate().map(|(k, name)| (name.to_string(), 1.0 + value(k))).collect::<BTreeMap<_, _>>(),
+        metrics: names
+            .iter()
+            .enumerate()
+            .map(|(k, name)| (name.to_string(), 1.0 + value(k)))
+            .collect::<BTreeMap<_, _>>(),
         pictures: PICTURES,
         images_sha256: "0".repeat(64),
         evidence_sha256: evidence_sha256.into(),
@@ -81,15 +96,39 @@ struct Contents {
 
 impl Contents {
     fn of(plan: &Plan, root: &Path) -> Result<Self> {
-        let source = plan.task.source.load(root, plan.task.image_size, PICTURES)?;
+        let source = plan
+            .task
+            .source
+            .load(root, plan.task.image_size, PICTURES)?;
         let judge = Judge::of_plan(plan, root, Device::Cpu)?;
-        let reference = judge.reference().features.as_ref().context("the embedded reference has features")?;
+        let reference = judge
+            .reference()
+            .features
+            .as_ref()
+            .context("the embedded reference has features")?;
         let features = reference.narrow(0, 0, PICTURES as i64);
-        let pairs = vec![PairScore { l2: 1.0, mse: 1.0, psnr: 1.0, ssim: 1.0 }; PICTURES];
-        Ok(Self { source, evidence: Evidence { pairs, features } })
+        let pairs = vec![
+            PairScore {
+                l2: 1.0,
+                mse: 1.0,
+                psnr: 1.0,
+                ssim: 1.0
+            };
+            PICTURES
+        ];
+        Ok(Self {
+            source,
+            evidence: Evidence { pairs, features },
+        })
     }
 
-    fn write(&self, plan: &Plan, (place, job): (usize, &Job), template: &Path, sha256: &str) -> Result<()> {
+    fn write(
+        &self,
+        plan: &Plan,
+        (place, job): (usize, &Job),
+        template: &Path,
+        sha256: &str,
+    ) -> Result<()> {
         let folder = JobFolder::of(&plan.folder, job);
         std::fs::create_dir_all(folder.path())?;
         if place < SHOWN {
@@ -97,12 +136,17 @@ impl Contents {
         }
         // Without the store's fsync: only reading is measured.
         std::fs::copy(template, folder.path().join(EVIDENCE))?;
-        Ok(std::fs::write(folder.path().join(SCORES), scores(place, sha256).sealed()?)?)
+        Ok(std::fs::write(
+            folder.path().join(SCORES),
+            scores(place, sha256).sealed()?,
+        )?)
     }
 }
 
 fn measured(args: &Args, line: &[&str]) -> Result<(f64, f64)> {
-    let costs: Vec<Cost> = (0..args.repeats).map(|_| cost(Command::new(&args.egsde).args(line))).collect::<Result<_>>()?;
+    let costs: Vec<Cost> = (0..args.repeats)
+        .map(|_| cost(Command::new(&args.egsde).args(line)))
+        .collect::<Result<_>>()?;
     let seconds = median(costs.iter().map(|c| c.seconds).collect());
     Ok((seconds, median(costs.iter().map(|c| c.mib).collect())))
 }
@@ -123,7 +167,10 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     let contents = Contents::of(&plan, &root)?;
     let sha256 = contents.evidence.write(folder)?;
     let template = folder.join(EVIDENCE);
-    plan.jobs.iter().enumerate().try_for_each(|job| contents.write(&plan, job, &template, &sha256))
+    plan.jobs
+        .iter()
+        .enumerate()
+        .try_for_each(|job| contents.write(&plan, job, &template, &sha256))
 }
 
 /// Prints a Markdown table.
@@ -134,7 +181,11 @@ pub fn run(args: &Args) -> Result<()> {
     for jobs in &args.jobs {
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name).display().to_string();
-        cost(Command::new(std::env::current_exe()?).args(["generate", &path(""), &jobs.to_string()]))?;
+        cost(Command::new(std::env::current_exe()?).args([
+            "generate",
+            &path(""),
+            &jobs.to_string(),
+        ]))?;
         let (file, baseline, out) = (path("scale.yaml"), path("baseline.csv"), path("report"));
         cost(Command::new(&args.egsde).args(["compare", &file, &baseline, "--update", "--yes"]))?;
         let commands: [(&str, Vec<&str>); 4] = [
@@ -145,7 +196,10 @@ pub fn run(args: &Args) -> Result<()> {
         ];
         for (name, line) in commands {
             let (seconds, mib) = measured(args, &line)?;
-            println!("| `egsde {name}` | {} | {seconds:.3} | {mib:.0} |", jobs.next_multiple_of(SEEDS));
+            println!(
+                "| `egsde {name}` | {} | {seconds:.3} | {mib:.0} |",
+                jobs.next_multiple_of(SEEDS)
+            );
         }
     }
     Ok(())

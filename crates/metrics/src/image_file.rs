@@ -41,36 +41,62 @@ pub fn decode(bytes: &[u8]) -> Result<Rgb> {
         [] => bail!("the file is empty"),
         [0xff, 0xd8, ..] => decode_jpeg(bytes),
         [0x89, b'P', b'N', b'G', ..] => decode_png(bytes),
-        _ => bail!("neither a JPEG nor a PNG (first bytes {:02x?})", &bytes[..bytes.len().min(4)]),
+        _ => bail!(
+            "neither a JPEG nor a PNG (first bytes {:02x?})",
+            &bytes[..bytes.len().min(4)]
+        ),
     }
 }
 
 /// libjpeg reports errors by unwinding; here they become values.
 fn caught<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
-        let text = cause.downcast_ref::<String>().cloned().or_else(|| cause.downcast_ref::<&str>().map(|s| s.to_string()));
-        Err(anyhow!("{what}: {}", text.unwrap_or_else(|| "libjpeg gave up".into())))
+        let text = cause
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| cause.downcast_ref::<&str>().map(|s| s.to_string()));
+        Err(anyhow!(
+            "{what}: {}",
+            text.unwrap_or_else(|| "libjpeg gave up".into())
+        ))
     })
 }
 
 fn decode_jpeg(bytes: &[u8]) -> Result<Rgb> {
     // libjpeg fills what is missing with grey and goes on; Pillow refuses, and so do we.
     let tail = &bytes[bytes.len().saturating_sub(1 << 16)..];
-    ensure!(tail.windows(2).any(|w| w == [0xff, 0xd9]), "a truncated JPEG (no end marker): fetch or write it again");
+    ensure!(
+        tail.windows(2).any(|w| w == [0xff, 0xd9]),
+        "a truncated JPEG (no end marker): fetch or write it again"
+    );
     caught("a damaged JPEG", || {
         let jpeg = Decompress::new_mem(bytes)?;
         let (width, height) = jpeg.size();
         let possible = MAX_PIXELS.min(bytes.len().saturating_mul(JPEG_PIXELS_A_BYTE));
-        ensure!(width * height <= possible, "{width} x {height} pixels are more than its {} bytes can hold", bytes.len());
+        ensure!(
+            width * height <= possible,
+            "{width} x {height} pixels are more than its {} bytes can hold",
+            bytes.len()
+        );
         let space = jpeg.color_space();
         use mozjpeg::ColorSpace as Space;
         let cmyk = [Space::JCS_CMYK, Space::JCS_YCCK].contains(&space);
-        ensure!(!cmyk, "a CMYK JPEG: convert it to RGB first (its colours depend on a profile)");
+        ensure!(
+            !cmyk,
+            "a CMYK JPEG: convert it to RGB first (its colours depend on a profile)"
+        );
         let mut rows = jpeg.rgb()?;
         let pixels: Vec<[u8; 3]> = rows.read_scanlines()?;
-        ensure!(pixels.len() == width * height, "a truncated JPEG: fetch or write it again");
+        ensure!(
+            pixels.len() == width * height,
+            "a truncated JPEG: fetch or write it again"
+        );
         rows.finish()?;
-        Ok(Rgb { width, height, pixels: pixels.into_flattened() })
+        Ok(Rgb {
+            width,
+            height,
+            pixels: pixels.into_flattened(),
+        })
     })
 }
 
@@ -80,14 +106,35 @@ fn decode_png(bytes: &[u8]) -> Result<Rgb> {
     limits.max_alloc = Some(8 * MAX_PIXELS as u64);
     reader.limits(limits);
     let decoder = reader.into_decoder().context("a damaged PNG")?;
-    let possible = (bytes.len() as u64).saturating_mul(PNG_BYTES_A_BYTE).min(4 * MAX_PIXELS as u64);
+    let possible = (bytes.len() as u64)
+        .saturating_mul(PNG_BYTES_A_BYTE)
+        .min(4 * MAX_PIXELS as u64);
     let (width, height) = decoder.dimensions();
-    ensure!(decoder.total_bytes() <= possible, "{width} x {height} pixels are more than its {} bytes can hold", bytes.len());
-    let wide = [ColorType::L16, ColorType::La16, ColorType::Rgb16, ColorType::Rgba16].contains(&decoder.color_type());
-    ensure!(!wide, "a 16-bit PNG: convert it to 8 bits first (how its values are scaled is not for this program to choose)");
-    let image = image::DynamicImage::from_decoder(decoder).context("a truncated or damaged PNG")?.into_rgb8();
+    ensure!(
+        decoder.total_bytes() <= possible,
+        "{width} x {height} pixels are more than its {} bytes can hold",
+        bytes.len()
+    );
+    let wide = [
+        ColorType::L16,
+        ColorType::La16,
+        ColorType::Rgb16,
+        ColorType::Rgba16,
+    ]
+    .contains(&decoder.color_type());
+    ensure!(
+        !wide,
+        "a 16-bit PNG: convert it to 8 bits first (how its values are scaled is not for this program to choose)"
+    );
+    let image = image::DynamicImage::from_decoder(decoder)
+        .context("a truncated or damaged PNG")?
+        .into_rgb8();
     let (width, height) = image.dimensions();
-    Ok(Rgb { width: width as usize, height: height as usize, pixels: image.into_raw() })
+    Ok(Rgb {
+        width: width as usize,
+        height: height as usize,
+        pixels: image.into_raw(),
+    })
 }
 
 /// JPEG bytes as Pillow's `save(quality=75)` gives them: baseline, standard tables, 4:2:0.
@@ -118,7 +165,11 @@ mod tests {
 
     fn picture() -> Rgb {
         let pixels = (0..24 * 16 * 3).map(|i| (i * 5 % 256) as u8).collect();
-        Rgb { width: 24, height: 16, pixels }
+        Rgb {
+            width: 24,
+            height: 16,
+            pixels,
+        }
     }
 
     #[track_caller]
@@ -129,21 +180,43 @@ mod tests {
 
     #[test]
     fn grey_and_alpha_become_rgb() {
-        let grey = decode(&png(DynamicImage::ImageLuma8(ImageBuffer::from_fn(2, 2, |x, _| image::Luma([x as u8 * 9]))))).unwrap();
+        let grey = decode(&png(DynamicImage::ImageLuma8(ImageBuffer::from_fn(
+            2,
+            2,
+            |x, _| image::Luma([x as u8 * 9]),
+        ))))
+        .unwrap();
         assert_eq!(grey.pixels, [0, 0, 0, 9, 9, 9, 0, 0, 0, 9, 9, 9]);
-        let clear = DynamicImage::ImageRgba8(ImageBuffer::from_pixel(1, 1, image::Rgba([1, 2, 3, 0])));
+        let clear =
+            DynamicImage::ImageRgba8(ImageBuffer::from_pixel(1, 1, image::Rgba([1, 2, 3, 0])));
         assert_eq!(decode(&png(clear)).unwrap().pixels, [1, 2, 3]);
     }
 
     #[test]
     fn what_cannot_be_read_faithfully_is_refused() {
-        refused(&png(DynamicImage::ImageLuma16(ImageBuffer::from_pixel(1, 1, image::Luma([9])))), "16-bit");
-        refused(&png(DynamicImage::ImageRgb16(ImageBuffer::from_pixel(1, 1, image::Rgb([9; 3])))), "16-bit");
+        refused(
+            &png(DynamicImage::ImageLuma16(ImageBuffer::from_pixel(
+                1,
+                1,
+                image::Luma([9]),
+            ))),
+            "16-bit",
+        );
+        refused(
+            &png(DynamicImage::ImageRgb16(ImageBuffer::from_pixel(
+                1,
+                1,
+                image::Rgb([9; 3]),
+            ))),
+            "16-bit",
+        );
         refused(b"", "empty");
         refused(b"GIF89a", "neither a JPEG nor a PNG");
         let jpeg = encode_jpeg75(&picture()).unwrap();
         refused(&jpeg[..jpeg.len() / 2], "truncated");
-        let whole = png(DynamicImage::ImageRgb8(ImageBuffer::from_raw(24, 16, picture().pixels).unwrap()));
+        let whole = png(DynamicImage::ImageRgb8(
+            ImageBuffer::from_raw(24, 16, picture().pixels).unwrap(),
+        ));
         refused(&whole[..whole.len() / 2], "PNG");
     }
 

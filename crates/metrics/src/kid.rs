@@ -29,8 +29,14 @@ fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
 /// The unbiased estimate of the squared maximum mean discrepancy of two feature sets `[n, d]`, `[m, d]`, n and m at least 2.
 pub fn squared_mmd(x: &Tensor, y: &Tensor) -> Result<f64> {
     let ((n, d), (m, other)) = (x.size2()?, y.size2()?);
-    ensure!(d == other, "features of {d} and {other} dimensions do not compare");
-    ensure!(n >= 2 && m >= 2, "an unbiased estimate needs at least 2 pictures a side, there are {n} and {m}");
+    ensure!(
+        d == other,
+        "features of {d} and {other} dimensions do not compare"
+    );
+    ensure!(
+        n >= 2 && m >= 2,
+        "an unbiased estimate needs at least 2 pictures a side, there are {n} and {m}"
+    );
     let (x, y) = (x.to_kind(Kind::Double), y.to_kind(Kind::Double));
     let within = |a: &Tensor, n: i64| {
         let k = kernel(a, a);
@@ -45,10 +51,16 @@ pub fn squared_mmd(x: &Tensor, y: &Tensor) -> Result<f64> {
 pub fn kid(x: &Tensor, y: &Tensor, seed: u64) -> Result<Kid> {
     let (n, m) = (x.size()[0] as usize, y.size()[0] as usize);
     let size = SUBSET_SIZE.min(n.min(m) / 2);
-    ensure!(size >= 2, "KID needs at least 4 pictures a side, there are {n} and {m}");
+    ensure!(
+        size >= 2,
+        "KID needs at least 4 pictures a side, there are {n} and {m}"
+    );
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = |of: &Tensor, count: usize| {
-        let chosen: Vec<i64> = rand::seq::index::sample(&mut random, count, size).into_iter().map(|i| i as i64).collect();
+        let chosen: Vec<i64> = rand::seq::index::sample(&mut random, count, size)
+            .into_iter()
+            .map(|i| i as i64)
+            .collect();
         of.index_select(0, &Tensor::from_slice(&chosen))
     };
     let mut values = Vec::with_capacity(SUBSETS);
@@ -56,5 +68,9 @@ pub fn kid(x: &Tensor, y: &Tensor, seed: u64) -> Result<Kid> {
         values.push(squared_mmd(&draw(x, n), &draw(y, m))?);
     }
     let summary = crate::spread::summary(&values)?;
-    Ok(Kid { mean: summary.mean, std: summary.std.unwrap_or(0.0), subset_size: size })
+    Ok(Kid {
+        mean: summary.mean,
+        std: summary.std.unwrap_or(0.0),
+        subset_size: size,
+    })
 }

@@ -24,7 +24,12 @@ pub const COLUMNS: [Column; 3] = [("l2", |p| p.l2), ("psnr", |p| p.psnr), ("ssim
 
 /// The mean of each of [`COLUMNS`] over at least one pair.
 pub fn means(pairs: &[PairScore]) -> impl Iterator<Item = (&'static str, f64)> {
-    COLUMNS.into_iter().map(|(key, value)| (key, pairs.iter().map(value).sum::<f64>() / pairs.len() as f64))
+    COLUMNS.into_iter().map(|(key, value)| {
+        (
+            key,
+            pairs.iter().map(value).sum::<f64>() / pairs.len() as f64,
+        )
+    })
 }
 
 const WINDOW: i64 = 11;
@@ -43,8 +48,22 @@ fn gaussian(device: Device) -> Tensor {
 fn blur(x: &Tensor, g: &Tensor) -> Tensor {
     let (n, c, h, w) = x.size4().expect("pictures have four dimensions");
     let flat = x.reshape([n * c, 1, h, w]);
-    let rows = flat.conv2d(&g.reshape([1, 1, WINDOW, 1]), None::<Tensor>, [1, 1], [0, 0], [1, 1], 1);
-    let both = rows.conv2d(&g.reshape([1, 1, 1, WINDOW]), None::<Tensor>, [1, 1], [0, 0], [1, 1], 1);
+    let rows = flat.conv2d(
+        &g.reshape([1, 1, WINDOW, 1]),
+        None::<Tensor>,
+        [1, 1],
+        [0, 0],
+        [1, 1],
+        1,
+    );
+    let both = rows.conv2d(
+        &g.reshape([1, 1, 1, WINDOW]),
+        None::<Tensor>,
+        [1, 1],
+        [0, 0],
+        [1, 1],
+        1,
+    );
     both.reshape([n, c, h - WINDOW + 1, w - WINDOW + 1])
 }
 
@@ -61,21 +80,40 @@ pub fn ssim(a: &Tensor, b: &Tensor) -> Tensor {
 }
 
 fn numbers(x: &Tensor) -> Result<Vec<f64>> {
-    Ok(Vec::<f64>::try_from(x.to_kind(Kind::Double).to_device(Device::Cpu))?)
+    Ok(Vec::<f64>::try_from(
+        x.to_kind(Kind::Double).to_device(Device::Cpu),
+    )?)
 }
 
 /// All numbers of each pair of `source` and `translated`, both `[n, 3, h, w]` in [0, 1], at least 11 pixels a side.
 pub fn pair_scores(source: &Tensor, translated: &Tensor) -> Result<Vec<PairScore>> {
-    ensure!(source.size() == translated.size(), "sources are {:?}, translations {:?}", source.size(), translated.size());
+    ensure!(
+        source.size() == translated.size(),
+        "sources are {:?}, translations {:?}",
+        source.size(),
+        translated.size()
+    );
     let (_, _, h, w) = source.size4()?;
-    ensure!(h >= WINDOW && w >= WINDOW, "SSIM needs at least {WINDOW} pixels a side, these are {h} x {w}");
+    ensure!(
+        h >= WINDOW && w >= WINDOW,
+        "SSIM needs at least {WINDOW} pixels a side, these are {h} x {w}"
+    );
     tch::no_grad(|| {
         let square = (source - translated).square();
         let dims = [1i64, 2, 3];
-        let l2 = numbers(&square.sum_dim_intlist(dims.as_slice(), false, Kind::Double).sqrt())?;
+        let l2 = numbers(
+            &square
+                .sum_dim_intlist(dims.as_slice(), false, Kind::Double)
+                .sqrt(),
+        )?;
         let mse = numbers(&square.mean_dim(dims.as_slice(), false, Kind::Double))?;
         let ssim = numbers(&ssim(source, translated))?;
-        let score = |i: usize| PairScore { l2: l2[i], mse: mse[i], psnr: 10.0 * (1.0 / (mse[i] + 1e-10)).log10(), ssim: ssim[i] };
+        let score = |i: usize| PairScore {
+            l2: l2[i],
+            mse: mse[i],
+            psnr: 10.0 * (1.0 / (mse[i] + 1e-10)).log10(),
+            ssim: ssim[i],
+        };
         Ok((0..l2.len()).map(score).collect())
     })
 }
@@ -89,7 +127,10 @@ mod tests {
         let x = Tensor::rand([2, 3, 32, 32], (Kind::Float, Device::Cpu));
         for s in pair_scores(&x, &x).unwrap() {
             assert_eq!((s.l2, s.mse), (0.0, 0.0));
-            assert!((s.psnr - 100.0).abs() < 1e-9 && (s.ssim - 1.0).abs() < 1e-5, "{s:?}");
+            assert!(
+                (s.psnr - 100.0).abs() < 1e-9 && (s.ssim - 1.0).abs() < 1e-5,
+                "{s:?}"
+            );
         }
     }
 
@@ -108,7 +149,12 @@ mod tests {
     #[test]
     fn sizes_that_do_not_match_are_named() {
         let x = |s: i64| Tensor::rand([1, 3, s, s], (Kind::Float, Device::Cpu));
-        assert!(pair_scores(&x(32), &x(16)).unwrap_err().to_string().contains("[1, 3, 16, 16]"));
+        assert!(
+            pair_scores(&x(32), &x(16))
+                .unwrap_err()
+                .to_string()
+                .contains("[1, 3, 16, 16]")
+        );
         assert!(pair_scores(&x(8), &x(8)).is_err());
     }
 }

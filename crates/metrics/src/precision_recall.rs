@@ -20,15 +20,29 @@ fn inside(points: &Tensor, of: &Tensor, k: i64) -> f64 {
     let distances = |a: &Tensor, b: &Tensor| Tensor::cdist(a, b, 2.0, None::<i64>);
     // The nearest of a set's own points is the point itself.
     let (radius, _) = distances(of, of).kthvalue(k + 1, 1, false);
-    let covered = distances(points, of).le_tensor(&radius.unsqueeze(0)).any_dim(1, false);
-    covered.to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
+    let covered = distances(points, of)
+        .le_tensor(&radius.unsqueeze(0))
+        .any_dim(1, false);
+    covered
+        .to_kind(Kind::Double)
+        .mean(Kind::Double)
+        .double_value(&[])
 }
 
 /// Of features of made and real pictures, `[n, d]` and `[m, d]`, with `k` neighbours.
 pub fn precision_recall(made: &Tensor, real: &Tensor, k: i64) -> Result<PrecisionRecall> {
     let ((n, d), (m, other)) = (made.size2()?, real.size2()?);
-    ensure!(d == other, "features of {d} and {other} dimensions do not compare");
-    ensure!(k >= 1 && n > k && m > k, "{k} neighbours need more than {k} pictures a side, there are {n} and {m}");
+    ensure!(
+        d == other,
+        "features of {d} and {other} dimensions do not compare"
+    );
+    ensure!(
+        k >= 1 && n > k && m > k,
+        "{k} neighbours need more than {k} pictures a side, there are {n} and {m}"
+    );
     let (made, real) = (made.to_kind(Kind::Double), real.to_kind(Kind::Double));
-    Ok(PrecisionRecall { precision: inside(&made, &real, k), recall: inside(&real, &made, k) })
+    Ok(PrecisionRecall {
+        precision: inside(&made, &real, k),
+        recall: inside(&real, &made, k),
+    })
 }

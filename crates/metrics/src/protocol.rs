@@ -34,7 +34,11 @@ pub fn tensor(picture: &Rgb) -> Tensor {
 
 /// The picture as L2, PSNR and SSIM see it: short side to 256 (Pillow bicubic), [0, 1], `[1, 3, h, w]`.
 pub fn pair_input(picture: &Rgb) -> Result<Tensor> {
-    Ok(tensor(&resize_short_side(picture, PAIR_SIDE, Filter::Bicubic)?))
+    Ok(tensor(&resize_short_side(
+        picture,
+        PAIR_SIDE,
+        Filter::Bicubic,
+    )?))
 }
 
 impl Protocol {
@@ -52,11 +56,20 @@ impl Protocol {
 
 /// pool3 features `[n, 2048]` on the CPU of prepared pictures `[1, 3, h, w]`. Pictures of one size go through
 /// together, `batch` at a time; the order is kept.
-pub fn inception_features(network: &Loaded<Inception>, inputs: &[Tensor], batch: usize, device: Device) -> Result<Tensor> {
+pub fn inception_features(
+    network: &Loaded<Inception>,
+    inputs: &[Tensor],
+    batch: usize,
+    device: Device,
+) -> Result<Tensor> {
     let mut parts = Vec::new();
     let mut rest = inputs;
     while let Some(first) = rest.first() {
-        let same = rest.iter().take(batch.max(1)).take_while(|x| x.size() == first.size()).count();
+        let same = rest
+            .iter()
+            .take(batch.max(1))
+            .take_while(|x| x.size() == first.size())
+            .count();
         let together = Tensor::f_cat(&rest[..same], 0)?.to_device(device);
         parts.push(tch::no_grad(|| network.features(&together)).to_device(Device::Cpu));
         rest = &rest[same..];

@@ -50,10 +50,16 @@ fn taps(input: usize, output: usize, filter: Filter) -> Vec<Taps> {
         let centre = (at as f64 + 0.5) * scale;
         let first = (centre - support + 0.5).max(0.0) as usize;
         let end = ((centre + support + 0.5) as usize).min(input);
-        let raw: Vec<f64> = (first..end).map(|i| filter.at((i as f64 - centre + 0.5) / widened)).collect();
+        let raw: Vec<f64> = (first..end)
+            .map(|i| filter.at((i as f64 - centre + 0.5) / widened))
+            .collect();
         let sum: f64 = raw.iter().sum();
-        let fixed = |w: &f64| (w / sum * f64::from(1u32 << PRECISION_BITS) + 0.5f64.copysign(*w)) as i32;
-        Taps { first, weights: raw.iter().map(fixed).collect() }
+        let fixed =
+            |w: &f64| (w / sum * f64::from(1u32 << PRECISION_BITS) + 0.5f64.copysign(*w)) as i32;
+        Taps {
+            first,
+            weights: raw.iter().map(fixed).collect(),
+        }
     };
     (0..output).map(one).collect()
 }
@@ -61,7 +67,9 @@ fn taps(input: usize, output: usize, filter: Filter) -> Vec<Taps> {
 /// One weighted sum over `pixels[start + k * stride]`.
 fn sum(pixels: &[u8], start: usize, stride: usize, weights: &[i32]) -> u8 {
     let begin = 1i32 << (PRECISION_BITS - 1);
-    let total = weights.iter().enumerate().fold(begin, |s, (k, w)| s + i32::from(pixels[start + k * stride]) * w);
+    let total = weights.iter().enumerate().fold(begin, |s, (k, w)| {
+        s + i32::from(pixels[start + k * stride]) * w
+    });
     (total >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
@@ -73,29 +81,53 @@ fn horizontal(picture: &Rgb, width: usize, filter: Filter) -> Rgb {
             pixels.extend((0..3).map(|c| sum(row, t.first * 3 + c, 3, &t.weights)));
         }
     }
-    Rgb { width, height: picture.height, pixels }
+    Rgb {
+        width,
+        height: picture.height,
+        pixels,
+    }
 }
 
 fn vertical(picture: &Rgb, height: usize, filter: Filter) -> Rgb {
     let line = picture.width * 3;
     let mut pixels = Vec::with_capacity(line * height);
     for t in taps(picture.height, height, filter) {
-        pixels.extend((0..line).map(|x| sum(&picture.pixels, t.first * line + x, line, &t.weights)));
+        pixels
+            .extend((0..line).map(|x| sum(&picture.pixels, t.first * line + x, line, &t.weights)));
     }
-    Rgb { width: picture.width, height, pixels }
+    Rgb {
+        width: picture.width,
+        height,
+        pixels,
+    }
 }
 
 /// Pillow's `Image.resize((width, height), filter)`.
 pub fn resize(picture: &Rgb, width: usize, height: usize, filter: Filter) -> Result<Rgb> {
-    ensure!(width > 0 && height > 0, "cannot resize to {width} x {height}");
-    let wide = if width == picture.width { picture.clone() } else { horizontal(picture, width, filter) };
-    Ok(if height == wide.height { wide } else { vertical(&wide, height, filter) })
+    ensure!(
+        width > 0 && height > 0,
+        "cannot resize to {width} x {height}"
+    );
+    let wide = if width == picture.width {
+        picture.clone()
+    } else {
+        horizontal(picture, width, filter)
+    };
+    Ok(if height == wide.height {
+        wide
+    } else {
+        vertical(&wide, height, filter)
+    })
 }
 
 /// torchvision's `Resize(side)`: the short side becomes `side`, the long one keeps the ratio, rounded down.
 pub fn resize_short_side(picture: &Rgb, side: usize, filter: Filter) -> Result<Rgb> {
     let (w, h) = (picture.width, picture.height);
-    if w <= h { resize(picture, side, side * h / w, filter) } else { resize(picture, side * w / h, side, filter) }
+    if w <= h {
+        resize(picture, side, side * h / w, filter)
+    } else {
+        resize(picture, side * w / h, side, filter)
+    }
 }
 
 #[cfg(test)]
@@ -104,17 +136,36 @@ mod tests {
 
     #[test]
     fn sizes_follow_the_short_side() {
-        let picture = Rgb { width: 30, height: 20, pixels: vec![7; 30 * 20 * 3] };
+        let picture = Rgb {
+            width: 30,
+            height: 20,
+            pixels: vec![7; 30 * 20 * 3],
+        };
         let out = resize_short_side(&picture, 9, Filter::Bicubic).unwrap();
         assert_eq!((out.width, out.height), (13, 9));
-        assert!(out.pixels.iter().all(|p| *p == 7), "a flat picture stays flat");
+        assert!(
+            out.pixels.iter().all(|p| *p == 7),
+            "a flat picture stays flat"
+        );
         assert!(resize(&picture, 0, 5, Filter::Bilinear).is_err());
     }
 
     #[test]
     fn halving_two_levels_lies_between_them() {
-        let pixels: Vec<u8> = (0..8).flat_map(|x| [if x < 4 { 0 } else { 200 }; 3]).collect();
-        let out = resize(&Rgb { width: 8, height: 1, pixels }, 4, 1, Filter::Bilinear).unwrap();
+        let pixels: Vec<u8> = (0..8)
+            .flat_map(|x| [if x < 4 { 0 } else { 200 }; 3])
+            .collect();
+        let out = resize(
+            &Rgb {
+                width: 8,
+                height: 1,
+                pixels,
+            },
+            4,
+            1,
+            Filter::Bilinear,
+        )
+        .unwrap();
         let row: Vec<u8> = out.pixels.chunks(3).map(|p| p[0]).collect();
         // Triangle of support 2: weights 1/8 3/8 3/8 1/8 around each centre, cut at the borders.
         assert_eq!(row, [0, 25, 175, 200]);

@@ -28,10 +28,20 @@ pub fn summary(values: &[f64]) -> Result<Summary> {
     ensure!(n >= 1, "no numbers to summarise");
     let mean = values.iter().sum::<f64>() / n as f64;
     if n == 1 {
-        return Ok(Summary { mean, std: None, half_width: None, n });
+        return Ok(Summary {
+            mean,
+            std: None,
+            half_width: None,
+            n,
+        });
     }
     let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt();
-    Ok(Summary { mean, std: Some(std), half_width: half_width(std, n), n })
+    Ok(Summary {
+        mean,
+        std: Some(std),
+        half_width: half_width(std, n),
+        n,
+    })
 }
 
 /// Half the width of the 95 % interval of a mean by Student's t, from the sample deviation of n numbers; none below 2.
@@ -41,7 +51,9 @@ pub fn half_width(std: f64, n: usize) -> Option<f64> {
 
 /// The same as a multiple of the deviation, which costs some iterations: tables take it once for each n.
 pub fn deviations(n: usize) -> Option<f64> {
-    let t = StudentsT::new(0.0, 1.0, n.checked_sub(1)? as f64).ok()?.inverse_cdf(0.5 + CONFIDENCE / 2.0);
+    let t = StudentsT::new(0.0, 1.0, n.checked_sub(1)? as f64)
+        .ok()?
+        .inverse_cdf(0.5 + CONFIDENCE / 2.0);
     Some(t / (n as f64).sqrt())
 }
 
@@ -69,9 +81,14 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 
 /// Draws of a bootstrap: `resamples` times as many of `units` things as there are, with repeats, fixed by `seed`.
 pub fn draws(units: usize, seed: u64, resamples: usize) -> Result<Vec<Vec<usize>>> {
-    ensure!(units >= 2, "a bootstrap needs at least 2 units, there are {units}");
+    ensure!(
+        units >= 2,
+        "a bootstrap needs at least 2 units, there are {units}"
+    );
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    Ok((0..resamples).map(|_| (0..units).map(|_| random.random_range(0..units)).collect()).collect())
+    Ok((0..resamples)
+        .map(|_| (0..units).map(|_| random.random_range(0..units)).collect())
+        .collect())
 }
 
 /// Percentile interval of what a statistic was over the draws.
@@ -79,23 +96,45 @@ pub fn percentiles(estimate: f64, mut values: Vec<f64>) -> Result<Interval> {
     ensure!(!values.is_empty(), "no draws");
     values.sort_by(f64::total_cmp);
     let tail = (1.0 - CONFIDENCE) / 2.0;
-    Ok(Interval { estimate, low: quantile(&values, tail), high: quantile(&values, 1.0 - tail) })
+    Ok(Interval {
+        estimate,
+        low: quantile(&values, tail),
+        high: quantile(&values, 1.0 - tail),
+    })
 }
 
 /// Percentile bootstrap over `units` things that are drawn together (pictures with all their seeds): `statistic` gets the
 /// drawn indices. Draws are fixed by `seed`.
 pub fn bootstrap(units: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -> Result<Interval> {
     let all: Vec<usize> = (0..units).collect();
-    let values = draws(units, seed, RESAMPLES)?.iter().map(|drawn| statistic(drawn)).collect();
+    let values = draws(units, seed, RESAMPLES)?
+        .iter()
+        .map(|drawn| statistic(drawn))
+        .collect();
     percentiles(statistic(&all), values)
 }
 
 /// Clopper-Pearson interval of a share: `successes` of `trials`.
 pub fn binomial(successes: usize, trials: usize) -> Result<Interval> {
-    ensure!(trials > 0 && successes <= trials, "{successes} of {trials} is no share");
+    ensure!(
+        trials > 0 && successes <= trials,
+        "{successes} of {trials} is no share"
+    );
     let tail = (1.0 - CONFIDENCE) / 2.0;
     let (k, n) = (successes as f64, trials as f64);
-    let low = if successes == 0 { 0.0 } else { Beta::new(k, n - k + 1.0)?.inverse_cdf(tail) };
-    let high = if successes == trials { 1.0 } else { Beta::new(k + 1.0, n - k)?.inverse_cdf(1.0 - tail) };
-    Ok(Interval { estimate: k / n, low, high })
+    let low = if successes == 0 {
+        0.0
+    } else {
+        Beta::new(k, n - k + 1.0)?.inverse_cdf(tail)
+    };
+    let high = if successes == trials {
+        1.0
+    } else {
+        Beta::new(k + 1.0, n - k)?.inverse_cdf(1.0 - tail)
+    };
+    Ok(Interval {
+        estimate: k / n,
+        low,
+        high,
+    })
 }

@@ -63,10 +63,23 @@ pub(crate) struct ResBlock {
 
 impl ResBlock {
     fn new(path: Path, spec: ResBlockSpec) -> Self {
-        let ResBlockSpec { inputs, outputs, .. } = spec;
+        let ResBlockSpec {
+            inputs, outputs, ..
+        } = spec;
         let same = ConvOptions::same(3);
-        let emb_outputs = if spec.scale_shift { 2 * outputs } else { outputs };
-        let skip = || Conv2d::new(&path / "skip_connection", inputs, outputs, ConvOptions::same(1));
+        let emb_outputs = if spec.scale_shift {
+            2 * outputs
+        } else {
+            outputs
+        };
+        let skip = || {
+            Conv2d::new(
+                &path / "skip_connection",
+                inputs,
+                outputs,
+                ConvOptions::same(1),
+            )
+        };
         Self {
             in_norm: group_norm(&path / "in_layers" / 0, inputs),
             in_conv: Conv2d::new(&path / "in_layers" / 2, inputs, outputs, same),
@@ -86,27 +99,53 @@ impl ResBlock {
         let h = if self.spec.scale_shift {
             self.out_norm.forward_silu(&h, Some(&e))
         } else {
-            self.out_norm.forward_silu(&(h + e.unsqueeze(-1).unsqueeze(-1)), None)
+            self.out_norm
+                .forward_silu(&(h + e.unsqueeze(-1).unsqueeze(-1)), None)
         };
-        let h = if train && self.spec.dropout > 0.0 { h.dropout(self.spec.dropout, true) } else { h };
-        let skip = self.skip.as_ref().map_or_else(|| x.shallow_clone(), |s| s.forward(&x));
+        let h = if train && self.spec.dropout > 0.0 {
+            h.dropout(self.spec.dropout, true)
+        } else {
+            h
+        };
+        let skip = self
+            .skip
+            .as_ref()
+            .map_or_else(|| x.shallow_clone(), |s| s.forward(&x));
         self.out_conv.forward_onto(&h, &skip)
     }
 
     fn pullback(&self, x: &Tensor, emb: &Tensor) -> (Tensor, Pullback<'_>) {
         let resample = self.spec.resample;
-        let Some((h, in_norm)) = self.in_norm.pullback_silu(x, None).filter(|_| self.spec.scale_shift) else {
+        let Some((h, in_norm)) = self
+            .in_norm
+            .pullback_silu(x, None)
+            .filter(|_| self.spec.scale_shift)
+        else {
             return by_autograd(x, |x| self.forward(x, emb, false));
         };
         let h = self.in_conv.forward(&resample.apply(&h));
         let e = self.emb.forward(&emb.silu());
-        let (h, out_norm) = self.out_norm.pullback_silu(&h, Some(&e)).expect("the first norm was possible");
+        let (h, out_norm) = self
+            .out_norm
+            .pullback_silu(&h, Some(&e))
+            .expect("the first norm was possible");
         let small = resample.apply(x);
-        let skip = self.skip.as_ref().map_or_else(|| small.shallow_clone(), |s| s.forward(&small));
+        let skip = self
+            .skip
+            .as_ref()
+            .map_or_else(|| small.shallow_clone(), |s| s.forward(&small));
         let out = self.out_conv.forward_onto(&h, &skip);
         let back = move |g: &Tensor| {
-            let inner = in_norm(&resample.backward(&self.in_conv.backward(&out_norm(&self.out_conv.backward(g)))));
-            inner + resample.backward(&self.skip.as_ref().map_or_else(|| g.shallow_clone(), |s| s.backward(g)))
+            let inner = in_norm(
+                &resample.backward(&self.in_conv.backward(&out_norm(&self.out_conv.backward(g)))),
+            );
+            inner
+                + resample.backward(
+                    &self
+                        .skip
+                        .as_ref()
+                        .map_or_else(|| g.shallow_clone(), |s| s.backward(g)),
+                )
         };
         (out, Box::new(back))
     }
@@ -115,7 +154,9 @@ impl ResBlock {
 /// libtorch's fused attention, in float32 where the processor lacks bf16.
 pub(crate) fn scaled_dot_product(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     if bf16::lacks(q) {
-        return bf16::through_float32(q, |q| scaled_dot_product(q, &k.to_kind(Kind::Float), &v.to_kind(Kind::Float)));
+        return bf16::through_float32(q, |q| {
+            scaled_dot_product(q, &k.to_kind(Kind::Float), &v.to_kind(Kind::Float))
+        });
     }
     Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, false, None, false)
 }
@@ -149,11 +190,21 @@ impl AttentionBlock {
 
     fn forward(&self, x: &Tensor) -> Tensor {
         let (n, c, h, w) = x.size4().expect("attention input has four dimensions");
-        let tokens = self.norm.forward(x).permute([0, 2, 3, 1]).reshape([n, h * w, c]);
-        let qkv = self.qkv.of_tokens(&tokens).reshape([n, h * w, self.heads, 3, c / self.heads]).permute([3, 0, 2, 1, 4]);
+        let tokens = self
+            .norm
+            .forward(x)
+            .permute([0, 2, 3, 1])
+            .reshape([n, h * w, c]);
+        let qkv = self
+            .qkv
+            .of_tokens(&tokens)
+            .reshape([n, h * w, self.heads, 3, c / self.heads])
+            .permute([3, 0, 2, 1, 4]);
         let (q, k, v) = (qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2));
         let a = scaled_dot_product(&q, &k, &v);
-        let a = self.proj_out.of_tokens(&a.transpose(1, 2).reshape([n, h * w, c]));
+        let a = self
+            .proj_out
+            .of_tokens(&a.transpose(1, 2).reshape([n, h * w, c]));
         x + a.reshape([n, h, w, c]).permute([0, 3, 1, 2])
     }
 }
@@ -168,10 +219,23 @@ pub(crate) struct AttentionPool {
 }
 
 impl AttentionPool {
-    pub(crate) fn new(path: Path, side: i64, channels: i64, head_channels: i64, outputs: i64) -> Self {
-        let init = tch::nn::Init::Randn { mean: 0.0, stdev: (channels as f64).powf(-0.5) };
+    pub(crate) fn new(
+        path: Path,
+        side: i64,
+        channels: i64,
+        head_channels: i64,
+        outputs: i64,
+    ) -> Self {
+        let init = tch::nn::Init::Randn {
+            mean: 0.0,
+            stdev: (channels as f64).powf(-0.5),
+        };
         Self {
-            positional_embedding: path.var("positional_embedding", &[channels, side * side + 1], init),
+            positional_embedding: path.var(
+                "positional_embedding",
+                &[channels, side * side + 1],
+                init,
+            ),
             qkv_proj: Pointwise::new(&path / "qkv_proj", channels, 3 * channels, false),
             c_proj: Pointwise::new(&path / "c_proj", channels, outputs, false),
             heads: channels / head_channels,
@@ -183,10 +247,12 @@ impl AttentionPool {
         let (n, c, h, w) = x.size4().expect("pool input has four dimensions");
         let flat = x.reshape([n, c, h * w]);
         let mean = flat.mean_dim(-1, true, flat.kind());
-        let tokens = Tensor::cat(&[mean, flat], -1) + self.positional_embedding.to_kind(x.kind()).unsqueeze(0);
+        let tokens = Tensor::cat(&[mean, flat], -1)
+            + self.positional_embedding.to_kind(x.kind()).unsqueeze(0);
         let qkv = self.qkv_proj.forward(&tokens).chunk(3, 1);
         let split = |p: &Tensor| p.reshape([n * self.heads, c / self.heads, h * w + 1]);
-        let a = attend(&split(&qkv[0]), &split(&qkv[1]), &split(&qkv[2])).reshape([n, c, h * w + 1]);
+        let a =
+            attend(&split(&qkv[0]), &split(&qkv[1]), &split(&qkv[2])).reshape([n, c, h * w + 1]);
         self.c_proj.forward(&a).select(-1, 0)
     }
 }
@@ -206,13 +272,15 @@ pub(crate) struct Block(Vec<Layer>);
 
 impl Block {
     pub(crate) fn forward(&self, x: &Tensor, emb: &Tensor, train: bool) -> Tensor {
-        self.0.iter().fold(x.shallow_clone(), |h, layer| match layer {
-            Layer::Conv(conv) => conv.forward(&h),
-            Layer::Res(block) => block.forward(&h, emb, train),
-            Layer::Attention(block) => block.forward(&h),
-            Layer::Resample(Resample::Up, conv) => conv.forward(&Resample::Up.apply(&h)),
-            Layer::Resample(_, conv) => conv.forward(&h),
-        })
+        self.0
+            .iter()
+            .fold(x.shallow_clone(), |h, layer| match layer {
+                Layer::Conv(conv) => conv.forward(&h),
+                Layer::Res(block) => block.forward(&h, emb, train),
+                Layer::Attention(block) => block.forward(&h),
+                Layer::Resample(Resample::Up, conv) => conv.forward(&Resample::Up.apply(&h)),
+                Layer::Resample(_, conv) => conv.forward(&h),
+            })
     }
 
     fn pullback(&self, x: &Tensor, emb: &Tensor) -> (Tensor, Pullback<'_>) {
@@ -223,7 +291,9 @@ impl Block {
                 Layer::Conv(conv) => (conv.forward(&h), Box::new(|g| conv.backward(g))),
                 Layer::Res(block) => block.pullback(&h, emb),
                 Layer::Attention(block) => by_autograd(&h, |h| block.forward(h)),
-                Layer::Resample(Resample::Up, conv) => by_autograd(&h, |h| conv.forward(&Resample::Up.apply(h))),
+                Layer::Resample(Resample::Up, conv) => {
+                    by_autograd(&h, |h| conv.forward(&Resample::Up.apply(h)))
+                }
                 Layer::Resample(_, conv) => by_autograd(&h, |h| conv.forward(h)),
             };
             h = out;
@@ -250,26 +320,47 @@ pub(crate) struct AdmShape {
 /// A level change: a resampling residual block, or the plain (convolution) layer.
 fn resample_layer(path: Path, shape: &AdmShape, channels: i64, resample: Resample) -> Layer {
     if shape.resblock_updown {
-        return Layer::Res(Box::new(ResBlock::new(path, shape.block(channels, channels, resample))));
+        return Layer::Res(Box::new(ResBlock::new(
+            path,
+            shape.block(channels, channels, resample),
+        )));
     }
     let same = ConvOptions::same(3);
     match resample {
         Resample::Down => {
-            let conv = Conv2d::new(&path / "op", channels, channels, ConvOptions { stride: 2, ..same });
+            let conv = Conv2d::new(
+                &path / "op",
+                channels,
+                channels,
+                ConvOptions { stride: 2, ..same },
+            );
             Layer::Resample(resample, conv)
         }
-        _ => Layer::Resample(resample, Conv2d::new(&path / "conv", channels, channels, same)),
+        _ => Layer::Resample(
+            resample,
+            Conv2d::new(&path / "conv", channels, channels, same),
+        ),
     }
 }
 
 impl AdmShape {
     fn block(&self, inputs: i64, outputs: i64, resample: Resample) -> ResBlockSpec {
         let (emb, scale_shift, dropout) = (4 * self.width, self.scale_shift, self.dropout);
-        ResBlockSpec { inputs, outputs, emb, scale_shift, resample, dropout }
+        ResBlockSpec {
+            inputs,
+            outputs,
+            emb,
+            scale_shift,
+            resample,
+            dropout,
+        }
     }
 
     fn res(&self, path: Path, inputs: i64, outputs: i64) -> Layer {
-        Layer::Res(Box::new(ResBlock::new(path, self.block(inputs, outputs, Resample::Keep))))
+        Layer::Res(Box::new(ResBlock::new(
+            path,
+            self.block(inputs, outputs, Resample::Keep),
+        )))
     }
 
     fn attention_at(&self, side: i64) -> bool {
@@ -285,13 +376,27 @@ impl AdmShape {
         let levels = self.channel_mult.len() as u32;
         anyhow::ensure!(levels > 0, "channel_mult is empty");
         let step = 2i64.pow(levels - 1);
-        anyhow::ensure!(self.image_size > 0 && self.image_size % step == 0, "image_size {} is not a multiple of {step}", self.image_size);
+        anyhow::ensure!(
+            self.image_size > 0 && self.image_size % step == 0,
+            "image_size {} is not a multiple of {step}",
+            self.image_size
+        );
         for mult in &self.channel_mult {
             let c = self.width * mult;
-            anyhow::ensure!(c > 0 && c % 32 == 0, "{c} channels (width {} x {mult}) do not split into 32 groups", self.width);
+            anyhow::ensure!(
+                c > 0 && c % 32 == 0,
+                "{c} channels (width {} x {mult}) do not split into 32 groups",
+                self.width
+            );
         }
-        anyhow::ensure!(self.num_res_blocks > 0, "the number of residual blocks must be at least 1");
-        anyhow::ensure!(self.num_head_channels > 0, "num_head_channels must be at least 1");
+        anyhow::ensure!(
+            self.num_res_blocks > 0,
+            "the number of residual blocks must be at least 1"
+        );
+        anyhow::ensure!(
+            self.num_head_channels > 0,
+            "num_head_channels must be at least 1"
+        );
         Ok(())
     }
 }
@@ -316,7 +421,12 @@ impl Encoder {
         let mut channels = width * shape.channel_mult[0];
         let mut side = shape.image_size;
         let blocks = path / "input_blocks";
-        let first = Layer::Conv(Conv2d::new(&blocks / 0 / 0, 3, channels, ConvOptions::same(3)));
+        let first = Layer::Conv(Conv2d::new(
+            &blocks / 0 / 0,
+            3,
+            channels,
+            ConvOptions::same(3),
+        ));
         let (mut inputs, mut skips) = (vec![Block(vec![first])], vec![channels]);
         for (level, mult) in shape.channel_mult.iter().enumerate() {
             for _ in 0..shape.num_res_blocks {
@@ -331,7 +441,12 @@ impl Encoder {
             }
             if level + 1 < shape.channel_mult.len() {
                 let at = &blocks / inputs.len() / 0;
-                inputs.push(Block(vec![resample_layer(at, shape, channels, Resample::Down)]));
+                inputs.push(Block(vec![resample_layer(
+                    at,
+                    shape,
+                    channels,
+                    Resample::Down,
+                )]));
                 skips.push(channels);
                 side /= 2;
             }
@@ -344,7 +459,16 @@ impl Encoder {
         ]);
         let time_0 = Linear::new(path / "time_embed" / 0, width, 4 * width);
         let time_2 = Linear::new(path / "time_embed" / 2, 4 * width, 4 * width);
-        Self { time_0, time_2, inputs, middle, width, skips, channels, side }
+        Self {
+            time_0,
+            time_2,
+            inputs,
+            middle,
+            width,
+            skips,
+            channels,
+            side,
+        }
     }
 
     /// Time embedding `[n, 4 * width]` in the networks' working kind.
@@ -354,7 +478,13 @@ impl Encoder {
     }
 
     /// The middle block's output, and the skips when `keep`.
-    pub(crate) fn forward(&self, x: &Tensor, emb: &Tensor, train: bool, keep: bool) -> (Tensor, Vec<Tensor>) {
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        emb: &Tensor,
+        train: bool,
+        keep: bool,
+    ) -> (Tensor, Vec<Tensor>) {
         let mut h = x.shallow_clone();
         let mut skips = Vec::new();
         for block in &self.inputs {
@@ -380,7 +510,11 @@ impl Encoder {
 }
 
 /// The upward half's blocks, and the channels of the last one.
-pub(crate) fn decoder_blocks(path: &Path, shape: &AdmShape, encoder: &Encoder) -> (Vec<Block>, i64) {
+pub(crate) fn decoder_blocks(
+    path: &Path,
+    shape: &AdmShape,
+    encoder: &Encoder,
+) -> (Vec<Block>, i64) {
     let mut skips = encoder.skips.clone();
     let (mut channels, mut side) = (encoder.channels, encoder.side);
     let root = path / "output_blocks";

@@ -58,8 +58,18 @@ impl AdmUnet {
         let encoder = Encoder::new(path, &shape);
         let (decoder, channels) = decoder_blocks(path, &shape, &encoder);
         let outputs = if config.learn_sigma { 6 } else { 3 };
-        let out_conv = Conv2d::new(path / "out" / 2, channels, outputs, ConvOptions::same(3).zero());
-        Ok(Self { encoder, decoder, out_norm: group_norm(path / "out" / 0, channels), out_conv })
+        let out_conv = Conv2d::new(
+            path / "out" / 2,
+            channels,
+            outputs,
+            ConvOptions::same(3).zero(),
+        );
+        Ok(Self {
+            encoder,
+            decoder,
+            out_norm: group_norm(path / "out" / 0, channels),
+            out_conv,
+        })
     }
 
     /// Pictures `x` `[n, 3, s, s]` in [-1, 1] plus noise, time indices `t` `[n]` in 0..1000:

@@ -24,8 +24,16 @@ struct ConvBn(ConvNorm);
 
 impl ConvBn {
     fn new(path: Path, inputs: i64, outputs: i64, kernel: i64) -> Self {
-        let conv = Conv2d::new(&path / "conv", inputs, outputs, ConvOptions::same(kernel).no_bias());
-        Self(ConvNorm::new(conv, BatchNorm::new(&path / "bn", outputs, 1e-5)))
+        let conv = Conv2d::new(
+            &path / "conv",
+            inputs,
+            outputs,
+            ConvOptions::same(kernel).no_bias(),
+        );
+        Self(ConvNorm::new(
+            conv,
+            BatchNorm::new(&path / "bn", outputs, 1e-5),
+        ))
     }
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         self.0.forward(x, train).relu()
@@ -45,15 +53,25 @@ impl CifarFeatures {
     /// Registers all weights under `path`.
     pub fn new(path: &Path, config: &CifarFeaturesConfig) -> anyhow::Result<Self> {
         let [w0, w1, w2, w3] = config.widths;
-        anyhow::ensure!(config.widths.iter().all(|w| *w > 0) && config.feature_dim > 0, "widths and feature_dim must be positive");
+        anyhow::ensure!(
+            config.widths.iter().all(|w| *w > 0) && config.feature_dim > 0,
+            "widths and feature_dim must be positive"
+        );
         let stage = |i: usize, inputs, outputs, residual: bool| {
             let at = path / "stages" / i;
             let pair = |k: &str| ConvBn::new(&at / k, outputs, outputs, 3);
-            (ConvBn::new(&at / "conv", inputs, outputs, 3), residual.then(|| (pair("res1"), pair("res2"))))
+            (
+                ConvBn::new(&at / "conv", inputs, outputs, 3),
+                residual.then(|| (pair("res1"), pair("res2"))),
+            )
         };
         Ok(Self {
             stem: ConvBn::new(path / "stem", 3, w0, 3),
-            stages: vec![stage(0, w0, w1, true), stage(1, w1, w2, false), stage(2, w2, w3, true)],
+            stages: vec![
+                stage(0, w0, w1, true),
+                stage(1, w1, w2, false),
+                stage(2, w2, w3, true),
+            ],
             squeeze: ConvBn::new(path / "squeeze", w3, config.feature_dim, 1),
             head: Linear::new(path / "head", config.feature_dim, config.num_classes),
         })
@@ -61,16 +79,25 @@ impl CifarFeatures {
 
     /// Pictures `[n, 3, 32, 32]` in [0, 1] to features `[n, feature_dim]` in float32.
     pub fn features(&self, x: &Tensor, kind: Kind, train: bool) -> Tensor {
-        let affine = |v: &[f32; 3]| Tensor::from_slice(v).to_device(x.device()).reshape([1, 3, 1, 1]);
+        let affine = |v: &[f32; 3]| {
+            Tensor::from_slice(v)
+                .to_device(x.device())
+                .reshape([1, 3, 1, 1])
+        };
         let x = (x - affine(&CIFAR_MEAN)) / affine(&CIFAR_STD);
         let mut h = self.stem.forward(&channels_last(&x.to_kind(kind)), train);
         for (conv, residual) in &self.stages {
-            h = conv.forward(&h, train).max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
+            h = conv
+                .forward(&h, train)
+                .max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
             if let Some((a, b)) = residual {
                 h = &h + b.forward(&a.forward(&h, train), train);
             }
         }
-        self.squeeze.forward(&h, train).to_kind(Kind::Float).mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+        self.squeeze
+            .forward(&h, train)
+            .to_kind(Kind::Float)
+            .mean_dim([2i64, 3].as_slice(), false, Kind::Float)
     }
 
     /// Class logits `[n, num_classes]` of features.

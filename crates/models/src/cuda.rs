@@ -40,7 +40,11 @@ fn load_library() -> Result<(), Unavailable> {
     let library = unsafe { libloading::Library::new(LIBRARY) };
     // The library must stay loaded as long as the process lives.
     std::mem::forget(library.map_err(|error| Unavailable::NotLoaded(error.to_string()))?);
-    if Cuda::is_available() { Ok(()) } else { Err(Unavailable::NoDevice) }
+    if Cuda::is_available() {
+        Ok(())
+    } else {
+        Err(Unavailable::NoDevice)
+    }
 }
 
 /// Loads CUDA, once per process, and only then asks libtorch whether there is a GPU.
@@ -78,7 +82,9 @@ pub fn empty_cache() {
 
 /// The most bytes that tensors took on a GPU since the last call; none on a CPU.
 pub fn take_peak_bytes(device: Device) -> Option<u64> {
-    let Device::Cuda(index) = device else { return None };
+    let Device::Cuda(index) = device else {
+        return None;
+    };
     if !is_loaded() {
         return None;
     }
@@ -95,6 +101,12 @@ mod tests {
         empty_cache();
         set_deterministic(true);
         assert!(!is_loaded() && !is_deterministic());
-        assert_eq!((take_peak_bytes(Device::Cpu), take_peak_bytes(Device::Cuda(0))), (None, None));
+        assert_eq!(
+            (
+                take_peak_bytes(Device::Cpu),
+                take_peak_bytes(Device::Cuda(0))
+            ),
+            (None, None)
+        );
     }
 }

@@ -43,7 +43,8 @@ impl ResnetBlock {
             temb_proj: Linear::new(path / "temb_proj", emb, outputs),
             norm2: norm(path / "norm2", outputs),
             conv2: Conv2d::new(path / "conv2", outputs, outputs, ConvOptions::same(3)),
-            shortcut: (inputs != outputs).then(|| Conv2d::new(path / "nin_shortcut", inputs, outputs, ConvOptions::same(1))),
+            shortcut: (inputs != outputs)
+                .then(|| Conv2d::new(path / "nin_shortcut", inputs, outputs, ConvOptions::same(1))),
         }
     }
 
@@ -51,8 +52,12 @@ impl ResnetBlock {
     fn forward(&self, x: &Tensor, emb: &Tensor) -> Tensor {
         let h = self.conv1.forward(&self.norm1.forward_silu(x, None));
         let h = h + self.temb_proj.forward(emb).unsqueeze(-1).unsqueeze(-1);
-        let skip = self.shortcut.as_ref().map_or_else(|| x.shallow_clone(), |c| c.forward(x));
-        self.conv2.forward_onto(&self.norm2.forward_silu(&h, None), &skip)
+        let skip = self
+            .shortcut
+            .as_ref()
+            .map_or_else(|| x.shallow_clone(), |c| c.forward(x));
+        self.conv2
+            .forward_onto(&self.norm2.forward_silu(&h, None), &skip)
     }
 }
 
@@ -68,7 +73,13 @@ struct Attention {
 impl Attention {
     fn new(path: &Path, channels: i64) -> Self {
         let point = |name: &str| Conv2d::new(path / name, channels, channels, ConvOptions::same(1));
-        Self { norm: norm(path / "norm", channels), q: point("q"), k: point("k"), v: point("v"), proj_out: point("proj_out") }
+        Self {
+            norm: norm(path / "norm", channels),
+            q: point("q"),
+            k: point("k"),
+            v: point("v"),
+            proj_out: point("proj_out"),
+        }
     }
 
     /// One head over all positions, scaled by C^(-1/2).
@@ -78,7 +89,9 @@ impl Attention {
         let rows = |conv: &Conv2d| conv.forward(&y).reshape([n, 1, c, h * w]).transpose(2, 3);
         let (q, k, v) = (rows(&self.q), rows(&self.k), rows(&self.v));
         let out = scaled_dot_product(&q, &k, &v);
-        x + self.proj_out.forward(&out.transpose(2, 3).reshape([n, c, h, w]))
+        x + self
+            .proj_out
+            .forward(&out.transpose(2, 3).reshape([n, c, h, w]))
     }
 }
 
@@ -92,7 +105,9 @@ struct Step {
 impl Step {
     fn forward(&self, x: &Tensor, emb: &Tensor) -> Tensor {
         let h = self.block.forward(x, emb);
-        self.attention.as_ref().map_or_else(|| h.shallow_clone(), |a| a.forward(&h))
+        self.attention
+            .as_ref()
+            .map_or_else(|| h.shallow_clone(), |a| a.forward(&h))
     }
 }
 
@@ -124,8 +139,15 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn step(&self, at: &Path, i: usize, inputs: i64, outputs: i64, resolution: i64) -> Step {
-        let attention = self.config.attn_resolutions.contains(&resolution).then(|| Attention::new(&(at / "attn" / i), outputs));
-        Step { block: ResnetBlock::new(&(at / "block" / i), inputs, outputs, 4 * self.config.ch), attention }
+        let attention = self
+            .config
+            .attn_resolutions
+            .contains(&resolution)
+            .then(|| Attention::new(&(at / "attn" / i), outputs));
+        Step {
+            block: ResnetBlock::new(&(at / "block" / i), inputs, outputs, 4 * self.config.ch),
+            attention,
+        }
     }
 
     /// Levels, channels of every skip, channels at the end.
@@ -143,8 +165,13 @@ impl Builder<'_> {
             }
             let resample = (l + 1 < c.ch_mult.len()).then(|| {
                 skips.push(channels);
-                let options = ConvOptions { stride: 2, padding: 0, ..ConvOptions::same(3) };
-                c.resamp_with_conv.then(|| Conv2d::new(&at / "downsample" / "conv", channels, channels, options))
+                let options = ConvOptions {
+                    stride: 2,
+                    padding: 0,
+                    ..ConvOptions::same(3)
+                };
+                c.resamp_with_conv
+                    .then(|| Conv2d::new(&at / "downsample" / "conv", channels, channels, options))
             });
             levels.push(Level { steps, resample });
         }
@@ -162,8 +189,18 @@ impl Builder<'_> {
                 steps.push(self.step(&at, i, channels + skip, c.ch * mult, c.image_size >> l));
                 channels = c.ch * mult;
             }
-            let conv = || Conv2d::new(&at / "upsample" / "conv", channels, channels, ConvOptions::same(3));
-            levels.push(Level { steps, resample: (l > 0).then(|| c.resamp_with_conv.then(conv)) });
+            let conv = || {
+                Conv2d::new(
+                    &at / "upsample" / "conv",
+                    channels,
+                    channels,
+                    ConvOptions::same(3),
+                )
+            };
+            levels.push(Level {
+                steps,
+                resample: (l > 0).then(|| c.resamp_with_conv.then(conv)),
+            });
         }
         (levels, channels)
     }
@@ -172,16 +209,34 @@ impl Builder<'_> {
 impl DdpmUnet {
     /// Registers all weights under `path`. Errors when the numbers do not fit together.
     pub fn new(path: &Path, config: &DdpmUnetConfig) -> Result<Self> {
-        ensure!(config.ch > 0 && config.ch % 32 == 0, "ch is {}: must be a multiple of 32 (group normalisation)", config.ch);
-        ensure!(!config.ch_mult.is_empty() && config.ch_mult.iter().all(|m| *m > 0), "ch_mult must hold positive numbers");
-        ensure!(config.num_res_blocks > 0, "num_res_blocks must be at least 1");
+        ensure!(
+            config.ch > 0 && config.ch % 32 == 0,
+            "ch is {}: must be a multiple of 32 (group normalisation)",
+            config.ch
+        );
+        ensure!(
+            !config.ch_mult.is_empty() && config.ch_mult.iter().all(|m| *m > 0),
+            "ch_mult must hold positive numbers"
+        );
+        ensure!(
+            config.num_res_blocks > 0,
+            "num_res_blocks must be at least 1"
+        );
         let halvings = config.ch_mult.len() - 1;
-        ensure!(config.image_size > 0 && config.image_size % (1 << halvings) == 0, "image_size must be a multiple of {}", 1 << halvings);
+        ensure!(
+            config.image_size > 0 && config.image_size % (1 << halvings) == 0,
+            "image_size must be a multiple of {}",
+            1 << halvings
+        );
         let builder = Builder { path, config };
         let (down, skips, channels) = builder.down();
         let (mid, emb) = (path / "mid", 4 * config.ch);
         let block = |name: &str| ResnetBlock::new(&(&mid / name), channels, channels, emb);
-        let middle = (block("block_1"), Attention::new(&(&mid / "attn_1"), channels), block("block_2"));
+        let middle = (
+            block("block_1"),
+            Attention::new(&(&mid / "attn_1"), channels),
+            block("block_2"),
+        );
         let (up, last) = builder.up(skips, channels);
         let dense = |i: usize, inputs| Linear::new(path / "temb" / "dense" / i, inputs, emb);
         Ok(Self {
@@ -201,7 +256,9 @@ impl DdpmUnet {
         let half = self.ch / 2;
         let args = time_angles(t, half, half - 1);
         let emb = Tensor::cat(&[args.sin(), args.cos()], 1).to_kind(kind);
-        self.dense[1].forward(&self.dense[0].forward(&emb).silu()).silu()
+        self.dense[1]
+            .forward(&self.dense[0].forward(&emb).silu())
+            .silu()
     }
 
     /// Pictures `x` `[n, 3, s, s]` in [-1, 1] plus noise, time indices `t` `[n]` in 0..1000:
@@ -223,7 +280,10 @@ impl DdpmUnet {
                 skips.push(h.shallow_clone());
             }
         }
-        h = self.mid.2.forward(&self.mid.1.forward(&self.mid.0.forward(&h, &emb)), &emb);
+        h = self
+            .mid
+            .2
+            .forward(&self.mid.1.forward(&self.mid.0.forward(&h, &emb)), &emb);
         for level in &self.up {
             for step in &level.steps {
                 let skip = skips.pop().expect("one skip for each block");
@@ -231,9 +291,14 @@ impl DdpmUnet {
             }
             if let Some(conv) = &level.resample {
                 let large = Resample::Up.apply(&h);
-                h = conv.as_ref().map_or_else(|| large.shallow_clone(), |c| c.forward(&large));
+                h = conv
+                    .as_ref()
+                    .map_or_else(|| large.shallow_clone(), |c| c.forward(&large));
             }
         }
-        self.conv_out.forward(&self.norm_out.forward_silu(&h, None)).to_kind(Kind::Float).contiguous()
+        self.conv_out
+            .forward(&self.norm_out.forward_silu(&h, None))
+            .to_kind(Kind::Float)
+            .contiguous()
     }
 }

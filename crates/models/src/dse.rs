@@ -66,21 +66,39 @@ impl Dse {
         anyhow::ensure!(config.num_classes > 1, "num_classes must be at least 2");
         let encoder = Encoder::new(path, &shape);
         let head = path / "I2Iout";
-        let pool = AttentionPool::new(&head / 2, encoder.side, encoder.channels, shape.num_head_channels, config.num_classes);
-        Ok(Self { head_norm: group_norm(&head / 0, encoder.channels), head: pool, encoder })
+        let pool = AttentionPool::new(
+            &head / 2,
+            encoder.side,
+            encoder.channels,
+            shape.num_head_channels,
+            config.num_classes,
+        );
+        Ok(Self {
+            head_norm: group_norm(&head / 0, encoder.channels),
+            head: pool,
+            encoder,
+        })
     }
 
     /// Feature map behind the middle block, `[n, c, s', s']` in float32.
     pub fn features(&self, x: &Tensor, t: &Tensor, kind: Kind, train: bool) -> Tensor {
         let emb = self.encoder.embed(t, kind);
         let x = x.to_kind(kind);
-        self.encoder.forward(&x, &emb, train, false).0.to_kind(Kind::Float)
+        self.encoder
+            .forward(&x, &emb, train, false)
+            .0
+            .to_kind(Kind::Float)
     }
 
     /// [`Dse::features`] and the way its gradient takes back to `x`, both float32, without a graph where that is possible.
     pub fn pullback(&self, x: &Tensor, t: &Tensor, kind: Kind) -> (Tensor, Pullback<'_>) {
-        let (features, back) = self.encoder.pullback(&x.to_kind(kind), &self.encoder.embed(t, kind));
-        (features.to_kind(Kind::Float), Box::new(move |gradient| back(&gradient.to_kind(kind)).to_kind(Kind::Float)))
+        let (features, back) = self
+            .encoder
+            .pullback(&x.to_kind(kind), &self.encoder.embed(t, kind));
+        (
+            features.to_kind(Kind::Float),
+            Box::new(move |gradient| back(&gradient.to_kind(kind)).to_kind(Kind::Float)),
+        )
     }
 
     /// Logits `[n, num_classes]` of a feature map, in float32.

@@ -33,16 +33,27 @@ pub fn sha256_of(pieces: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<St
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)] as char, DIGITS[usize::from(b & 15)] as char]).collect()
+    bytes
+        .iter()
+        .flat_map(|b| {
+            [
+                DIGITS[usize::from(b >> 4)] as char,
+                DIGITS[usize::from(b & 15)] as char,
+            ]
+        })
+        .collect()
 }
 
 /// Lower-case hexadecimal SHA-256 of a file, read in pieces.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut file =
+        std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        match std::io::Read::read(&mut file, &mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
+        match std::io::Read::read(&mut file, &mut buffer)
+            .with_context(|| format!("cannot read {}", path.display()))?
+        {
             0 => return Ok(hex(&hasher.finalize())),
             n => hasher.update(&buffer[..n]),
         }
@@ -51,19 +62,33 @@ pub fn sha256_file(path: &Path) -> Result<String> {
 
 /// Reads a whole regular file of at most `most` bytes; anything else (a pipe, a device, something huge) is refused unread.
 pub fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let about = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(about.is_file(), "cannot read {}: not a regular file", path.display());
-    ensure!(about.len() <= most, "{} has {} bytes, more than the {most} such a file may have", path.display(), about.len());
+    let about =
+        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        about.is_file(),
+        "cannot read {}: not a regular file",
+        path.display()
+    );
+    ensure!(
+        about.len() <= most,
+        "{} has {} bytes, more than the {most} such a file may have",
+        path.display(),
+        about.len()
+    );
     let mut bytes = Vec::with_capacity(about.len() as usize);
-    let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file =
+        std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     // It may have grown since.
-    file.take(most).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    file.take(most)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(bytes)
 }
 
 /// The same as text.
 pub fn read_text(path: &Path, most: u64) -> Result<String> {
-    String::from_utf8(read_bounded(path, most)?).with_context(|| format!("{} is not text (UTF-8)", path.display()))
+    String::from_utf8(read_bounded(path, most)?)
+        .with_context(|| format!("{} is not text (UTF-8)", path.display()))
 }
 
 /// End of the temporary names; whoever owns a folder may remove those a killed process left.
@@ -72,12 +97,21 @@ pub const TEMPORARY: &str = ".tmp";
 /// Temporary name, fsync, rename; makes the folder when it is missing.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|f| !f.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
-        let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+        let prefix = format!(
+            ".{}.",
+            path.file_name().unwrap_or_default().to_string_lossy()
+        );
         let mut builder = tempfile::Builder::new();
         // A name no other process on any machine has; readable by whoever the user's umask lets.
-        builder.prefix(&prefix).suffix(TEMPORARY).permissions(std::fs::Permissions::from_mode(0o666));
+        builder
+            .prefix(&prefix)
+            .suffix(TEMPORARY)
+            .permissions(std::fs::Permissions::from_mode(0o666));
         let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
@@ -95,7 +129,12 @@ mod tests {
 
     #[test]
     fn pieces_hash_like_the_whole() {
-        let pieces = sha256_of(|to| Ok(["a", "", "bc"].iter().try_for_each(|piece| to.write_all(piece.as_bytes()))?)).unwrap();
+        let pieces = sha256_of(|to| {
+            Ok(["a", "", "bc"]
+                .iter()
+                .try_for_each(|piece| to.write_all(piece.as_bytes()))?)
+        })
+        .unwrap();
         assert_eq!(pieces, sha256_hex(b"abc"));
     }
 
@@ -105,11 +144,31 @@ mod tests {
         let path = folder.path().join("f");
         write_atomically(&path, b"12345").unwrap();
         assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
-        assert!(read_bounded(&path, 4).unwrap_err().to_string().contains("5 bytes, more than the 4"));
-        assert!(read_bounded(folder.path(), 9).unwrap_err().to_string().contains("not a regular file"));
-        assert!(read_bounded(Path::new("/dev/zero"), 9).unwrap_err().to_string().contains("not a regular file"));
+        assert!(
+            read_bounded(&path, 4)
+                .unwrap_err()
+                .to_string()
+                .contains("5 bytes, more than the 4")
+        );
+        assert!(
+            read_bounded(folder.path(), 9)
+                .unwrap_err()
+                .to_string()
+                .contains("not a regular file")
+        );
+        assert!(
+            read_bounded(Path::new("/dev/zero"), 9)
+                .unwrap_err()
+                .to_string()
+                .contains("not a regular file")
+        );
         write_atomically(&path, b"\xff\xfe").unwrap();
-        assert!(read_text(&path, 9).unwrap_err().to_string().contains("not text"));
+        assert!(
+            read_text(&path, 9)
+                .unwrap_err()
+                .to_string()
+                .contains("not text")
+        );
     }
 
     #[test]

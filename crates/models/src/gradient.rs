@@ -7,7 +7,11 @@ pub type Pullback<'a> = Box<dyn FnOnce(&Tensor) -> Tensor + 'a>;
 
 /// The way back through layers, given in the order they were gone through.
 pub fn chained<'a>(way: Vec<Pullback<'a>>) -> Pullback<'a> {
-    Box::new(move |g| way.into_iter().rev().fold(g.shallow_clone(), |g, back| back(&g)))
+    Box::new(move |g| {
+        way.into_iter()
+            .rev()
+            .fold(g.shallow_clone(), |g, back| back(&g))
+    })
 }
 
 /// Gradient of the batch sum of `f(y)` with respect to `y`. Works inside `no_grad`.
@@ -27,6 +31,10 @@ pub fn by_autograd<'a>(x: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> (Tensor
         (x, out)
     });
     let value = out.detach();
-    let back = move |g: &Tensor| tch::with_grad(|| Tensor::run_backward(&[(out * g).sum(Kind::Float)], &[&x], false, false).remove(0));
+    let back = move |g: &Tensor| {
+        tch::with_grad(|| {
+            Tensor::run_backward(&[(out * g).sum(Kind::Float)], &[&x], false, false).remove(0)
+        })
+    };
     (value, Box::new(back))
 }

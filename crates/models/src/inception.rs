@@ -24,10 +24,28 @@ const SAME3: Shape = (3, 3, 1, 1, 1);
 const HALVE3: Shape = (3, 3, 2, 0, 0);
 
 impl Basic {
-    fn new(path: Path, inputs: i64, outputs: i64, (height, width, stride, pad_h, pad_w): Shape) -> Self {
-        let options = ConvOptions { stride, ..ConvOptions::same(1).no_bias() };
-        let conv = Conv2d::rectangular(&path / "conv", inputs, outputs, [height, width], [pad_h, pad_w], options);
-        Self(ConvNorm::new(conv, BatchNorm::new(&path / "bn", outputs, 1e-3)))
+    fn new(
+        path: Path,
+        inputs: i64,
+        outputs: i64,
+        (height, width, stride, pad_h, pad_w): Shape,
+    ) -> Self {
+        let options = ConvOptions {
+            stride,
+            ..ConvOptions::same(1).no_bias()
+        };
+        let conv = Conv2d::rectangular(
+            &path / "conv",
+            inputs,
+            outputs,
+            [height, width],
+            [pad_h, pad_w],
+            options,
+        );
+        Self(ConvNorm::new(
+            conv,
+            BatchNorm::new(&path / "bn", outputs, 1e-3),
+        ))
     }
     fn forward(&self, x: &Tensor) -> Tensor {
         self.0.forward(x, false).relu_()
@@ -54,7 +72,10 @@ struct Branch {
 
 impl Branch {
     fn forward(&self, x: &Tensor) -> Tensor {
-        let h = self.chain.iter().fold(x.shallow_clone(), |h, c| c.forward(&h));
+        let h = self
+            .chain
+            .iter()
+            .fold(x.shallow_clone(), |h, c| c.forward(&h));
         match &self.fork {
             Some((a, b)) => Tensor::cat(&[a.forward(&h), b.forward(&h)], 1),
             None => h,
@@ -77,13 +98,22 @@ impl Mixed {
             Pool::Maximum => x.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false),
             Pool::Halve => x.max_pool2d([3, 3], [2, 2], [0, 0], [1, 1], false),
         };
-        parts.push(self.projection.as_ref().map_or_else(|| pooled.shallow_clone(), |p| p.forward(&pooled)));
+        parts.push(
+            self.projection
+                .as_ref()
+                .map_or_else(|| pooled.shallow_clone(), |p| p.forward(&pooled)),
+        );
         Tensor::cat(&parts, 1)
     }
 }
 
 /// A chain of named convolutions: (name, outputs, shape).
-fn branch(path: &Path, inputs: i64, chain: &[(&str, i64, Shape)], fork: Option<[(&str, i64, Shape); 2]>) -> Branch {
+fn branch(
+    path: &Path,
+    inputs: i64,
+    chain: &[(&str, i64, Shape)],
+    fork: Option<[(&str, i64, Shape); 2]>,
+) -> Branch {
     let mut channels = inputs;
     let mut build = |(name, outputs, shape): (&str, i64, Shape)| {
         let made = Basic::new(path / name, channels, outputs, shape);
@@ -91,21 +121,48 @@ fn branch(path: &Path, inputs: i64, chain: &[(&str, i64, Shape)], fork: Option<[
         made
     };
     let chain: Vec<Basic> = chain.iter().map(|c| build(*c)).collect();
-    let fork = fork.map(|[a, b]| (Basic::new(path / a.0, channels, a.1, a.2), Basic::new(path / b.0, channels, b.1, b.2)));
+    let fork = fork.map(|[a, b]| {
+        (
+            Basic::new(path / a.0, channels, a.1, a.2),
+            Basic::new(path / b.0, channels, b.1, b.2),
+        )
+    });
     Branch { chain, fork }
 }
 
 fn mixed(path: &Path, inputs: i64, branches: Vec<Branch>, pool: Pool, projection: i64) -> Mixed {
-    let projection = (projection > 0).then(|| Basic::new(path / "branch_pool", inputs, projection, POINT));
-    Mixed { branches, pool, projection }
+    let projection =
+        (projection > 0).then(|| Basic::new(path / "branch_pool", inputs, projection, POINT));
+    Mixed {
+        branches,
+        pool,
+        projection,
+    }
 }
 
 /// Block A.
 fn a(path: &Path, inputs: i64, projection: i64) -> Mixed {
     let branches = vec![
         branch(path, inputs, &[("branch1x1", 64, POINT)], None),
-        branch(path, inputs, &[("branch5x5_1", 48, POINT), ("branch5x5_2", 64, (5, 5, 1, 2, 2))], None),
-        branch(path, inputs, &[("branch3x3dbl_1", 64, POINT), ("branch3x3dbl_2", 96, SAME3), ("branch3x3dbl_3", 96, SAME3)], None),
+        branch(
+            path,
+            inputs,
+            &[
+                ("branch5x5_1", 48, POINT),
+                ("branch5x5_2", 64, (5, 5, 1, 2, 2)),
+            ],
+            None,
+        ),
+        branch(
+            path,
+            inputs,
+            &[
+                ("branch3x3dbl_1", 64, POINT),
+                ("branch3x3dbl_2", 96, SAME3),
+                ("branch3x3dbl_3", 96, SAME3),
+            ],
+            None,
+        ),
     ];
     mixed(path, inputs, branches, Pool::Average, projection)
 }
@@ -114,7 +171,16 @@ fn a(path: &Path, inputs: i64, projection: i64) -> Mixed {
 fn b(path: &Path, inputs: i64) -> Mixed {
     let branches = vec![
         branch(path, inputs, &[("branch3x3", 384, HALVE3)], None),
-        branch(path, inputs, &[("branch3x3dbl_1", 64, POINT), ("branch3x3dbl_2", 96, SAME3), ("branch3x3dbl_3", 96, HALVE3)], None),
+        branch(
+            path,
+            inputs,
+            &[
+                ("branch3x3dbl_1", 64, POINT),
+                ("branch3x3dbl_2", 96, SAME3),
+                ("branch3x3dbl_3", 96, HALVE3),
+            ],
+            None,
+        ),
     ];
     mixed(path, inputs, branches, Pool::Halve, 0)
 }
@@ -133,7 +199,16 @@ fn c(path: &Path, inputs: i64, inner: i64) -> Mixed {
     ];
     let branches = vec![
         branch(path, inputs, &[("branch1x1", 192, POINT)], None),
-        branch(path, inputs, &[("branch7x7_1", inner, POINT), ("branch7x7_2", inner, WIDE), ("branch7x7_3", 192, TALL)], None),
+        branch(
+            path,
+            inputs,
+            &[
+                ("branch7x7_1", inner, POINT),
+                ("branch7x7_2", inner, WIDE),
+                ("branch7x7_3", 192, TALL),
+            ],
+            None,
+        ),
         branch(path, inputs, &dbl, None),
     ];
     mixed(path, inputs, branches, Pool::Average, 192)
@@ -141,10 +216,21 @@ fn c(path: &Path, inputs: i64, inner: i64) -> Mixed {
 
 /// Block D, which halves the resolution.
 fn d(path: &Path, inputs: i64) -> Mixed {
-    let long: Vec<(&str, i64, Shape)> =
-        vec![("branch7x7x3_1", 192, POINT), ("branch7x7x3_2", 192, WIDE), ("branch7x7x3_3", 192, TALL), ("branch7x7x3_4", 192, HALVE3)];
-    let branches =
-        vec![branch(path, inputs, &[("branch3x3_1", 192, POINT), ("branch3x3_2", 320, HALVE3)], None), branch(path, inputs, &long, None)];
+    let long: Vec<(&str, i64, Shape)> = vec![
+        ("branch7x7x3_1", 192, POINT),
+        ("branch7x7x3_2", 192, WIDE),
+        ("branch7x7x3_3", 192, TALL),
+        ("branch7x7x3_4", 192, HALVE3),
+    ];
+    let branches = vec![
+        branch(
+            path,
+            inputs,
+            &[("branch3x3_1", 192, POINT), ("branch3x3_2", 320, HALVE3)],
+            None,
+        ),
+        branch(path, inputs, &long, None),
+    ];
     mixed(path, inputs, branches, Pool::Halve, 0)
 }
 
@@ -153,12 +239,23 @@ fn e(path: &Path, inputs: i64, pool: Pool) -> Mixed {
     let (wide, tall) = ((1, 3, 1, 0, 1), (3, 1, 1, 1, 0));
     let branches = vec![
         branch(path, inputs, &[("branch1x1", 320, POINT)], None),
-        branch(path, inputs, &[("branch3x3_1", 384, POINT)], Some([("branch3x3_2a", 384, wide), ("branch3x3_2b", 384, tall)])),
         branch(
             path,
             inputs,
-            &[("branch3x3dbl_1", 448, POINT), ("branch3x3dbl_2", 384, SAME3)],
-            Some([("branch3x3dbl_3a", 384, wide), ("branch3x3dbl_3b", 384, tall)]),
+            &[("branch3x3_1", 384, POINT)],
+            Some([("branch3x3_2a", 384, wide), ("branch3x3_2b", 384, tall)]),
+        ),
+        branch(
+            path,
+            inputs,
+            &[
+                ("branch3x3dbl_1", 448, POINT),
+                ("branch3x3dbl_2", 384, SAME3),
+            ],
+            Some([
+                ("branch3x3dbl_3a", 384, wide),
+                ("branch3x3dbl_3b", 384, tall),
+            ]),
         ),
     ];
     mixed(path, inputs, branches, pool, 192)
@@ -183,7 +280,11 @@ impl Inception {
         ];
         let _ = crate::layers::Linear::new(path / "fc", FEATURES, 1008);
         Ok(Self {
-            stem: stem.map(|(name, inputs, outputs, shape)| Basic::new(path / name, inputs, outputs, shape)).into(),
+            stem: stem
+                .map(|(name, inputs, outputs, shape)| {
+                    Basic::new(path / name, inputs, outputs, shape)
+                })
+                .into(),
             mixed: vec![
                 a(&(path / "Mixed_5b"), 192, 32),
                 a(&(path / "Mixed_5c"), 256, 64),
@@ -217,6 +318,7 @@ impl Inception {
             }
         }
         let h = self.mixed.iter().fold(h, |h, m| m.forward(&h));
-        h.to_kind(Kind::Float).mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+        h.to_kind(Kind::Float)
+            .mean_dim([2i64, 3].as_slice(), false, Kind::Float)
     }
 }

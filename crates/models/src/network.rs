@@ -32,9 +32,19 @@ pub enum NetworkConfig {
 
 /// The numbers every U-Net has: image size, width, multipliers, blocks a level.
 fn check_unet(image_size: i64, width: i64, multipliers: &[i64], blocks: i64) -> Result<()> {
-    ensure!((1..=8).contains(&multipliers.len()), "{} levels: must be 1 to 8", multipliers.len());
-    ensure!(multipliers.iter().all(|m| (1..=16).contains(m)), "channel multipliers {multipliers:?}: must be 1 to 16");
-    ensure!((1..=8).contains(&blocks), "{blocks} blocks a level: must be 1 to 8");
+    ensure!(
+        (1..=8).contains(&multipliers.len()),
+        "{} levels: must be 1 to 8",
+        multipliers.len()
+    );
+    ensure!(
+        multipliers.iter().all(|m| (1..=16).contains(m)),
+        "channel multipliers {multipliers:?}: must be 1 to 16"
+    );
+    ensure!(
+        (1..=8).contains(&blocks),
+        "{blocks} blocks a level: must be 1 to 8"
+    );
     ensure!(
         width % 32 == 0 && (32..=1024).contains(&width),
         "a width of {width}: must be a multiple of 32 up to 1024 (GroupNorm has 32 groups)"
@@ -49,7 +59,10 @@ fn check_unet(image_size: i64, width: i64, multipliers: &[i64], blocks: i64) -> 
 
 /// Heads must divide the width, and with it every level's channels.
 fn check_heads(head: i64, width: i64) -> Result<()> {
-    ensure!(head > 0 && width % head == 0, "num_head_channels {head} does not divide the width {width}");
+    ensure!(
+        head > 0 && width % head == 0,
+        "num_head_channels {head} does not divide the width {width}"
+    );
     Ok(())
 }
 
@@ -57,22 +70,37 @@ impl NetworkConfig {
     /// Whether a network can be built of these numbers, which may come from a stranger's file; the error says what is wrong.
     pub fn check(&self) -> Result<()> {
         let count = |what: &str, n: i64, most: i64| {
-            ensure!((1..=most).contains(&n), "{what} is {n}: must be 1 to {most}");
+            ensure!(
+                (1..=most).contains(&n),
+                "{what} is {n}: must be 1 to {most}"
+            );
             Ok(())
         };
         match self {
             Self::AdmUnet(c) => {
-                check_unet(c.image_size, c.num_channels, &c.channel_mult, c.num_res_blocks)?;
+                check_unet(
+                    c.image_size,
+                    c.num_channels,
+                    &c.channel_mult,
+                    c.num_res_blocks,
+                )?;
                 check_heads(c.num_head_channels, c.num_channels)
             }
             Self::DdpmUnet(c) => check_unet(c.image_size, c.ch, &c.ch_mult, c.num_res_blocks),
             Self::Dse(c) => {
-                check_unet(c.image_size, c.classifier_width, &c.channel_mult, c.classifier_depth)?;
+                check_unet(
+                    c.image_size,
+                    c.classifier_width,
+                    &c.channel_mult,
+                    c.classifier_depth,
+                )?;
                 check_heads(c.num_head_channels, c.classifier_width)?;
                 count("num_classes", c.num_classes, 10_000)
             }
             Self::CifarFeatures(c) => {
-                c.widths.iter().try_for_each(|w| count("a width", *w, 4096))?;
+                c.widths
+                    .iter()
+                    .try_for_each(|w| count("a width", *w, 4096))?;
                 count("feature_dim", c.feature_dim, 1 << 14)?;
                 count("num_classes", c.num_classes, 10_000)
             }
@@ -131,7 +159,9 @@ build!(CifarFeatures, CifarFeaturesConfig, "cifar_features");
 impl<N: Build> Loaded<N> {
     /// A fresh network with its default initialisation (seed libtorch first for a fixed one).
     pub fn fresh(config: &NetworkConfig, device: Device, kind: Kind) -> Result<Self> {
-        let Some(own) = N::select(config) else { bail!("expected a network of kind {}", N::KIND) };
+        let Some(own) = N::select(config) else {
+            bail!("expected a network of kind {}", N::KIND)
+        };
         config.check()?;
         let vs = VarStore::new(device);
         let net = N::build(&vs, own)?;
@@ -145,8 +175,19 @@ impl<N: Build> Loaded<N> {
     }
 
     /// A frozen network of a known configuration from a weight file of any format (the published checkpoints).
-    pub fn open_as(path: &Path, config: &NetworkConfig, device: Device, kind: Kind) -> Result<Self> {
-        Self::frozen(&in_float32(read_weights(path, Which::Model)?), config, path, device, kind)
+    pub fn open_as(
+        path: &Path,
+        config: &NetworkConfig,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self> {
+        Self::frozen(
+            &in_float32(read_weights(path, Which::Model)?),
+            config,
+            path,
+            device,
+            kind,
+        )
     }
 
     /// No more training: gradients stop, and the weights lie as this project's kernels and libtorch's beside them like it best.
@@ -165,15 +206,26 @@ impl<N: Build> Loaded<N> {
     /// Weights and biases of convolutions and products as bf16 has them; those of normalisations stay.
     fn round_products(&self) {
         let all = self.vs.variables();
-        let of_product = |key: &str| all.get(&key.replace(".bias", ".weight")).is_some_and(|w| w.dim() > 1);
+        let of_product = |key: &str| {
+            all.get(&key.replace(".bias", ".weight"))
+                .is_some_and(|w| w.dim() > 1)
+        };
         for (key, value) in &all {
             if value.dim() > 1 || of_product(key) {
-                value.shallow_clone().set_data(&value.to_kind(Kind::BFloat16).to_kind(Kind::Float));
+                value
+                    .shallow_clone()
+                    .set_data(&value.to_kind(Kind::BFloat16).to_kind(Kind::Float));
             }
         }
     }
 
-    fn frozen(file: &WeightFile, config: &NetworkConfig, path: &Path, device: Device, kind: Kind) -> Result<Self> {
+    fn frozen(
+        file: &WeightFile,
+        config: &NetworkConfig,
+        path: &Path,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self> {
         let mut loaded = Self::fresh(config, device, kind)?;
         assign(&loaded.vs, &file.tensors).with_context(|| path.display().to_string())?;
         loaded.freeze();
@@ -193,13 +245,27 @@ pub fn variables(config: &NetworkConfig) -> Result<BTreeMap<String, Vec<i64>>> {
         NetworkConfig::CifarFeatures(_) => of::<CifarFeatures>(config),
         NetworkConfig::Inception(_) => of::<Inception>(config),
     }?;
-    Ok(vs.variables().into_iter().map(|(k, v)| (k, v.size())).collect())
+    Ok(vs
+        .variables()
+        .into_iter()
+        .map(|(k, v)| (k, v.size()))
+        .collect())
 }
 
 /// The configuration in a weight file's metadata.
 pub fn network_of(file: &WeightFile, path: &Path) -> Result<NetworkConfig> {
-    let text = file.metadata.get(NETWORK_KEY).with_context(|| format!("{} carries no {NETWORK_KEY} in its metadata", path.display()))?;
-    serde_json::from_str(text).with_context(|| format!("{}: its {NETWORK_KEY} is not a network configuration", path.display()))
+    let text = file.metadata.get(NETWORK_KEY).with_context(|| {
+        format!(
+            "{} carries no {NETWORK_KEY} in its metadata",
+            path.display()
+        )
+    })?;
+    serde_json::from_str(text).with_context(|| {
+        format!(
+            "{}: its {NETWORK_KEY} is not a network configuration",
+            path.display()
+        )
+    })
 }
 
 thread_local! {
@@ -251,7 +317,10 @@ impl Loaded<Dse> {
     }
     /// Class logits of `x` at `t`.
     pub fn logits(&self, x: &Tensor, t: &Tensor) -> Tensor {
-        counted(|| self.net.logits(&self.net.features(x, t, self.kind, false), self.kind))
+        counted(|| {
+            self.net
+                .logits(&self.net.features(x, t, self.kind, false), self.kind)
+        })
     }
 }
 
@@ -278,7 +347,11 @@ mod tests {
         let good = r#"{"kind": "adm_unet", "image_size": 32, "num_channels": 64, "channel_mult": [1, 2], "num_res_blocks": 1,
             "attention_resolutions": [16], "num_head_channels": 32, "learn_sigma": false, "use_scale_shift_norm": true,
             "resblock_updown": true}"#;
-        let check = |from: &str, to: &str| serde_json::from_str::<NetworkConfig>(&good.replace(from, to)).unwrap().check();
+        let check = |from: &str, to: &str| {
+            serde_json::from_str::<NetworkConfig>(&good.replace(from, to))
+                .unwrap()
+                .check()
+        };
         assert!(check("64", "64").is_ok());
         for (from, to) in [
             ("\"num_channels\": 64", "\"num_channels\": 65"),
@@ -300,14 +373,25 @@ mod tests {
             "attention_resolutions": [8], "num_head_channels": 32, "num_classes": 2, "pool": "attention",
             "use_scale_shift_norm": true, "resblock_updown": true}"#;
         let config: NetworkConfig = serde_json::from_str(text).unwrap();
-        let (x, t) = (crate::synthetic::uniform("x", &[2, 3, 16, 16]), Tensor::from_slice(&[10f32, 400.0]));
+        let (x, t) = (
+            crate::synthetic::uniform("x", &[2, 3, 16, 16]),
+            Tensor::from_slice(&[10f32, 400.0]),
+        );
         let both = |kind| {
             let mut dse = Loaded::<Dse>::fresh(&config, Device::Cpu, kind).unwrap();
             crate::synthetic::fill(&dse.vs, 1.0);
             dse.freeze();
-            tch::no_grad(|| (dse.features(&x, &t), dse.gradient(&x, &t, |f| f.square().flatten(1, -1).sum_dim_intlist(1, false, None))))
+            tch::no_grad(|| {
+                (
+                    dse.features(&x, &t),
+                    dse.gradient(&x, &t, |f| {
+                        f.square().flatten(1, -1).sum_dim_intlist(1, false, None)
+                    }),
+                )
+            })
         };
-        let ((features, gradient), (rounded, rounded_gradient)) = (both(Kind::Float), both(Kind::BFloat16));
+        let ((features, gradient), (rounded, rounded_gradient)) =
+            (both(Kind::Float), both(Kind::BFloat16));
         for (want, got) in [(features, rounded), (gradient, rounded_gradient)] {
             assert_eq!((got.kind(), got.size()), (Kind::Float, want.size()));
             let error = (&got - &want).norm().double_value(&[]) / want.norm().double_value(&[]);

@@ -5,7 +5,9 @@ use tch::Tensor;
 use tch::nn::VarStore;
 
 fn fnv1a64(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn splitmix64(z: u64) -> u64 {
@@ -31,7 +33,13 @@ pub fn uniform(name: &str, shape: &[i64]) -> Tensor {
 pub fn gaussian(name: &str, shape: &[i64]) -> Tensor {
     let base = fnv1a64(name);
     let count = shape.iter().product::<i64>() as u64;
-    let one = |i: u64| (0..4).map(|k| f64::from(unit(base, 4 * i + k))).sum::<f64>() * 3f64.sqrt() / 2.0;
+    let one = |i: u64| {
+        (0..4)
+            .map(|k| f64::from(unit(base, 4 * i + k)))
+            .sum::<f64>()
+            * 3f64.sqrt()
+            / 2.0
+    };
     let values: Vec<f32> = (0..count).map(|i| one(i) as f32).collect();
     Tensor::from_slice(&values).reshape(shape)
 }

@@ -43,19 +43,27 @@ fn dtype_of(kind: Kind) -> Result<Dtype> {
 
 /// Reads a safetensors file whole. Errors name the file.
 pub fn read_safetensors(path: &Path) -> Result<WeightFile> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read weights {}", path.display()))?;
-    parse_safetensors(&bytes).with_context(|| format!("{} is not a usable safetensors file", path.display()))
+    let bytes =
+        std::fs::read(path).with_context(|| format!("cannot read weights {}", path.display()))?;
+    parse_safetensors(&bytes)
+        .with_context(|| format!("{} is not a usable safetensors file", path.display()))
 }
 
 /// Reads safetensors from memory; sizes in the header are checked against the bytes by the crate.
 pub fn parse_safetensors(bytes: &[u8]) -> Result<WeightFile> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let metadata = header
+        .metadata()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
     let mut tensors = BTreeMap::new();
     for (name, view) in SafeTensors::deserialize(bytes)?.tensors() {
         let shape: Vec<i64> = view.shape().iter().map(|d| *d as i64).collect();
         let kind = kind_of(view.dtype()).with_context(|| format!("tensor {name}"))?;
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).with_context(|| format!("tensor {name}"))?;
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)
+            .with_context(|| format!("tensor {name}"))?;
         tensors.insert(name, tensor);
     }
     Ok(WeightFile { tensors, metadata })
@@ -72,9 +80,18 @@ fn raw_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
 pub fn to_safetensors(file: &WeightFile, kind: Kind) -> Result<Vec<u8>> {
     let mut stored = Vec::new();
     for (name, tensor) in &file.tensors {
-        let tensor = if tensor.is_floating_point() { tensor.to_kind(kind) } else { tensor.shallow_clone() };
+        let tensor = if tensor.is_floating_point() {
+            tensor.to_kind(kind)
+        } else {
+            tensor.shallow_clone()
+        };
         let shape: Vec<usize> = tensor.size().iter().map(|d| *d as usize).collect();
-        stored.push((name.clone(), dtype_of(tensor.kind())?, shape, raw_bytes(&tensor)?));
+        stored.push((
+            name.clone(),
+            dtype_of(tensor.kind())?,
+            shape,
+            raw_bytes(&tensor)?,
+        ));
     }
     let mut views = Vec::new();
     for (name, dtype, shape, bytes) in &stored {
@@ -99,30 +116,55 @@ fn listed(what: &str, names: &[String]) -> String {
 }
 
 /// What keeps `tensors` from filling variables of these shapes: missing, unexpected and wrongly shaped keys.
-pub fn misfits(variables: &BTreeMap<String, Vec<i64>>, tensors: &BTreeMap<String, Tensor>) -> Option<String> {
+pub fn misfits(
+    variables: &BTreeMap<String, Vec<i64>>,
+    tensors: &BTreeMap<String, Tensor>,
+) -> Option<String> {
     let have: BTreeSet<&String> = tensors.keys().collect();
     let want: BTreeSet<&String> = variables.keys().collect();
     let missing: Vec<String> = want.difference(&have).map(|k| k.to_string()).collect();
     let ignored = |k: &&&String| k.ends_with("num_batches_tracked");
-    let unexpected: Vec<String> = have.difference(&want).filter(|k| !ignored(k)).map(|k| k.to_string()).collect();
+    let unexpected: Vec<String> = have
+        .difference(&want)
+        .filter(|k| !ignored(k))
+        .map(|k| k.to_string())
+        .collect();
     let shape = |k: &&String| tensors[*k].size() != variables[*k];
-    let describe = |k: &String| format!("{k} ({:?}, expected {:?})", tensors[k].size(), variables[k]);
-    let misshapen: Vec<String> = want.intersection(&have).copied().filter(shape).map(describe).collect();
-    let problems = [listed("missing", &missing), listed("unexpected", &unexpected), listed("wrong shape", &misshapen)].concat();
+    let describe =
+        |k: &String| format!("{k} ({:?}, expected {:?})", tensors[k].size(), variables[k]);
+    let misshapen: Vec<String> = want
+        .intersection(&have)
+        .copied()
+        .filter(shape)
+        .map(describe)
+        .collect();
+    let problems = [
+        listed("missing", &missing),
+        listed("unexpected", &unexpected),
+        listed("wrong shape", &misshapen),
+    ]
+    .concat();
     problems.strip_prefix("; ").map(String::from)
 }
 
 /// Keys of tensors that hold NaN or infinity.
 pub fn not_finite(tensors: &BTreeMap<String, Tensor>) -> Vec<&str> {
     let broken = |t: &Tensor| t.is_floating_point() && t.isfinite().all().int64_value(&[]) == 0;
-    tensors.iter().filter(|(_, t)| broken(t)).map(|(k, _)| k.as_str()).collect()
+    tensors
+        .iter()
+        .filter(|(_, t)| broken(t))
+        .map(|(k, _)| k.as_str())
+        .collect()
 }
 
 /// Fills every variable of `vs` from `tensors`. Nothing is changed unless all keys and shapes agree;
 /// the error names the missing, unexpected and wrongly shaped keys.
 pub fn assign(vs: &VarStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
-    let shapes = variables.iter().map(|(k, v)| (k.clone(), v.size())).collect();
+    let shapes = variables
+        .iter()
+        .map(|(k, v)| (k.clone(), v.size()))
+        .collect();
     if let Some(problems) = misfits(&shapes, tensors) {
         bail!("the weights do not fit the network: {problems}");
     }
@@ -153,11 +195,21 @@ mod tests {
     fn a_mismatch_names_every_key_and_changes_nothing() {
         let vs = tiny_store();
         let tensors = BTreeMap::from([
-            ("a".to_string(), Tensor::ones([3, 2], (Kind::Float, tch::Device::Cpu))),
-            ("c".to_string(), Tensor::ones([1], (Kind::Float, tch::Device::Cpu))),
+            (
+                "a".to_string(),
+                Tensor::ones([3, 2], (Kind::Float, tch::Device::Cpu)),
+            ),
+            (
+                "c".to_string(),
+                Tensor::ones([1], (Kind::Float, tch::Device::Cpu)),
+            ),
         ]);
         let error = assign(&vs, &tensors).unwrap_err().to_string();
-        for part in ["missing b.weight", "unexpected c", "wrong shape a ([3, 2], expected [2, 3])"] {
+        for part in [
+            "missing b.weight",
+            "unexpected c",
+            "wrong shape a ([3, 2], expected [2, 3])",
+        ] {
             assert!(error.contains(part), "{part:?} not in {error:?}");
         }
         assert_eq!(vs.variables()["a"].sum(Kind::Float).double_value(&[]), 0.0);
@@ -167,14 +219,19 @@ mod tests {
     fn a_file_comes_back_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
-        let tensors =
-            BTreeMap::from([("x".to_string(), Tensor::from_slice(&[0.5f32, -2.0, 3.25])), ("n".to_string(), Tensor::from_slice(&[7i64]))]);
+        let tensors = BTreeMap::from([
+            ("x".to_string(), Tensor::from_slice(&[0.5f32, -2.0, 3.25])),
+            ("n".to_string(), Tensor::from_slice(&[7i64])),
+        ]);
         let metadata = BTreeMap::from([("steps".to_string(), "12".to_string())]);
         write_safetensors(&path, &WeightFile { tensors, metadata }, Kind::Half).unwrap();
         let back = read_safetensors(&path).unwrap();
         assert_eq!(back.metadata["steps"], "12");
         assert_eq!(back.tensors["x"].kind(), Kind::Half);
-        assert_eq!(Vec::<f32>::try_from(back.tensors["x"].to_kind(Kind::Float)).unwrap(), [0.5, -2.0, 3.25]);
+        assert_eq!(
+            Vec::<f32>::try_from(back.tensors["x"].to_kind(Kind::Float)).unwrap(),
+            [0.5, -2.0, 3.25]
+        );
         assert_eq!(Vec::<i64>::try_from(&back.tensors["n"]).unwrap(), [7]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -183,11 +240,20 @@ mod tests {
     fn weights_that_are_not_numbers_are_refused() {
         let vs = tiny_store();
         let tensors = BTreeMap::from([
-            ("a".to_string(), Tensor::ones([2, 3], (Kind::Float, tch::Device::Cpu))),
-            ("b.weight".to_string(), Tensor::from_slice(&[1f32, f32::NAN, 0.0, 0.0])),
+            (
+                "a".to_string(),
+                Tensor::ones([2, 3], (Kind::Float, tch::Device::Cpu)),
+            ),
+            (
+                "b.weight".to_string(),
+                Tensor::from_slice(&[1f32, f32::NAN, 0.0, 0.0]),
+            ),
         ]);
         let error = assign(&vs, &tensors).unwrap_err().to_string();
-        assert!(error.contains("NaN") && error.contains("b.weight"), "{error}");
+        assert!(
+            error.contains("NaN") && error.contains("b.weight"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -195,7 +261,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cut.safetensors");
         let tensors = BTreeMap::from([("x".to_string(), Tensor::from_slice(&[1f32; 64]))]);
-        let bytes = to_safetensors(&WeightFile { tensors, ..Default::default() }, Kind::Float).unwrap();
+        let bytes = to_safetensors(
+            &WeightFile {
+                tensors,
+                ..Default::default()
+            },
+            Kind::Float,
+        )
+        .unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
         assert!(format!("{:#}", read_safetensors(&path).unwrap_err()).contains("cut.safetensors"));
     }

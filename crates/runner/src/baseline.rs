@@ -30,18 +30,38 @@ struct Provenance {
 impl Provenance {
     fn here() -> Self {
         let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let line = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.split_once(':')).map_or("", |(_, v)| v.trim());
+        let line = |name: &str| {
+            text.lines()
+                .find_map(|l| l.strip_prefix(name)?.split_once(':'))
+                .map_or("", |(_, v)| v.trim())
+        };
         let has = |flag: &str| line("flags").split_whitespace().any(|f| f == flag);
-        let widest = ["amx_bf16", "avx512f", "avx2"].into_iter().find(|f| has(f)).unwrap_or("no vectors known");
-        let machine = format!("{} ({widest}), libtorch {}", line("model name"), env!("EGSDE_LIBTORCH"));
-        Self { code: crate::CODE.into(), machine }
+        let widest = ["amx_bf16", "avx512f", "avx2"]
+            .into_iter()
+            .find(|f| has(f))
+            .unwrap_or("no vectors known");
+        let machine = format!(
+            "{} ({widest}), libtorch {}",
+            line("model name"),
+            env!("EGSDE_LIBTORCH")
+        );
+        Self {
+            code: crate::CODE.into(),
+            machine,
+        }
     }
 }
 
 /// Share of a number that may move when nobody changed anything. Measured between two processors (Intel with AMX, AMD with AVX2
 /// only) on the CI rows at 32 pictures: fid 4.0e-5, l2 7.0e-7, psnr 3.1e-7, ssim 2.4e-8; thread counts and batch sizes move
 /// nothing. Two processors are few, so these are 25 times that or more. KID was measured on one only and takes ten times fid's.
-const TOLERANCES: [(&str, f64); 5] = [("fid", 1e-3), ("kid", 1e-2), ("l2", 5e-5), ("psnr", 5e-5), ("ssim", 1e-5)];
+const TOLERANCES: [(&str, f64); 5] = [
+    ("fid", 1e-3),
+    ("kid", 1e-2),
+    ("l2", 5e-5),
+    ("psnr", 5e-5),
+    ("ssim", 1e-5),
+];
 
 /// Our rows of a table as stored lines; numbers without a measured tolerance are not held.
 pub fn lines(table: &Table) -> Vec<Line> {
@@ -50,15 +70,32 @@ pub fn lines(table: &Table) -> Vec<Line> {
     let line = |row: &TableRow, (metric, share): (&str, f64)| {
         let mean = row.metrics.get(metric)?.mean;
         let tolerance = mean.abs() * share;
-        Some(Line { method: row.method.clone(), metric: metric.into(), mean, tolerance, code: code.clone(), machine: machine.clone() })
+        Some(Line {
+            method: row.method.clone(),
+            metric: metric.into(),
+            mean,
+            tolerance,
+            code: code.clone(),
+            machine: machine.clone(),
+        })
     };
-    ours.flat_map(|r| TOLERANCES.into_iter().filter_map(|t| line(r, t)).collect::<Vec<_>>()).collect()
+    ours.flat_map(|r| {
+        TOLERANCES
+            .into_iter()
+            .filter_map(|t| line(r, t))
+            .collect::<Vec<_>>()
+    })
+    .collect()
 }
 
 /// Reads a baseline file.
 pub fn read(path: &Path) -> Result<Vec<Line>> {
-    let mut reader = csv::Reader::from_path(path).user(format!("cannot read {}", path.display()))?;
-    reader.deserialize().collect::<Result<_, csv::Error>>().user(path.display())
+    let mut reader =
+        csv::Reader::from_path(path).user(format!("cannot read {}", path.display()))?;
+    reader
+        .deserialize()
+        .collect::<Result<_, csv::Error>>()
+        .user(path.display())
 }
 
 /// The CSV text of a baseline file.
@@ -69,7 +106,10 @@ pub fn write(lines: &[Line]) -> Result<String> {
 }
 
 fn by_name(lines: &[Line]) -> BTreeMap<(&str, &str), &Line> {
-    lines.iter().map(|l| ((l.method.as_str(), l.metric.as_str()), l)).collect()
+    lines
+        .iter()
+        .map(|l| ((l.method.as_str(), l.metric.as_str()), l))
+        .collect()
 }
 
 /// Every number that is gone, new or out of tolerance, one text each.
@@ -77,17 +117,30 @@ pub fn differences(new: &[Line], stored: &[Line]) -> Vec<String> {
     let (now, before) = (by_name(new), by_name(stored));
     let mut found = Vec::new();
     for want in stored {
-        let Line { method, metric, mean, tolerance, .. } = want;
+        let Line {
+            method,
+            metric,
+            mean,
+            tolerance,
+            ..
+        } = want;
         match now.get(&(method.as_str(), metric.as_str())) {
             None => found.push(format!("{method} {metric}: stored {mean}, no number now")),
             Some(got) if got.mean.is_nan() || (got.mean - mean).abs() > *tolerance => {
-                found.push(format!("{method} {metric}: {} now, {mean} stored, tolerance {tolerance:.3e}", got.mean));
+                found.push(format!(
+                    "{method} {metric}: {} now, {mean} stored, tolerance {tolerance:.3e}",
+                    got.mean
+                ));
             }
             Some(_) => {}
         }
     }
-    let unknown = new.iter().filter(|l| !before.contains_key(&(l.method.as_str(), l.metric.as_str())));
-    found.extend(unknown.map(|l| format!("{} {}: {} now, nothing stored", l.method, l.metric, l.mean)));
+    let unknown = new
+        .iter()
+        .filter(|l| !before.contains_key(&(l.method.as_str(), l.metric.as_str())));
+    found.extend(
+        unknown.map(|l| format!("{} {}: {} now, nothing stored", l.method, l.metric, l.mean)),
+    );
     found
 }
 
@@ -97,7 +150,12 @@ pub fn compare(new: &[Line], stored: &[Line]) -> Result<()> {
     if found.is_empty() {
         Ok(())
     } else {
-        Err(Problem::No(format!("{} numbers left the baseline: {}", found.len(), found.join("; "))).into())
+        Err(Problem::No(format!(
+            "{} numbers left the baseline: {}",
+            found.len(),
+            found.join("; ")
+        ))
+        .into())
     }
 }
 
@@ -106,7 +164,14 @@ mod tests {
     use super::*;
 
     fn line(method: &str, mean: f64) -> Line {
-        Line { method: method.into(), metric: "l2".into(), mean, tolerance: 0.1, code: "c".into(), machine: "m".into() }
+        Line {
+            method: method.into(),
+            metric: "l2".into(),
+            mean,
+            tolerance: 0.1,
+            code: "c".into(),
+            machine: "m".into(),
+        }
     }
 
     #[test]

@@ -10,7 +10,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 #[derive(Debug, Parser)]
-#[command(name = "egsde", version, about = "Reproduces and extends the tables of EGSDE (NeurIPS 2022)")]
+#[command(
+    name = "egsde",
+    version,
+    about = "Reproduces and extends the tables of EGSDE (NeurIPS 2022)"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -73,7 +77,10 @@ fn blame_ourselves() {
         let text = one_line(&panic.to_string());
         // Memory is met by taking fewer pictures at once.
         if !is_out_of_memory(&text) && !reader_gone(&text) {
-            say(&format!("this is our fault, not yours ({}): {text}; see docs/reliability.md for what to send us", crate::CODE));
+            say(&format!(
+                "this is our fault, not yours ({}): {text}; see docs/reliability.md for what to send us",
+                crate::CODE
+            ));
         }
     }));
 }
@@ -122,8 +129,17 @@ fn answer() -> u8 {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let text = error.to_string();
-            let said = text.split("\n\nUsage:").next().unwrap_or_default().split("\n\nFor more").next().unwrap_or_default();
-            say(&format!("{} (egsde --help)", one_line(said.trim_start_matches("error: "))));
+            let said = text
+                .split("\n\nUsage:")
+                .next()
+                .unwrap_or_default()
+                .split("\n\nFor more")
+                .next()
+                .unwrap_or_default();
+            say(&format!(
+                "{} (egsde --help)",
+                one_line(said.trim_start_matches("error: "))
+            ));
             return 2;
         }
         Err(help) => {

@@ -55,6 +55,11 @@ impl ArchiveManifest {
         }
         let ways: Vec<String> = self.sources.iter().map(|s| s.fetch.clone()).collect();
         let folder = root.join(&self.folder);
-        Err(Problem::user(format!("data set {} is missing from {}: {}", self.name, folder.display(), ways.join("; or "))))
+        Err(Problem::user(format!(
+            "data set {} is missing from {}: {}",
+            self.name,
+            folder.display(),
+            ways.join("; or ")
+        )))
     }
 }

@@ -21,7 +21,11 @@ fn cuda_device(index: usize) -> Result<Device, String> {
     egsde_models::tf32::allow(false);
     cuda::set_deterministic(true);
     let count = Cuda::device_count();
-    if (index as i64) < count { Ok(Device::Cuda(index)) } else { Err(format!("no device cuda:{index}: this machine has {count}")) }
+    if (index as i64) < count {
+        Ok(Device::Cuda(index))
+    } else {
+        Err(format!("no device cuda:{index}: this machine has {count}"))
+    }
 }
 
 /// The number of the GPU a device's name means, none for cpu; the machine is not asked.
@@ -29,8 +33,13 @@ pub fn gpu_index(text: &str) -> Result<Option<usize>, String> {
     match text.split_once(':') {
         None if text == "cpu" => Ok(None),
         None if text == "cuda" => Ok(Some(0)),
-        Some(("cuda", index)) => index.parse().map(Some).map_err(|_| format!("no device number in {text:?}")),
-        _ => Err(format!("no device {text:?}; there are cpu, cuda:0, cuda:1, ...")),
+        Some(("cuda", index)) => index
+            .parse()
+            .map(Some)
+            .map_err(|_| format!("no device number in {text:?}")),
+        _ => Err(format!(
+            "no device {text:?}; there are cpu, cuda:0, cuda:1, ..."
+        )),
     }
 }
 
@@ -52,14 +61,23 @@ mod tests {
     fn names_of_devices() {
         assert_eq!(open_device("cpu"), Ok(Device::Cpu));
         assert_eq!(named_device("cuda:3"), Ok(Device::Cuda(3)));
-        assert!(open_device("cuda:x").unwrap_err().contains("no device number"));
+        assert!(
+            open_device("cuda:x")
+                .unwrap_err()
+                .contains("no device number")
+        );
         assert!(open_device("gpu").unwrap_err().contains("there are cpu"));
     }
 
     #[test]
     fn each_reason_names_its_mend() {
-        let missing = explanation(&Unavailable::NotLoaded("libcublas.so.13: cannot open shared object file".into()));
-        assert!(missing.contains("libcublas.so.13") && missing.contains("just setup-gpu"), "{missing}");
+        let missing = explanation(&Unavailable::NotLoaded(
+            "libcublas.so.13: cannot open shared object file".into(),
+        ));
+        assert!(
+            missing.contains("libcublas.so.13") && missing.contains("just setup-gpu"),
+            "{missing}"
+        );
         assert!(explanation(&Unavailable::NoDevice).contains("driver"));
     }
 }

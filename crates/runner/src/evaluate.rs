@@ -77,7 +77,10 @@ pub struct Reference {
 impl Reference {
     /// Of features.
     pub fn of(features: Tensor) -> Result<Self> {
-        Ok(Self { statistics: Statistics::of(&features)?, features: Some(features) })
+        Ok(Self {
+            statistics: Statistics::of(&features)?,
+            features: Some(features),
+        })
     }
 
     /// Pictures, where they are known.
@@ -125,7 +128,13 @@ pub fn inception(path: &Path, device: Device) -> Result<Loaded<Inception>> {
             path.display()
         )));
     }
-    Loaded::open_as(path, &NetworkConfig::Inception(InceptionConfig {}), device, Kind::Float).user("FID Inception weights")
+    Loaded::open_as(
+        path,
+        &NetworkConfig::Inception(InceptionConfig {}),
+        device,
+        Kind::Float,
+    )
+    .user("FID Inception weights")
 }
 
 impl Evaluation {
@@ -136,36 +145,70 @@ impl Evaluation {
             return Ok(());
         }
         let more = bad.len().saturating_sub(NAMED);
-        let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
+        let rest = if more == 0 {
+            String::new()
+        } else {
+            format!("; and {more} more")
+        };
         let named = bad[..bad.len() - more].join("; ");
-        Err(Problem::user(format!("{} bad files: {named}{rest} (--skip-bad leaves them out and says so)", bad.len())))
+        Err(Problem::user(format!(
+            "{} bad files: {named}{rest} (--skip-bad leaves them out and says so)",
+            bad.len()
+        )))
     }
 
     /// Features of all readable pictures. A batch is decoded on all cores while the one before goes through the network.
-    fn features(&self, paths: &[&PathBuf], bar: &mut Progress, answer: &mut Answer) -> Result<Option<Tensor>> {
+    fn features(
+        &self,
+        paths: &[&PathBuf],
+        bar: &mut Progress,
+        answer: &mut Answer,
+    ) -> Result<Option<Tensor>> {
         let (protocol, batch) = (self.protocol, self.batch);
-        let input = |path: &&PathBuf| image_file::read(path).map(|picture| protocol.inception_input(&picture));
+        let input = |path: &&PathBuf| {
+            image_file::read(path).map(|picture| protocol.inception_input(&picture))
+        };
         let mut parts = Vec::new();
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(1);
             scope.spawn(move || {
-                let decoded = paths.chunks(batch).map(|chunk| chunk.par_iter().map(input).collect::<Vec<_>>());
+                let decoded = paths
+                    .chunks(batch)
+                    .map(|chunk| chunk.par_iter().map(input).collect::<Vec<_>>());
                 // Nobody listens any more: the other side has failed.
-                decoded.map(|inputs| sender.send(inputs)).take_while(Result::is_ok).for_each(drop);
+                decoded
+                    .map(|inputs| sender.send(inputs))
+                    .take_while(Result::is_ok)
+                    .for_each(drop);
             });
             for decoded in receiver {
                 let count = decoded.len() as u64;
-                let inputs = decoded.into_iter().filter_map(|input| answer.good(input)).collect::<Result<Vec<_>>>()?;
-                let together = |part: Range<usize>| inception_features(&self.inception, &inputs[part], batch, self.device);
+                let inputs = decoded
+                    .into_iter()
+                    .filter_map(|input| answer.good(input))
+                    .collect::<Result<Vec<_>>>()?;
+                let together = |part: Range<usize>| {
+                    inception_features(&self.inception, &inputs[part], batch, self.device)
+                };
                 parts.extend(in_parts(inputs.len(), batch, together)?);
                 bar.add(count, "features");
             }
-            Ok(if parts.is_empty() { None } else { Some(Tensor::f_cat(&parts, 0)?) })
+            Ok(if parts.is_empty() {
+                None
+            } else {
+                Some(Tensor::f_cat(&parts, 0)?)
+            })
         })
     }
 
     /// Features `[n, d]` of the readable picture files; `of` names them in errors.
-    pub fn features_of(&self, of: &Path, paths: &[&PathBuf], bar: &mut Progress, answer: &mut Answer) -> Result<Tensor> {
+    pub fn features_of(
+        &self,
+        of: &Path,
+        paths: &[&PathBuf],
+        bar: &mut Progress,
+        answer: &mut Answer,
+    ) -> Result<Tensor> {
         let features = self.features(paths, bar, answer)?;
         self.settle(answer)?;
         features.ok_or_else(|| Problem::user(format!("{}: no picture can be read", of.display())))
@@ -177,14 +220,25 @@ impl Evaluation {
         for path in paths {
             text += &sha256_file(path)?;
         }
-        Ok(self.cache.join(format!("{}.safetensors", &sha256_hex(text.as_bytes())[..24])))
+        Ok(self.cache.join(format!(
+            "{}.safetensors",
+            &sha256_hex(text.as_bytes())[..24]
+        )))
     }
 
     /// What translations are compared with: a folder, or statistics (`.npz`).
-    pub fn target(&self, target: &Path, bar: &mut Progress, answer: &mut Answer) -> Result<Reference> {
+    pub fn target(
+        &self,
+        target: &Path,
+        bar: &mut Progress,
+        answer: &mut Answer,
+    ) -> Result<Reference> {
         if target.is_file() {
             let statistics = statistics_file::read(target).user("target statistics")?;
-            return Ok(Reference { statistics, features: None });
+            return Ok(Reference {
+                statistics,
+                features: None,
+            });
         }
         let listing = listing(target)?;
         let paths: Vec<&PathBuf> = listing.values().collect();
@@ -201,33 +255,59 @@ impl Evaluation {
     }
 
     /// Source and translation of each stem; what has no counterpart is bad.
-    fn pairs(&self, source: &Path, translated: &BTreeMap<String, PathBuf>, answer: &mut Answer) -> Result<Vec<(PathBuf, PathBuf)>> {
+    fn pairs(
+        &self,
+        source: &Path,
+        translated: &BTreeMap<String, PathBuf>,
+        answer: &mut Answer,
+    ) -> Result<Vec<(PathBuf, PathBuf)>> {
         let sources = listing(source)?;
         for (_, path) in sources.iter().filter(|(s, _)| !translated.contains_key(*s)) {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            answer.bad(format!("source {} has no translation named {stem}.*", path.display()));
+            answer.bad(format!(
+                "source {} has no translation named {stem}.*",
+                path.display()
+            ));
         }
         let mut pairs = Vec::new();
         for (stem, path) in translated {
             match sources.get(stem) {
                 Some(source) => pairs.push((source.clone(), path.clone())),
-                None => answer.bad(format!("translation {} has no source named {stem}.*", path.display())),
+                None => answer.bad(format!(
+                    "translation {} has no source named {stem}.*",
+                    path.display()
+                )),
             }
         }
         Ok(pairs)
     }
 
     /// L2, PSNR and SSIM of each pair of source and translation files.
-    pub fn pair_scores(&self, pairs: &[(PathBuf, PathBuf)], answer: &mut Answer) -> Result<Vec<PairScore>> {
+    pub fn pair_scores(
+        &self,
+        pairs: &[(PathBuf, PathBuf)],
+        answer: &mut Answer,
+    ) -> Result<Vec<PairScore>> {
         let mut scores = Vec::with_capacity(pairs.len());
         let input = |path: &PathBuf| image_file::read(path).map(|picture| pair_input(&picture));
         for chunk in pairs.chunks(PAIRS_DECODED) {
-            let decoded: Vec<_> = chunk.par_iter().map(|(source, path)| (input(source), input(path))).collect();
+            let decoded: Vec<_> = chunk
+                .par_iter()
+                .map(|(source, path)| (input(source), input(path)))
+                .collect();
             for ((source, path), (a, b)) in chunk.iter().zip(decoded) {
-                let (Some(a), Some(b)) = (answer.good(a), answer.good(b)) else { continue };
+                let (Some(a), Some(b)) = (answer.good(a), answer.good(b)) else {
+                    continue;
+                };
                 let (a, b) = (a?, b?);
                 if a.size() != b.size() {
-                    answer.bad(format!("{} and {} differ in shape: {:?}, {:?}", source.display(), path.display(), a.size(), b.size()));
+                    answer.bad(format!(
+                        "{} and {} differ in shape: {:?}, {:?}",
+                        source.display(),
+                        path.display(),
+                        a.size(),
+                        b.size()
+                    ));
                     continue;
                 }
                 scores.extend(pair_scores(&a, &b)?);
@@ -235,7 +315,9 @@ impl Evaluation {
         }
         self.settle(answer)?;
         if scores.is_empty() {
-            return Err(Problem::user("no pair of source and translation can be compared"));
+            return Err(Problem::user(
+                "no pair of source and translation can be compared",
+            ));
         }
         answer.pairs = scores.len();
         Ok(scores)
@@ -244,17 +326,32 @@ impl Evaluation {
     /// Means over pairs into `answer`.
     fn faithfulness(&self, pairs: &[(PathBuf, PathBuf)], answer: &mut Answer) -> Result<()> {
         let scores = self.pair_scores(pairs, answer)?;
-        answer.metrics.extend(means(&scores).map(|(key, mean)| (key.to_string(), mean)));
+        answer
+            .metrics
+            .extend(means(&scores).map(|(key, mean)| (key.to_string(), mean)));
         Ok(())
     }
 
     /// Everything, and the target's statistics; without `source` only FID.
-    pub fn run(&self, source: Option<&Path>, translated: &Path, target: &Path) -> Result<(Answer, Statistics)> {
+    pub fn run(
+        &self,
+        source: Option<&Path>,
+        translated: &Path,
+        target: &Path,
+    ) -> Result<(Answer, Statistics)> {
         let protocol = format!("{:?}", self.protocol).to_lowercase();
-        let mut answer = Answer { protocol, inception_sha256: self.inception_sha256.clone(), ..Default::default() };
+        let mut answer = Answer {
+            protocol,
+            inception_sha256: self.inception_sha256.clone(),
+            ..Default::default()
+        };
         let own = listing(translated)?;
         let paths: Vec<&PathBuf> = own.values().collect();
-        let targets = if target.is_file() { 0 } else { listing(target)?.len() };
+        let targets = if target.is_file() {
+            0
+        } else {
+            listing(target)?.len()
+        };
         let mut bar = Progress::new("eval", "pictures", (paths.len() + targets) as u64);
         if let Some(source) = source {
             let pairs = self.pairs(source, &own, &mut answer)?;
@@ -264,7 +361,10 @@ impl Evaluation {
         let features = self.features_of(translated, &paths, &mut bar, &mut answer)?;
         bar.finish();
         let statistics = Statistics::of(&features).user(translated.display())?;
-        answer.metrics.insert("fid".into(), frechet_distance(&statistics, &reference.statistics).user("target statistics")?);
+        answer.metrics.insert(
+            "fid".into(),
+            frechet_distance(&statistics, &reference.statistics).user("target statistics")?,
+        );
         (answer.target, answer.translated) = (reference.count(), features.size()[0] as usize);
         Ok((answer, reference.statistics))
     }

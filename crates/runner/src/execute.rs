@@ -40,7 +40,11 @@ pub(crate) fn stop_if_asked(plan: &Plan, state: impl FnOnce() -> String) -> Resu
     match interrupt::requested() {
         None => Ok(()),
         Some(code) => {
-            let text = format!("interrupted: {}; the same command goes on from there ({})", state(), plan.folder.display());
+            let text = format!(
+                "interrupted: {}; the same command goes on from there ({})",
+                state(),
+                plan.folder.display()
+            );
             Err(Problem::Interrupted { text, code }.into())
         }
     }
@@ -56,30 +60,62 @@ fn written_aside(
     std::thread::scope(|scope| {
         // No buffer: a killed process loses no more than the batch being written and the one being made.
         let (sender, batches) = sync_channel::<Pictures>(0);
-        let writer = scope.spawn(move || batches.iter().try_for_each(|made| folder.write_images(ledger, &made)));
-        let sampled = sample(&mut |made| sender.send(made).context("the writer of pictures has ended"));
+        let writer = scope.spawn(move || {
+            batches
+                .iter()
+                .try_for_each(|made| folder.write_images(ledger, &made))
+        });
+        let sampled = sample(&mut |made| {
+            sender
+                .send(made)
+                .context("the writer of pictures has ended")
+        });
         drop(sender);
         // The writer's error comes first: it is why nothing more could be handed over.
-        writer.join().unwrap_or_else(|panic| resume_unwind(panic)).user("cannot write results")?;
+        writer
+            .join()
+            .unwrap_or_else(|panic| resume_unwind(panic))
+            .user("cannot write results")?;
         sampled
     })
 }
 
 impl<'a> Runner<'a> {
     /// Loads networks, pictures and reference statistics onto a device and checks that they can do the jobs.
-    pub fn open(plan: &'a Plan, root: &Path, device: Device, batch_size: usize, bar: &'a Mutex<Progress>) -> Result<Self> {
+    pub fn open(
+        plan: &'a Plan,
+        root: &Path,
+        device: Device,
+        batch_size: usize,
+        bar: &'a Mutex<Progress>,
+    ) -> Result<Self> {
         let bench = Workbench::open(plan, root, device)?;
         bench.check(plan.jobs.iter())?;
         let judge = Judge::of_plan(plan, root, device)?;
-        Ok(Self { plan, bench, judge, device, batch_size, bar })
+        Ok(Self {
+            plan,
+            bench,
+            judge,
+            device,
+            batch_size,
+            bar,
+        })
     }
 
     /// An external method's pictures must be there, readable and as large as the sources.
     fn check_external(&self, job: &Job, folder: &JobFolder) -> Result<()> {
-        let Some(images) = &job.images else { return Ok(()) };
+        let Some(images) = &job.images else {
+            return Ok(());
+        };
         let side = self.plan.task.image_size;
         let ledger = folder.ledger();
-        let bad: Vec<&String> = self.bench.source.names.iter().filter(|n| folder.read_image(&ledger, n, side).is_none()).collect();
+        let bad: Vec<&String> = self
+            .bench
+            .source
+            .names
+            .iter()
+            .filter(|n| folder.read_image(&ledger, n, side).is_none())
+            .collect();
         match bad.first() {
             None => Ok(()),
             Some(first) => Err(Problem::user(format!(
@@ -96,29 +132,40 @@ impl<'a> Runner<'a> {
     fn sample(&self, job: &Job, folder: &JobFolder) -> Result<(usize, f64)> {
         let (names, side) = (&self.bench.source.names, self.plan.task.image_size);
         let mut ledger = folder.ledger();
-        let missing: Vec<usize> = (0..names.len()).filter(|i| folder.read_image(&ledger, &names[*i], side).is_none()).collect();
+        let missing: Vec<usize> = (0..names.len())
+            .filter(|i| folder.read_image(&ledger, &names[*i], side).is_none())
+            .collect();
         let each = job.identity.settings.evaluations().diffusion as u64;
         lock(self.bar).skip(each * (names.len() - missing.len()) as u64);
         let began = Instant::now();
         let translate = |method: &dyn Method, keep: &mut dyn FnMut(Pictures) -> Result<()>| {
             for (at, indices) in missing.chunks(self.batch_size).enumerate() {
                 let done = names.len() - missing.len() + at * self.batch_size;
-                stop_if_asked(self.plan, || format!("{done} of {} pictures of {} are kept", names.len(), job.id))?;
+                stop_if_asked(self.plan, || {
+                    format!("{done} of {} pictures of {} are kept", names.len(), job.id)
+                })?;
                 let group = self.bench.group();
-                let made = self.bench.translate(job, method, indices, &mut |count| lock(self.bar).add(count, &job.id))?;
+                let made = self.bench.translate(job, method, indices, &mut |count| {
+                    lock(self.bar).add(count, &job.id)
+                })?;
                 self.say_if_halved(job, group);
                 keep(made)?;
             }
             Ok(())
         };
-        self.bench.with_method(&job.identity.settings, |method| written_aside(folder, &mut ledger, |keep| translate(method, keep)))?;
+        self.bench.with_method(&job.identity.settings, |method| {
+            written_aside(folder, &mut ledger, |keep| translate(method, keep))
+        })?;
         Ok((missing.len(), began.elapsed().as_secs_f64()))
     }
 
     fn say_if_halved(&self, job: &Job, before: usize) {
         let now = self.bench.group();
         if now < before {
-            let text = format!("job {}: {:?} has no memory for {before} pictures at once, goes on with {now}", job.id, self.device);
+            let text = format!(
+                "job {}: {:?} has no memory for {before} pictures at once, goes on with {now}",
+                job.id, self.device
+            );
             lock(self.bar).say(&text);
         }
     }
@@ -136,7 +183,9 @@ impl<'a> Runner<'a> {
         let began = Instant::now();
         let Judged { metrics, evidence } = self.judge.score(source, &files, &translated)?;
         let scoring_seconds = began.elapsed().as_secs_f64();
-        let evidence_sha256 = folder.keep_evidence(&evidence).user("cannot write results")?;
+        let evidence_sha256 = folder
+            .keep_evidence(&evidence)
+            .user("cannot write results")?;
         let device = format!("{:?}", self.device);
         let conditions = Conditions {
             device: device.clone(),
@@ -144,7 +193,10 @@ impl<'a> Runner<'a> {
             batch_size: self.batch_size,
             group: self.bench.group(),
             libtorch: env!("EGSDE_LIBTORCH").into(),
-            own_kernels: egsde_models::own_kernels_take_part(self.device, self.plan.spec.precision.kind()),
+            own_kernels: egsde_models::own_kernels_take_part(
+                self.device,
+                self.plan.spec.precision.kind(),
+            ),
             code: crate::CODE.into(),
             sampling_seconds,
             sampled_pictures,
@@ -153,8 +205,15 @@ impl<'a> Runner<'a> {
             peak_memory_bytes: peak_memory_bytes(),
         };
         folder
-            .finish(&Scores { metrics, pictures: source.len(), images_sha256: pictures_hash(&translated), evidence_sha256, conditions })
+            .finish(&Scores {
+                metrics,
+                pictures: source.len(),
+                images_sha256: pictures_hash(&translated),
+                evidence_sha256,
+                conditions,
+            })
             .user("cannot write results")?;
-        Measured::add(self.plan, job, &device, sampled_pictures, sampling_seconds).user("cannot write results")
+        Measured::add(self.plan, job, &device, sampled_pictures, sampling_seconds)
+            .user("cannot write results")
     }
 }

@@ -4,7 +4,10 @@ use crate::error::Problem;
 use crate::task::Task;
 use anyhow::Result;
 use egsde_models::{Dse, Loaded};
-use egsde_sampler::energy::{ClassProbability, DomainIndependent, DomainSpecific, Energy, Expert, Similarity, SourceFeatures, Weight};
+use egsde_sampler::energy::{
+    ClassProbability, DomainIndependent, DomainSpecific, Energy, Expert, Similarity,
+    SourceFeatures, Weight,
+};
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -50,7 +53,9 @@ fn neg_l2() -> Similarity {
 /// Whether a factor divides the picture.
 pub fn check_factor(row: &str, factor: usize, side: usize) -> Result<()> {
     if factor == 0 || !side.is_multiple_of(factor) {
-        return Err(Problem::user(format!("row {row:?}: low_pass_factor {factor} does not divide the picture's {side} px")));
+        return Err(Problem::user(format!(
+            "row {row:?}: low_pass_factor {factor} does not divide the picture's {side} px"
+        )));
     }
     Ok(())
 }
@@ -59,7 +64,9 @@ impl ExpertSpec {
     /// Its weight.
     pub fn weight(&self) -> Weight {
         match self {
-            Self::DomainSpecific { weight, .. } | Self::DomainIndependent { weight, .. } | Self::ClassProbability { weight, .. } => *weight,
+            Self::DomainSpecific { weight, .. }
+            | Self::DomainIndependent { weight, .. }
+            | Self::ClassProbability { weight, .. } => *weight,
         }
     }
 
@@ -79,11 +86,15 @@ impl ExpertSpec {
 
     /// Every default filled in, names resolved; errors name the row.
     pub fn settled(&self, row: &str, factor: usize, task: &Task) -> Result<Self> {
-        self.weight().check().map_err(|e| Problem::user(format!("row {row:?}: {e}")))?;
+        self.weight()
+            .check()
+            .map_err(|e| Problem::user(format!("row {row:?}: {e}")))?;
         let mut settled = self.clone();
         match &mut settled {
             Self::DomainSpecific { .. } => {}
-            Self::DomainIndependent { low_pass_factor, .. } => {
+            Self::DomainIndependent {
+                low_pass_factor, ..
+            } => {
                 let own = *low_pass_factor.get_or_insert(factor);
                 check_factor(row, own, task.image_size)?;
             }
@@ -96,26 +107,40 @@ impl ExpertSpec {
 fn index(class: &Class, row: &str, task: &Task) -> Result<i64> {
     let known = task.classes.join(", ");
     match class {
-        Class::Index(i) if *i < 0 || (!task.classes.is_empty() && *i >= task.classes.len() as i64) => {
-            Err(Problem::user(format!("row {row:?}: no class {i}; the extractor of {} knows {known}", task.name)))
+        Class::Index(i)
+            if *i < 0 || (!task.classes.is_empty() && *i >= task.classes.len() as i64) =>
+        {
+            Err(Problem::user(format!(
+                "row {row:?}: no class {i}; the extractor of {} knows {known}",
+                task.name
+            )))
         }
         Class::Index(i) => Ok(*i),
         Class::Name(name) => match task.classes.iter().position(|c| c == name) {
             Some(i) => Ok(i as i64),
-            None if task.classes.is_empty() => {
-                Err(Problem::user(format!("row {row:?}: task {} names no classes: give the class {name:?} as a number", task.name)))
-            }
-            None => Err(Problem::user(format!("row {row:?}: no class {name:?}; the extractor of {} knows {known}", task.name))),
+            None if task.classes.is_empty() => Err(Problem::user(format!(
+                "row {row:?}: task {} names no classes: give the class {name:?} as a number",
+                task.name
+            ))),
+            None => Err(Problem::user(format!(
+                "row {row:?}: no class {name:?}; the extractor of {} knows {known}",
+                task.name
+            ))),
         },
     }
 }
 
 /// Low-pass filters of experts, in their order; they live as long as the energy that uses them.
-pub fn filters(experts: &[ExpertSpec], side: usize, device: Device) -> Result<Vec<Option<LowPass>>> {
+pub fn filters(
+    experts: &[ExpertSpec],
+    side: usize,
+    device: Device,
+) -> Result<Vec<Option<LowPass>>> {
     let filter = |expert: &ExpertSpec| match expert {
-        ExpertSpec::DomainIndependent { low_pass_factor: Some(factor), .. } => {
-            Ok(Some(LowPass::new(side, *factor, Kernel::Linear, device)?))
-        }
+        ExpertSpec::DomainIndependent {
+            low_pass_factor: Some(factor),
+            ..
+        } => Ok(Some(LowPass::new(side, *factor, Kernel::Linear, device)?)),
         _ => Ok(None),
     };
     experts.iter().map(filter).collect()
@@ -128,20 +153,33 @@ pub fn energy<'a>(
     extractor: &'a Loaded<Dse>,
     shared: Option<&'a SourceFeatures>,
 ) -> Energy<'a> {
-    let build = |(expert, filter): (&ExpertSpec, &'a Option<LowPass>)| -> Option<Box<dyn Expert + 'a>> {
-        Some(match expert {
-            ExpertSpec::DomainSpecific { weight, similarity } => {
-                Box::new(DomainSpecific { extractor, similarity: *similarity, weight: *weight, shared })
-            }
-            ExpertSpec::DomainIndependent { weight, similarity, .. } => {
-                Box::new(DomainIndependent { low_pass: filter.as_ref()?, similarity: *similarity, weight: *weight })
-            }
-            ExpertSpec::ClassProbability { weight, class: Class::Index(class) } => {
-                Box::new(ClassProbability { classifier: extractor, class: *class, weight: *weight })
-            }
-            // Settled experts have indices.
-            ExpertSpec::ClassProbability { .. } => return None,
-        })
-    };
+    let build =
+        |(expert, filter): (&ExpertSpec, &'a Option<LowPass>)| -> Option<Box<dyn Expert + 'a>> {
+            Some(match expert {
+                ExpertSpec::DomainSpecific { weight, similarity } => Box::new(DomainSpecific {
+                    extractor,
+                    similarity: *similarity,
+                    weight: *weight,
+                    shared,
+                }),
+                ExpertSpec::DomainIndependent {
+                    weight, similarity, ..
+                } => Box::new(DomainIndependent {
+                    low_pass: filter.as_ref()?,
+                    similarity: *similarity,
+                    weight: *weight,
+                }),
+                ExpertSpec::ClassProbability {
+                    weight,
+                    class: Class::Index(class),
+                } => Box::new(ClassProbability {
+                    classifier: extractor,
+                    class: *class,
+                    weight: *weight,
+                }),
+                // Settled experts have indices.
+                ExpertSpec::ClassProbability { .. } => return None,
+            })
+        };
     Energy(experts.iter().zip(filters).filter_map(build).collect())
 }

@@ -14,8 +14,15 @@ const LARGEST: u32 = 128;
 pub fn data_uri(pictures: &Pictures, i: usize) -> Result<String> {
     let image = pictures.image(i);
     let side = (pictures.side as u32).min(LARGEST);
-    let image = if image.width() > side { resize(&image, side, side, FilterType::CatmullRom) } else { image };
-    Ok(format!("data:image/png;base64,{}", STANDARD.encode(encode_png(&image)?)))
+    let image = if image.width() > side {
+        resize(&image, side, side, FilterType::CatmullRom)
+    } else {
+        image
+    };
+    Ok(format!(
+        "data:image/png;base64,{}",
+        STANDARD.encode(encode_png(&image)?)
+    ))
 }
 
 /// A page that opens from disk, needs no network and follows the reader's light or dark mode.

@@ -18,9 +18,15 @@ impl Ledger {
     pub fn read(folder: &Path) -> Self {
         let text = std::fs::read_to_string(folder.join(LEDGER)).unwrap_or_default();
         // A path that leads out of the folder is not one this program wrote.
-        let inside = |path: &str| Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
+        let inside = |path: &str| {
+            Path::new(path)
+                .components()
+                .all(|c| matches!(c, Component::Normal(_)))
+        };
         let entry = |line: &str| {
-            let (hash, path) = line.split_once("  ").filter(|(hash, path)| hash.len() == 64 && inside(path))?;
+            let (hash, path) = line
+                .split_once("  ")
+                .filter(|(hash, path)| hash.len() == 64 && inside(path))?;
             Some((path.into(), hash.into()))
         };
         Self(text.lines().filter_map(entry).collect())
@@ -33,12 +39,18 @@ impl Ledger {
 
     /// Whether these are the bytes that were written under this path.
     pub fn knows(&self, path: &Path, bytes: &[u8]) -> bool {
-        self.0.get(path).is_some_and(|hash| *hash == sha256_hex(bytes))
+        self.0
+            .get(path)
+            .is_some_and(|hash| *hash == sha256_hex(bytes))
     }
 
     /// Writes it into the job's folder.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let text: String = self.0.iter().map(|(path, hash)| format!("{hash}  {}\n", path.display())).collect();
+        let text: String = self
+            .0
+            .iter()
+            .map(|(path, hash)| format!("{hash}  {}\n", path.display()))
+            .collect();
         write_atomically(&folder.join(LEDGER), text.as_bytes())
     }
 
@@ -64,6 +76,9 @@ mod tests {
         text += &format!("{hash}  ../../secret\n{hash}  /etc/passwd\nshort  images/b.png\n");
         std::fs::write(&path, text).unwrap();
         assert_eq!(Ledger::read(folder.path()), ledger);
-        assert!(ledger.knows(Path::new("images/a.png"), b"a") && !ledger.knows(Path::new("images/a.png"), b"b"));
+        assert!(
+            ledger.knows(Path::new("images/a.png"), b"a")
+                && !ledger.knows(Path::new("images/a.png"), b"b")
+        );
     }
 }

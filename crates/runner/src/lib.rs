@@ -42,4 +42,9 @@ pub mod yaml;
 pub use error::Problem;
 
 /// Version of this program and the commit it was built from.
-pub const CODE: &str = concat!("egsde ", env!("CARGO_PKG_VERSION"), " ", env!("EGSDE_COMMIT"));
+pub const CODE: &str = concat!(
+    "egsde ",
+    env!("CARGO_PKG_VERSION"),
+    " ",
+    env!("EGSDE_COMMIT")
+);

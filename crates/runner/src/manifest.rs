@@ -97,7 +97,11 @@ impl Pins {
     /// Those of a project; none when the file is not there.
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(PINS);
-        if path.exists() { read_yaml(&path) } else { Ok(Self::default()) }
+        if path.exists() {
+            read_yaml(&path)
+        } else {
+            Ok(Self::default())
+        }
     }
 
     /// Keeps one more.
@@ -105,7 +109,11 @@ impl Pins {
         let mut pins = Self::read(root)?;
         pins.0.insert(key.to_string(), sha256.to_string());
         let head = "# SHA-256 of published files and folders as first seen on this machine (egsde data check --pin).\n";
-        write_atomically(&root.join(PINS), format!("{head}{}", serde_yaml::to_string(&pins)?).as_bytes()).user("cannot keep the hash")
+        write_atomically(
+            &root.join(PINS),
+            format!("{head}{}", serde_yaml::to_string(&pins)?).as_bytes(),
+        )
+        .user("cannot keep the hash")
     }
 }
 
@@ -117,17 +125,32 @@ pub fn listing(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).user(format!("cannot read {}", folder.display()))? {
         let path = entry.user(folder.display())?.path();
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let extension = path
+            .extension()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_ascii_lowercase();
         if !PICTURE_EXTENSIONS.contains(&extension.as_str()) {
             continue;
         }
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if let Some(other) = found.insert(stem, path.clone()) {
-            return Err(Problem::user(format!("{} and {} have the same stem: remove one", other.display(), path.display())));
+            return Err(Problem::user(format!(
+                "{} and {} have the same stem: remove one",
+                other.display(),
+                path.display()
+            )));
         }
     }
     if found.is_empty() {
-        return Err(Problem::user(format!("{} holds no .jpg or .png picture", folder.display())));
+        return Err(Problem::user(format!(
+            "{} holds no .jpg or .png picture",
+            folder.display()
+        )));
     }
     Ok(found)
 }
@@ -175,10 +198,21 @@ impl Manifest {
             }
         };
         let folder = |f: &FolderEntry| {
-            let base = input(&f.path, &format!("{} pictures of {}", f.pictures, self.name));
-            Input { pictures: Some(f.pictures), sha256: f.sha256.clone().or(base.sha256), ..base }
+            let base = input(
+                &f.path,
+                &format!("{} pictures of {}", f.pictures, self.name),
+            );
+            Input {
+                pictures: Some(f.pictures),
+                sha256: f.sha256.clone().or(base.sha256),
+                ..base
+            }
         };
-        self.files.iter().map(file).chain(self.folders.iter().map(folder)).collect()
+        self.files
+            .iter()
+            .map(file)
+            .chain(self.folders.iter().map(folder))
+            .collect()
     }
 }
 
@@ -191,14 +225,23 @@ impl Entry {
         let names = inputs.iter().map(|i| i.key.as_str());
         let near = nearest(&key, names).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
         let found = inputs.iter().find(|i| i.key == key).cloned();
-        found.ok_or_else(|| Problem::user(format!("{}: no entry `{key}`{near}", self.manifest.display())))
+        found.ok_or_else(|| {
+            Problem::user(format!(
+                "{}: no entry `{key}`{near}",
+                self.manifest.display()
+            ))
+        })
     }
 }
 
 impl Input {
     /// Whether it lies where it should.
     pub fn exists(&self) -> bool {
-        if self.pictures.is_some() { self.path.is_dir() } else { self.path.is_file() }
+        if self.pictures.is_some() {
+            self.path.is_dir()
+        } else {
+            self.path.is_file()
+        }
     }
 
     /// One line that says what is missing, from where, and how to know it.
@@ -209,7 +252,12 @@ impl Input {
             Some(h) => format!("SHA-256 {h}"),
             None => "SHA-256 not published: learnt on first sight".into(),
         };
-        format!("{} ({}{size}, {hash}): {}", self.path.display(), self.what, self.origin)
+        format!(
+            "{} ({}{size}, {hash}): {}",
+            self.path.display(),
+            self.what,
+            self.origin
+        )
     }
 
     /// Its SHA-256, held against what is known. Errors say what is wrong and how to mend it.
@@ -218,7 +266,9 @@ impl Input {
             return Err(Problem::user(format!("missing: {}", self.instructions())));
         }
         if let Some(size) = self.size {
-            let found = std::fs::metadata(&self.path).user(self.path.display())?.len();
+            let found = std::fs::metadata(&self.path)
+                .user(self.path.display())?
+                .len();
             if found != size {
                 return Err(Problem::user(format!(
                     "{} has {found} bytes, expected {size}: fetch it again: {}",
@@ -231,8 +281,11 @@ impl Input {
             Some(wanted) => {
                 let have = listing(&self.path)?.len();
                 if have != wanted {
-                    let text =
-                        format!("{} holds {have} pictures, expected {wanted}: unpack it again: {}", self.path.display(), self.origin);
+                    let text = format!(
+                        "{} holds {have} pictures, expected {wanted}: unpack it again: {}",
+                        self.path.display(),
+                        self.origin
+                    );
                     return Err(Problem::user(text));
                 }
                 folder_sha256(&self.path)?
@@ -268,7 +321,10 @@ mod tests {
     }
 
     fn entry(name: &str) -> Entry {
-        Entry { manifest: "datasets/toy.yaml".into(), entry: name.into() }
+        Entry {
+            manifest: "datasets/toy.yaml".into(),
+            entry: name.into(),
+        }
     }
 
     #[test]
@@ -277,32 +333,64 @@ mod tests {
         let root = project.path();
         let input = entry("w.pt").resolve(root, &Pins::default()).unwrap();
         let error = input.verify().unwrap_err().to_string();
-        assert!(error.contains("w.pt (weights, 3 bytes, SHA-256 not published") && error.contains("from the shelf"), "{error}");
+        assert!(
+            error.contains("w.pt (weights, 3 bytes, SHA-256 not published")
+                && error.contains("from the shelf"),
+            "{error}"
+        );
         std::fs::create_dir_all(root.join("data/toy")).unwrap();
         std::fs::write(&input.path, "abcd").unwrap();
-        assert!(input.verify().unwrap_err().to_string().contains("has 4 bytes, expected 3"));
+        assert!(
+            input
+                .verify()
+                .unwrap_err()
+                .to_string()
+                .contains("has 4 bytes, expected 3")
+        );
         std::fs::write(&input.path, "abc").unwrap();
         let hash = input.verify().unwrap();
         Pins::add(root, &input.key, &hash).unwrap();
-        let pinned = entry("w.pt").resolve(root, &Pins::read(root).unwrap()).unwrap();
+        let pinned = entry("w.pt")
+            .resolve(root, &Pins::read(root).unwrap())
+            .unwrap();
         assert!(pinned.is_pinned() && pinned.verify().unwrap() == hash);
         std::fs::write(&input.path, "abd").unwrap();
-        assert!(pinned.verify().unwrap_err().to_string().contains("SHA-256 is"));
+        assert!(
+            pinned
+                .verify()
+                .unwrap_err()
+                .to_string()
+                .contains("SHA-256 is")
+        );
     }
 
     #[test]
     fn a_folder_is_known_by_count_and_content() {
         let project = project();
-        let input = entry("val/cat").resolve(project.path(), &Pins::default()).unwrap();
+        let input = entry("val/cat")
+            .resolve(project.path(), &Pins::default())
+            .unwrap();
         std::fs::create_dir_all(&input.path).unwrap();
         std::fs::write(input.path.join("a.jpg"), "1").unwrap();
         std::fs::write(input.path.join("notes.txt"), "x").unwrap();
-        assert!(input.verify().unwrap_err().to_string().contains("holds 1 pictures, expected 2"));
+        assert!(
+            input
+                .verify()
+                .unwrap_err()
+                .to_string()
+                .contains("holds 1 pictures, expected 2")
+        );
         std::fs::write(input.path.join("b.jpg"), "2").unwrap();
         let before = input.verify().unwrap();
         std::fs::write(input.path.join("b.jpg"), "3").unwrap();
         assert_ne!(input.verify().unwrap(), before);
-        let error = entry("val/cta").resolve(project.path(), &Pins::default()).unwrap_err().to_string();
-        assert!(error.contains("did you mean `data/toy/val/cat`?"), "{error}");
+        let error = entry("val/cta")
+            .resolve(project.path(), &Pins::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("did you mean `data/toy/val/cat`?"),
+            "{error}"
+        );
     }
 }

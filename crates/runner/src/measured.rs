@@ -13,13 +13,26 @@ use std::path::PathBuf;
 pub struct Measured(BTreeMap<String, f64>);
 
 fn path(plan: &Plan) -> PathBuf {
-    plan.folder.parent().unwrap_or(&plan.folder).join(".measured.json")
+    plan.folder
+        .parent()
+        .unwrap_or(&plan.folder)
+        .join(".measured.json")
 }
 
 /// What decides the cost of a step: networks, picture size, precision, device, and whether the extractor takes part.
 fn kind_of_work(plan: &Plan, job: &Job, device: &str) -> String {
-    let guided = if job.identity.settings.evaluations().extractor > 0 { "guided" } else { "plain" };
-    format!("{} {} {guided} {:?} {device} {} threads", plan.task.name, plan.task.image_size, job.identity.precision, tch::get_num_threads())
+    let guided = if job.identity.settings.evaluations().extractor > 0 {
+        "guided"
+    } else {
+        "plain"
+    };
+    format!(
+        "{} {} {guided} {:?} {device} {} threads",
+        plan.task.name,
+        plan.task.image_size,
+        job.identity.precision,
+        tch::get_num_threads()
+    )
 }
 
 impl Measured {
@@ -36,7 +49,10 @@ impl Measured {
             return Ok(());
         }
         let mut known = Self::read(plan);
-        known.0.insert(kind_of_work(plan, job, device), seconds / evaluations as f64);
+        known.0.insert(
+            kind_of_work(plan, job, device),
+            seconds / evaluations as f64,
+        );
         write_atomically(&path(plan), &serde_json::to_vec_pretty(&known)?)
     }
 

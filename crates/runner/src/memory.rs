@@ -27,9 +27,15 @@ pub fn is_out_of_memory(text: &str) -> bool {
 
 /// The text a panic carries, less libtorch's C++ frames (tch writes their line breaks escaped).
 pub fn panic_text(cause: &(dyn Any + Send)) -> String {
-    let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    let text = cause
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| cause.downcast_ref::<&str>().copied());
     let text = text.unwrap_or("a panic without text");
-    let end = ["\\nframe #", "\nframe #"].iter().filter_map(|mark| text.find(mark)).min();
+    let end = ["\\nframe #", "\nframe #"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min();
     text[..end.unwrap_or(text.len())].to_string()
 }
 
@@ -46,12 +52,18 @@ fn out_of_memory(text: String) -> OutOfMemory {
 }
 
 /// Does the work; running out of memory is a value, whether libtorch reports it as an error or tch panics with it.
-pub fn within_memory<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<Result<T, OutOfMemory>> {
+pub fn within_memory<T>(
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<Result<T, OutOfMemory>> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(Ok(done)),
-        Ok(Err(error)) if is_out_of_memory(&format!("{error:#}")) => Ok(Err(out_of_memory(format!("{error:#}")))),
+        Ok(Err(error)) if is_out_of_memory(&format!("{error:#}")) => {
+            Ok(Err(out_of_memory(format!("{error:#}"))))
+        }
         Ok(Err(error)) => Err(error),
-        Err(cause) if is_out_of_memory(&panic_text(cause.as_ref())) => Ok(Err(out_of_memory(panic_text(cause.as_ref())))),
+        Err(cause) if is_out_of_memory(&panic_text(cause.as_ref())) => {
+            Ok(Err(out_of_memory(panic_text(cause.as_ref()))))
+        }
         Err(cause) => resume_unwind(cause),
     }
 }
@@ -60,7 +72,11 @@ pub fn within_memory<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Res
 ///
 /// # Errors
 /// The work's own; out of memory with a part of one.
-pub fn in_parts<T>(total: usize, mut size: usize, mut work: impl FnMut(Range<usize>) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
+pub fn in_parts<T>(
+    total: usize,
+    mut size: usize,
+    mut work: impl FnMut(Range<usize>) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<T>> {
     let (mut done, mut start) = (Vec::new(), 0);
     while start < total {
         let part = start..(start + size).min(total);
@@ -87,7 +103,8 @@ mod tests {
         let huge = || Ok(Tensor::zeros([1 << 45], (Kind::Float, Device::Cpu)));
         assert!(within_memory(huge).unwrap().is_err());
         assert_eq!(within_memory(|| Ok(3)).unwrap(), Ok(3));
-        let other: anyhow::Result<Result<(), OutOfMemory>> = within_memory(|| anyhow::bail!("something else"));
+        let other: anyhow::Result<Result<(), OutOfMemory>> =
+            within_memory(|| anyhow::bail!("something else"));
         assert!(other.is_err());
     }
 
@@ -100,25 +117,52 @@ mod tests {
             "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
             "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         ] {
-            assert!(within_memory::<()>(|| anyhow::bail!(text)).unwrap().is_err(), "{text}");
+            assert!(
+                within_memory::<()>(|| anyhow::bail!(text))
+                    .unwrap()
+                    .is_err(),
+                "{text}"
+            );
         }
-        assert!(!is_out_of_memory("CUDA error: an illegal memory access was encountered"));
+        assert!(!is_out_of_memory(
+            "CUDA error: an illegal memory access was encountered"
+        ));
     }
 
     #[test]
     fn parts_are_halved_until_they_fit() {
-        let room =
-            |most: usize| move |part: Range<usize>| if part.len() > most { Err(anyhow::Error::msg("out of memory")) } else { Ok(part) };
+        let room = |most: usize| {
+            move |part: Range<usize>| {
+                if part.len() > most {
+                    Err(anyhow::Error::msg("out of memory"))
+                } else {
+                    Ok(part)
+                }
+            }
+        };
         assert_eq!(in_parts(7, 4, room(4)).unwrap(), [0..4, 4..7]);
         assert_eq!(in_parts(7, 5, room(2)).unwrap(), [0..2, 2..4, 4..6, 6..7]);
-        assert!(in_parts(7, 4, room(0)).unwrap_err().to_string().contains("out of memory"));
-        assert!(in_parts(7, 4, |_| anyhow::Result::<()>::Err(anyhow::Error::msg("broken"))).is_err());
+        assert!(
+            in_parts(7, 4, room(0))
+                .unwrap_err()
+                .to_string()
+                .contains("out of memory")
+        );
+        assert!(
+            in_parts(7, 4, |_| anyhow::Result::<()>::Err(anyhow::Error::msg(
+                "broken"
+            )))
+            .is_err()
+        );
     }
 
     #[test]
     fn frames_are_left_out() {
         let text = |t: &str| panic_text(&t.to_string());
-        assert_eq!(text("Torch(\"can't allocate memory\\nframe #0: c10::ThrowEnforceNotMet\")"), "Torch(\"can't allocate memory");
+        assert_eq!(
+            text("Torch(\"can't allocate memory\\nframe #0: c10::ThrowEnforceNotMet\")"),
+            "Torch(\"can't allocate memory"
+        );
         assert_eq!(text("plain"), "plain");
     }
 }

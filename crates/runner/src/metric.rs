@@ -15,20 +15,44 @@ pub struct Metric {
     pub optional: bool,
 }
 
-const fn metric(key: &'static str, heading: &'static str, smaller_is_better: bool, digits: usize) -> Metric {
-    Metric { key, heading, smaller_is_better, digits, scale: 1.0, optional: false }
+const fn metric(
+    key: &'static str,
+    heading: &'static str,
+    smaller_is_better: bool,
+    digits: usize,
+) -> Metric {
+    Metric {
+        key,
+        heading,
+        smaller_is_better,
+        digits,
+        scale: 1.0,
+        optional: false,
+    }
 }
 
 /// In table order.
 pub const METRICS: [Metric; 8] = [
     metric("fid", "FID", true, 2),
-    Metric { scale: 1000.0, ..metric("kid", "KID x 1000", true, 2) },
+    Metric {
+        scale: 1000.0,
+        ..metric("kid", "KID x 1000", true, 2)
+    },
     metric("l2", "L2", true, 2),
     metric("psnr", "PSNR", false, 2),
     metric("ssim", "SSIM", false, 3),
-    Metric { scale: 100.0, ..metric("amt", "AMT %", false, 1) },
-    Metric { optional: true, ..metric("precision", "Precision", false, 3) },
-    Metric { optional: true, ..metric("recall", "Recall", false, 3) },
+    Metric {
+        scale: 100.0,
+        ..metric("amt", "AMT %", false, 1)
+    },
+    Metric {
+        optional: true,
+        ..metric("precision", "Precision", false, 3)
+    },
+    Metric {
+        optional: true,
+        ..metric("recall", "Recall", false, 3)
+    },
 ];
 
 impl Metric {
@@ -39,6 +63,10 @@ impl Metric {
 
     /// Heading with the direction that is better.
     pub fn arrow(&self) -> String {
-        format!("{} {}", self.heading, if self.smaller_is_better { "↓" } else { "↑" })
+        format!(
+            "{} {}",
+            self.heading,
+            if self.smaller_is_better { "↓" } else { "↑" }
+        )
     }
 }

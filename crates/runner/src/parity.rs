@@ -9,7 +9,9 @@ use egsde_metrics::resize::{Filter, resize, resize_short_side};
 use egsde_models::network::{Build, Loaded};
 use egsde_models::weights::read_safetensors;
 use egsde_models::{AdmUnet, DdpmUnet, Dse, Inception, NetworkConfig, synthetic};
-use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Expert, Similarity, Weight, similarity};
+use egsde_sampler::energy::{
+    DomainIndependent, DomainSpecific, Energy, Expert, Similarity, Weight, similarity,
+};
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use egsde_sampler::method::{Egsde, Ilvr, IlvrVariance, Method, Solver, SourceNoise};
 use egsde_sampler::noise::{Noise, Purpose};
@@ -42,22 +44,34 @@ struct Cases {
 /// The cases of a folder, raw, in order.
 pub fn cases(folder: &Path) -> Result<Vec<Value>> {
     let path = folder.join("cases.json");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let cases: Cases = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    ensure!(cases.format == "egsde-parity/1", "{}: format {:?}, expected egsde-parity/1", path.display(), cases.format);
+    ensure!(
+        cases.format == "egsde-parity/1",
+        "{}: format {:?}, expected egsde-parity/1",
+        path.display(),
+        cases.format
+    );
     Ok(cases.cases)
 }
 
 fn text<'a>(case: &'a Value, key: &str) -> Result<&'a str> {
-    case[key].as_str().with_context(|| format!("no text {key:?}"))
+    case[key]
+        .as_str()
+        .with_context(|| format!("no text {key:?}"))
 }
 
 fn number(case: &Value, key: &str) -> Result<f64> {
-    case[key].as_f64().with_context(|| format!("no number {key:?}"))
+    case[key]
+        .as_f64()
+        .with_context(|| format!("no number {key:?}"))
 }
 
 fn whole(case: &Value, key: &str) -> Result<usize> {
-    Ok(case[key].as_u64().with_context(|| format!("no whole number {key:?}"))? as usize)
+    Ok(case[key]
+        .as_u64()
+        .with_context(|| format!("no whole number {key:?}"))? as usize)
 }
 
 fn choice<T: serde::de::DeserializeOwned>(case: &Value, key: &str) -> Result<T> {
@@ -66,8 +80,11 @@ fn choice<T: serde::de::DeserializeOwned>(case: &Value, key: &str) -> Result<T> 
 
 /// Picture files of a folder in name order.
 fn pictures(folder: &Path) -> Result<Vec<image_file::Rgb>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut paths: Vec<_> = entries.map(|e| anyhow::Ok(e?.path())).collect::<Result<_>>()?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut paths: Vec<_> = entries
+        .map(|e| anyhow::Ok(e?.path()))
+        .collect::<Result<_>>()?;
     paths.sort();
     paths.iter().map(|p| image_file::read(p)).collect()
 }
@@ -84,7 +101,11 @@ pub struct Bench {
 
 impl Default for Bench {
     fn default() -> Self {
-        Self { device: Device::Cpu, kind: Kind::Float, widen: 1.0 }
+        Self {
+            device: Device::Cpu,
+            kind: Kind::Float,
+            widen: 1.0,
+        }
     }
 }
 
@@ -114,15 +135,28 @@ impl Case<'_> {
     }
 
     fn stored(&self, name: &str) -> Result<Tensor> {
-        Ok(self.tensors.get(name).with_context(|| format!("no tensor {name:?} in the case's file"))?.shallow_clone())
+        Ok(self
+            .tensors
+            .get(name)
+            .with_context(|| format!("no tensor {name:?} in the case's file"))?
+            .shallow_clone())
     }
 
     fn network<N: Build>(&self, key: &str) -> Result<Loaded<N>> {
         let mut config = self.value[key].clone();
-        let fields = config.as_object_mut().with_context(|| format!("no {key:?}"))?;
-        ensure!(fields.remove("weights").is_some_and(|w| w == "synthetic"), "{key}: only synthetic weights are known");
-        let gain = fields.remove("gain").and_then(|g| g.as_f64()).unwrap_or(1.0);
-        let config: NetworkConfig = serde_json::from_value(config).with_context(|| key.to_string())?;
+        let fields = config
+            .as_object_mut()
+            .with_context(|| format!("no {key:?}"))?;
+        ensure!(
+            fields.remove("weights").is_some_and(|w| w == "synthetic"),
+            "{key}: only synthetic weights are known"
+        );
+        let gain = fields
+            .remove("gain")
+            .and_then(|g| g.as_f64())
+            .unwrap_or(1.0);
+        let config: NetworkConfig =
+            serde_json::from_value(config).with_context(|| key.to_string())?;
         let mut loaded = Loaded::<N>::fresh(&config, self.bench.device, self.bench.kind)?;
         synthetic::fill(&loaded.vs, gain);
         loaded.freeze();
@@ -155,10 +189,18 @@ impl Case<'_> {
         let stride = spec["stride"].as_i64().unwrap_or(1);
         let mut got = got.to_device(Device::Cpu).to_kind(Kind::Double);
         if stride > 1 {
-            got = got.slice(2, None, None, stride).slice(3, None, None, stride);
+            got = got
+                .slice(2, None, None, stride)
+                .slice(3, None, None, stride);
         }
-        ensure!(got.size() == want.size(), "{name}: shape {:?}, expected {:?}", got.size(), want.size());
-        let error = (got - &want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
+        ensure!(
+            got.size() == want.size(),
+            "{name}: shape {:?}, expected {:?}",
+            got.size(),
+            want.size()
+        );
+        let error =
+            (got - &want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
         self.note(error, tolerance);
         Ok(())
     }
@@ -201,7 +243,10 @@ impl Case<'_> {
         self.expect("features", &features)?;
         self.expect("logits", &tch::no_grad(|| dse.logits(&y, &t)))?;
         let source = tch::no_grad(|| dse.features(&xt, &t));
-        for (kind, name) in [(Similarity::Cosine, "cosine"), (Similarity::NegL2, "neg_l2")] {
+        for (kind, name) in [
+            (Similarity::Cosine, "cosine"),
+            (Similarity::NegL2, "neg_l2"),
+        ] {
             self.expect(name, &similarity(kind, &features, &source))?;
             let gradient = dse.gradient(&y, &t, |features| similarity(kind, features, &source));
             self.expect(&format!("{name}_grad"), &gradient)?;
@@ -211,19 +256,36 @@ impl Case<'_> {
 
     fn low_pass(&mut self) -> Result<()> {
         let x = self.input("x")?;
-        let low_pass = LowPass::new(x.size()[3] as usize, whole(self.value, "factor")?, Kernel::Linear, self.bench.device)?;
+        let low_pass = LowPass::new(
+            x.size()[3] as usize,
+            whole(self.value, "factor")?,
+            Kernel::Linear,
+            self.bench.device,
+        )?;
         let down = low_pass.down(&x);
         self.expect("down", &down)?;
         self.expect("up", &low_pass.up(&down))
     }
 
     fn schedule(&mut self) -> Result<()> {
-        let schedule =
-            Schedule::linear(number(self.value, "beta_start")?, number(self.value, "beta_end")?, whole(self.value, "steps")?).in_float32();
+        let schedule = Schedule::linear(
+            number(self.value, "beta_start")?,
+            number(self.value, "beta_end")?,
+            whole(self.value, "steps")?,
+        )
+        .in_float32();
         self.expect("betas", &Tensor::from_slice(&schedule.betas))?;
-        self.expect("alphas_cumprod", &Tensor::from_slice(&schedule.alphas_cumprod))?;
-        for (variance, name) in [(Variance::FixedSmall, "logvar_fixedsmall"), (Variance::FixedLarge, "logvar_fixedlarge")] {
-            let values: Vec<f64> = (0..schedule.len()).map(|i| schedule.log_variance(variance, i)).collect();
+        self.expect(
+            "alphas_cumprod",
+            &Tensor::from_slice(&schedule.alphas_cumprod),
+        )?;
+        for (variance, name) in [
+            (Variance::FixedSmall, "logvar_fixedsmall"),
+            (Variance::FixedLarge, "logvar_fixedlarge"),
+        ] {
+            let values: Vec<f64> = (0..schedule.len())
+                .map(|i| schedule.log_variance(variance, i))
+                .collect();
             self.expect(name, &Tensor::from_slice(&values))?;
         }
         Ok(())
@@ -234,7 +296,12 @@ impl Case<'_> {
         let diffusion = self.network::<AdmUnet>("diffusion")?;
         let dse = self.network::<Dse>("dse")?;
         let x0 = self.input("x0")?;
-        let low_pass = LowPass::new(x0.size()[3] as usize, whole(case, "low_pass_factor")?, Kernel::Linear, self.bench.device)?;
+        let low_pass = LowPass::new(
+            x0.size()[3] as usize,
+            whole(case, "low_pass_factor")?,
+            Kernel::Linear,
+            self.bench.device,
+        )?;
         let (lambda_s, lambda_i) = (number(case, "lambda_s")?, number(case, "lambda_i")?);
         let mut experts: Vec<Box<dyn Expert>> = Vec::new();
         if lambda_s != 0.0 {
@@ -265,14 +332,22 @@ impl Case<'_> {
             repeats: whole(case, "repeats")?,
         };
         let seen: RefCell<BTreeMap<String, Tensor>> = RefCell::default();
-        let image = method.translate(&x0, &NamedNoise { case, device: self.bench.device }, &mut |repeat, i, y| {
-            if i + 1 == start_steps {
-                seen.borrow_mut().insert(format!("after_first_step.{repeat}"), y.copy());
-            }
-            if i == 0 {
-                seen.borrow_mut().insert(format!("y.{repeat}"), y.copy());
-            }
-        })?;
+        let image = method.translate(
+            &x0,
+            &NamedNoise {
+                case,
+                device: self.bench.device,
+            },
+            &mut |repeat, i, y| {
+                if i + 1 == start_steps {
+                    seen.borrow_mut()
+                        .insert(format!("after_first_step.{repeat}"), y.copy());
+                }
+                if i == 0 {
+                    seen.borrow_mut().insert(format!("y.{repeat}"), y.copy());
+                }
+            },
+        )?;
         for (name, y) in seen.into_inner() {
             self.expect(&name, &y)?;
         }
@@ -283,8 +358,15 @@ impl Case<'_> {
         let case = self.value;
         let diffusion = self.network::<AdmUnet>("diffusion")?;
         let x0 = self.input("x0")?;
-        let low_pass = LowPass::new(x0.size()[3] as usize, whole(case, "low_pass_factor")?, Kernel::Cubic, self.bench.device)?;
-        let count = text(case, "timestep_respacing")?.parse().context("timestep_respacing is not one number")?;
+        let low_pass = LowPass::new(
+            x0.size()[3] as usize,
+            whole(case, "low_pass_factor")?,
+            Kernel::Cubic,
+            self.bench.device,
+        )?;
+        let count = text(case, "timestep_respacing")?
+            .parse()
+            .context("timestep_respacing is not one number")?;
         let timesteps = space_timesteps(1000, count)?;
         let indices: Vec<i64> = timesteps.iter().map(|i| *i as i64).collect();
         self.expect("timesteps", &Tensor::from_slice(&indices))?;
@@ -297,27 +379,51 @@ impl Case<'_> {
             clip_denoised: choice(case, "clip_denoised")?,
         };
         let (mut first, mut last) = (None, None);
-        let _ = method.translate(&x0, &NamedNoise { case, device: self.bench.device }, &mut |_, i, y| {
-            first.get_or_insert_with(|| y.copy());
-            if i == 0 {
-                last = Some(y.copy());
-            }
-        })?;
+        let _ = method.translate(
+            &x0,
+            &NamedNoise {
+                case,
+                device: self.bench.device,
+            },
+            &mut |_, i, y| {
+                first.get_or_insert_with(|| y.copy());
+                if i == 0 {
+                    last = Some(y.copy());
+                }
+            },
+        )?;
         self.expect("after_first_step", &first.context("no step was taken")?)?;
         self.expect("out", &last.context("no step was taken")?)
     }
 
     fn pair_metrics(&mut self) -> Result<()> {
         let tolerance = number(self.value, "rel_tol")?;
-        let inputs =
-            |key: &str| -> Result<Vec<Tensor>> { pictures(&self.folder.join(text(self.value, key)?))?.iter().map(pair_input).collect() };
+        let inputs = |key: &str| -> Result<Vec<Tensor>> {
+            pictures(&self.folder.join(text(self.value, key)?))?
+                .iter()
+                .map(pair_input)
+                .collect()
+        };
         let (sources, translated) = (inputs("source")?, inputs("translated")?);
         let rows: Vec<BTreeMap<String, f64>> = choice(self.value, "expected_rows")?;
-        ensure!(sources.len() == rows.len() && translated.len() == rows.len(), "{} rows, {} pictures", rows.len(), sources.len());
+        ensure!(
+            sources.len() == rows.len() && translated.len() == rows.len(),
+            "{} rows, {} pictures",
+            rows.len(),
+            sources.len()
+        );
         let mut sums = [0.0; 4];
         for ((source, translation), want) in sources.iter().zip(&translated).zip(&rows) {
             let got = pair_scores(source, translation)?[0];
-            for (i, (key, got)) in [("l2", got.l2), ("mse", got.mse), ("psnr", got.psnr), ("ssim", got.ssim)].into_iter().enumerate() {
+            for (i, (key, got)) in [
+                ("l2", got.l2),
+                ("mse", got.mse),
+                ("psnr", got.psnr),
+                ("ssim", got.ssim),
+            ]
+            .into_iter()
+            .enumerate()
+            {
                 self.note((got - want[key]).abs() / want[key].abs(), tolerance);
                 sums[i] += got / rows.len() as f64;
             }
@@ -332,9 +438,19 @@ impl Case<'_> {
     /// Largest difference in 8-bit levels; 0 is allowed, so the "relative error" of this case is a level.
     fn same_pixels(&mut self, name: &str, got: &image_file::Rgb) -> Result<()> {
         let want = self.stored(name)?;
-        ensure!(want.size() == [got.height as i64, got.width as i64, 3], "{name}: shape {:?}", want.size());
+        ensure!(
+            want.size() == [got.height as i64, got.width as i64, 3],
+            "{name}: shape {:?}",
+            want.size()
+        );
         let want = Vec::<u8>::try_from(want.contiguous().flatten(0, -1))?;
-        let levels = got.pixels.iter().zip(&want).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+        let levels = got
+            .pixels
+            .iter()
+            .zip(&want)
+            .map(|(a, b)| a.abs_diff(*b))
+            .max()
+            .unwrap_or(0);
         self.note(f64::from(levels), number(&self.value["expected"], name)?);
         Ok(())
     }
@@ -342,21 +458,43 @@ impl Case<'_> {
     fn pillow(&mut self) -> Result<()> {
         let source = image_file::read(&self.folder.join(text(self.value, "image")?))?;
         self.same_pixels("decoded_jpeg", &source)?;
-        self.same_pixels("bicubic_256", &resize_short_side(&source, 256, Filter::Bicubic)?)?;
-        self.same_pixels("bicubic_64", &resize_short_side(&source, 64, Filter::Bicubic)?)?;
-        self.same_pixels("bilinear_256x256", &resize(&source, 256, 256, Filter::Bilinear)?)?;
-        self.same_pixels("bilinear_299x299", &resize(&source, 299, 299, Filter::Bilinear)?)?;
+        self.same_pixels(
+            "bicubic_256",
+            &resize_short_side(&source, 256, Filter::Bicubic)?,
+        )?;
+        self.same_pixels(
+            "bicubic_64",
+            &resize_short_side(&source, 64, Filter::Bicubic)?,
+        )?;
+        self.same_pixels(
+            "bilinear_256x256",
+            &resize(&source, 256, 256, Filter::Bilinear)?,
+        )?;
+        self.same_pixels(
+            "bilinear_299x299",
+            &resize(&source, 299, 299, Filter::Bilinear)?,
+        )?;
         // How saved_128 was made is not in the case: it is the input of the JPEG step.
         let saved = self.stored("saved_128")?;
         let (height, width, _) = saved.size3()?;
         let pixels = Vec::<u8>::try_from(saved.contiguous().flatten(0, -1))?;
-        let saved = image_file::Rgb { width: width as usize, height: height as usize, pixels };
-        self.same_pixels("saved_128_jpeg75", &image_file::decode(&image_file::encode_jpeg75(&saved)?)?)
+        let saved = image_file::Rgb {
+            width: width as usize,
+            height: height as usize,
+            pixels,
+        };
+        self.same_pixels(
+            "saved_128_jpeg75",
+            &image_file::decode(&image_file::encode_jpeg75(&saved)?)?,
+        )
     }
 
     fn inception_features(&mut self) -> Result<()> {
         let case = self.value;
-        ensure!(text(case, "weights")? == "synthetic", "only synthetic weights are known");
+        ensure!(
+            text(case, "weights")? == "synthetic",
+            "only synthetic weights are known"
+        );
         let config = NetworkConfig::Inception(egsde_models::inception::InceptionConfig {});
         let mut network = Loaded::<Inception>::fresh(&config, self.bench.device, self.bench.kind)?;
         synthetic::fill(&network.vs, case["gain"].as_f64().unwrap_or(1.0));
@@ -365,23 +503,41 @@ impl Case<'_> {
             let inputs = match input["dir"].as_str() {
                 Some(folder) => {
                     let protocol: Protocol = choice(input, "protocol")?;
-                    pictures(&self.folder.join(folder))?.iter().map(|p| protocol.inception_input(p)).collect::<Result<Vec<_>>>()?
+                    pictures(&self.folder.join(folder))?
+                        .iter()
+                        .map(|p| protocol.inception_input(p))
+                        .collect::<Result<Vec<_>>>()?
                 }
                 None => vec![self.input(name)?],
             };
-            let (got, want) = (inception_features(&network, &inputs, 50, self.bench.device)?, self.stored(name)?);
-            ensure!(got.size() == want.size(), "{name}: shape {:?}, expected {:?}", got.size(), want.size());
-            let error = (&got - &want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
+            let (got, want) = (
+                inception_features(&network, &inputs, 50, self.bench.device)?,
+                self.stored(name)?,
+            );
+            ensure!(
+                got.size() == want.size(),
+                "{name}: shape {:?}, expected {:?}",
+                got.size(),
+                want.size()
+            );
+            let error =
+                (&got - &want).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
             self.note(error, number(case, "rel_tol")?);
         }
         Ok(())
     }
 
     fn frechet(&mut self) -> Result<()> {
-        let (x, y) = (self.stored(text(self.value, "x")?)?, self.stored(text(self.value, "y")?)?);
+        let (x, y) = (
+            self.stored(text(self.value, "x")?)?,
+            self.stored(text(self.value, "y")?)?,
+        );
         let got = frechet_distance(&Statistics::of(&x)?, &Statistics::of(&y)?)?;
         let want = number(self.value, "expected")?;
-        self.note((got - want).abs() / want.abs(), number(self.value, "rel_tol")?);
+        self.note(
+            (got - want).abs() / want.abs(),
+            number(self.value, "rel_tol")?,
+        );
         Ok(())
     }
 }
@@ -400,9 +556,16 @@ impl Noise for NamedNoise<'_> {
             Purpose::Step { repeat, step } => ("step", repeat, step),
             Purpose::Source { repeat, step } => ("reference", repeat, step),
         };
-        let shape: Vec<i64> = noise["shape"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+        let shape: Vec<i64> = noise["shape"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_i64)
+            .collect();
         let pattern = noise[key].as_str().unwrap_or_default();
-        let name = pattern.replace("<repeat>", &repeat.to_string()).replace("<i>", &step.to_string());
+        let name = pattern
+            .replace("<repeat>", &repeat.to_string())
+            .replace("<i>", &step.to_string());
         synthetic::gaussian(&name, &shape).to_device(self.device)
     }
 }
@@ -414,8 +577,20 @@ pub fn check(case: &Value, folder: &Path, bench: Bench) -> Result<Verdict> {
         Some(file) => read_safetensors(&folder.join(file))?.tensors,
         None => BTreeMap::new(),
     };
-    let mut running = Case { value: case, folder, tensors, worst: (0.0, 0.0), bench };
+    let mut running = Case {
+        value: case,
+        folder,
+        tensors,
+        worst: (0.0, 0.0),
+        bench,
+    };
     running.run().with_context(|| format!("case {name}"))?;
     let (max_rel_err, tolerance) = running.worst;
-    Ok(Verdict { case: name.into(), op: text(case, "op")?.into(), max_rel_err, tolerance, ok: max_rel_err <= tolerance })
+    Ok(Verdict {
+        case: name.into(),
+        op: text(case, "op")?.into(),
+        max_rel_err,
+        tolerance,
+        ok: max_rel_err <= tolerance,
+    })
 }

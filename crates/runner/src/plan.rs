@@ -44,9 +44,17 @@ pub struct Settings {
 impl Settings {
     /// Fills in the published code's defaults.
     pub fn of(row: &Row, task: &Task) -> Result<Self> {
-        let steps = row.steps.unwrap_or(if row.method == MethodKind::Ilvr { 100 } else { 1000 });
+        let steps = row.steps.unwrap_or(if row.method == MethodKind::Ilvr {
+            100
+        } else {
+            1000
+        });
         let start = row.start.unwrap_or(0.5);
-        let start_steps = if row.method == MethodKind::Ilvr { steps } else { (start * steps as f64).round() as usize };
+        let start_steps = if row.method == MethodKind::Ilvr {
+            steps
+        } else {
+            (start * steps as f64).round() as usize
+        };
         let low_pass_factor = row.low_pass_factor.unwrap_or(task.image_size / 8);
         if start_steps == 0 {
             return Err(Problem::user(format!(
@@ -78,13 +86,25 @@ impl Settings {
 
     /// What one picture costs, without building the method.
     pub fn evaluations(&self) -> Evaluations {
-        let diffusion = if self.samples() { self.start_steps * self.repeats } else { 0 };
-        let mut all = Evaluations { diffusion, ..Default::default() };
+        let diffusion = if self.samples() {
+            self.start_steps * self.repeats
+        } else {
+            0
+        };
+        let mut all = Evaluations {
+            diffusion,
+            ..Default::default()
+        };
         // As `Schedule::respaced` spaces them: step i of n stands at about i / n of T.
         let times = space_timesteps(STEPS_OF_T as usize, self.steps).unwrap_or_default();
         for expert in &self.experts {
             let weight = expert.weight();
-            let steps = times.iter().take(self.start_steps).filter(|t| weight.at(**t as f64 / STEPS_OF_T) != 0.0).count() * self.repeats;
+            let steps = times
+                .iter()
+                .take(self.start_steps)
+                .filter(|t| weight.at(**t as f64 / STEPS_OF_T) != 0.0)
+                .count()
+                * self.repeats;
             let (plain, with_gradient) = expert.evaluations();
             all.extractor += steps * plain;
             all.extractor_gradient += steps * with_gradient;
@@ -96,12 +116,23 @@ impl Settings {
 /// A row's experts: those of lambda_s and lambda_i, then its list, without what never counts.
 fn experts(row: &Row, factor: usize, task: &Task) -> Result<Vec<ExpertSpec>> {
     let similarity = row.similarity_s.unwrap_or(Similarity::Cosine);
-    let specific = row.lambda_s.map(|w| ExpertSpec::DomainSpecific { weight: Weight::Constant(w), similarity });
+    let specific = row.lambda_s.map(|w| ExpertSpec::DomainSpecific {
+        weight: Weight::Constant(w),
+        similarity,
+    });
     let similarity = row.similarity_i.unwrap_or(Similarity::NegL2);
-    let independent =
-        row.lambda_i.map(|w| ExpertSpec::DomainIndependent { weight: Weight::Constant(w), similarity, low_pass_factor: None });
-    let all = specific.into_iter().chain(independent).chain(row.experts.iter().cloned());
-    all.filter(|e| !e.weight().is_zero()).map(|e| e.settled(&row.name, factor, task)).collect()
+    let independent = row.lambda_i.map(|w| ExpertSpec::DomainIndependent {
+        weight: Weight::Constant(w),
+        similarity,
+        low_pass_factor: None,
+    });
+    let all = specific
+        .into_iter()
+        .chain(independent)
+        .chain(row.experts.iter().cloned());
+    all.filter(|e| !e.weight().is_zero())
+        .map(|e| e.settled(&row.name, factor, task))
+        .collect()
 }
 
 fn is_empty(map: &Arc<BTreeMap<String, String>>) -> bool {
@@ -148,7 +179,13 @@ pub struct Job {
 }
 
 fn slug(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "=.".contains(c) { c.to_ascii_lowercase() } else { '-' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "=.".contains(c) {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
     name.replace('†', "-dagger").chars().map(plain).collect()
 }
 
@@ -162,9 +199,17 @@ struct Shared<'a> {
 
 impl Job {
     fn new(row: &Row, seed: u64, shared: &Shared) -> Result<Self> {
-        let Shared { spec, task, inputs, root } = shared;
+        let Shared {
+            spec,
+            task,
+            inputs,
+            root,
+        } = shared;
         let settings = Settings::of(row, task)?;
-        let images = row.images.as_ref().map(|folder| root.join(folder.replace("{seed}", &seed.to_string())));
+        let images = row
+            .images
+            .as_ref()
+            .map(|folder| root.join(folder.replace("{seed}", &seed.to_string())));
         let identity = Identity {
             version: RESULT_VERSION,
             settings,
@@ -178,7 +223,12 @@ impl Job {
             images_sha256: images.as_deref().map(folder_sha256).transpose()?,
         };
         let id = identity.job_id(&row.name)?;
-        Ok(Self { row: row.name.clone(), identity, images, id })
+        Ok(Self {
+            row: row.name.clone(),
+            identity,
+            images,
+            id,
+        })
     }
 }
 
@@ -189,7 +239,11 @@ fn seeds(row: &Row, spec: &Experiment) -> Vec<u64> {
         MethodKind::External => !row.images.as_ref().is_some_and(|i| i.contains("{seed}")),
         _ => false,
     };
-    spec.seeds.iter().copied().take(if once { 1 } else { usize::MAX }).collect()
+    spec.seeds
+        .iter()
+        .copied()
+        .take(if once { 1 } else { usize::MAX })
+        .collect()
 }
 
 /// All jobs of an experiment, row by row.
@@ -210,8 +264,12 @@ impl Plan {
         let jobs: Vec<&Job> = self.jobs.iter().filter(|j| j.row == row).collect();
         if jobs.is_empty() {
             let names: Vec<&str> = self.spec.methods.iter().map(|r| r.name.as_str()).collect();
-            let near = nearest(row, names.iter().copied()).map_or(String::new(), |n| format!("; did you mean {n:?}?"));
-            return Err(Problem::user(format!("no row {row:?}; there are {}{near}", names.join(", "))));
+            let near = nearest(row, names.iter().copied())
+                .map_or(String::new(), |n| format!("; did you mean {n:?}?"));
+            return Err(Problem::user(format!(
+                "no row {row:?}; there are {}{near}",
+                names.join(", ")
+            )));
         }
         Ok(jobs)
     }
@@ -220,13 +278,34 @@ impl Plan {
     pub fn new(spec: Experiment, root: &Path) -> Result<Self> {
         let task = Task::read(root, &spec.task)?;
         let inputs = task.inputs(root)?;
-        let known = |i: &Input| (i.key.clone(), i.sha256.clone().unwrap_or_else(|| "not known".into()));
+        let known = |i: &Input| {
+            (
+                i.key.clone(),
+                i.sha256.clone().unwrap_or_else(|| "not known".into()),
+            )
+        };
         let inputs_known = Arc::new(inputs.iter().map(known).collect());
-        let shared = Shared { spec: &spec, task: Arc::new(task.clone()), inputs: inputs_known, root };
-        let of = |row: &Row| seeds(row, &spec).into_iter().map(|seed| Job::new(row, seed, &shared)).collect::<Result<Vec<Job>>>();
+        let shared = Shared {
+            spec: &spec,
+            task: Arc::new(task.clone()),
+            inputs: inputs_known,
+            root,
+        };
+        let of = |row: &Row| {
+            seeds(row, &spec)
+                .into_iter()
+                .map(|seed| Job::new(row, seed, &shared))
+                .collect::<Result<Vec<Job>>>()
+        };
         let jobs: Vec<Vec<Job>> = spec.methods.par_iter().map(of).collect::<Result<_>>()?;
         let jobs = jobs.into_iter().flatten().collect();
         let folder = root.join(&spec.runs_dir).join(&spec.name);
-        Ok(Self { spec, task, inputs, jobs, folder })
+        Ok(Self {
+            spec,
+            task,
+            inputs,
+            jobs,
+            folder,
+        })
     }
 }

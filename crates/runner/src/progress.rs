@@ -29,7 +29,16 @@ impl Progress {
             bar.set_prefix(label.to_string());
             bar
         });
-        Self { bar, label: label.into(), unit, total, first: 0, at: 0, began: Instant::now(), said: None }
+        Self {
+            bar,
+            label: label.into(),
+            unit,
+            total,
+            first: 0,
+            at: 0,
+            began: Instant::now(),
+            said: None,
+        }
     }
 
     /// `count` units were done before and say nothing of the rate.
@@ -52,8 +61,14 @@ impl Progress {
             self.said = Some(Instant::now());
             let done = at.saturating_sub(self.first);
             let rate = done as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
-            let left = if done == 0 { "?".into() } else { seconds((self.total.saturating_sub(at)) as f64 / rate) };
-            let Self { label, total, unit, .. } = self;
+            let left = if done == 0 {
+                "?".into()
+            } else {
+                seconds((self.total.saturating_sub(at)) as f64 / rate)
+            };
+            let Self {
+                label, total, unit, ..
+            } = self;
             eprintln!("{label}: {at}/{total} {unit} {message} {rate:.1} {unit}/s, left {left}");
         }
     }

@@ -125,7 +125,11 @@ pub struct Experiment {
     pub precision_recall: bool,
     pub methods: Vec<Row>,
     /// Rows that differ in some keys, made of those above.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "one_or_more"
+    )]
     pub sweep: Vec<Sweep>,
 }
 
@@ -149,14 +153,30 @@ pub struct Row {
     pub name: String,
     pub method: MethodKind,
     /// Respaced steps of the whole of T (1 to 1000).
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "steps")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "steps"
+    )]
     pub steps: Option<usize>,
     /// M as a share of T, in (0, 1].
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "share")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "share"
+    )]
     pub start: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "weight")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "weight"
+    )]
     pub lambda_s: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "weight")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "weight"
+    )]
     pub lambda_i: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub similarity_s: Option<Similarity>,
@@ -170,7 +190,11 @@ pub struct Row {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub solver: Option<Solver>,
     /// DDIM: 0 (deterministic) to 1 (as noisy as the ancestral solver).
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "eta")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "eta"
+    )]
     pub eta: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variance: Option<Variance>,
@@ -198,7 +222,10 @@ pub struct Row {
 /// A section, or a list of such.
 fn one_or_more<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Sweep>, D::Error> {
     match Value::deserialize(d)? {
-        Value::Sequence(many) => many.into_iter().map(|v| serde_yaml::from_value(v).map_err(D::Error::custom)).collect(),
+        Value::Sequence(many) => many
+            .into_iter()
+            .map(|v| serde_yaml::from_value(v).map_err(D::Error::custom))
+            .collect(),
         one => Ok(vec![serde_yaml::from_value(one).map_err(D::Error::custom)?]),
     }
 }
@@ -220,7 +247,13 @@ fn file_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     let name = String::deserialize(d)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let good = !name.is_empty() && !name.starts_with('.') && name.chars().all(plain);
-    if good { Ok(name) } else { Err(D::Error::custom(format!("{name:?} cannot be a folder's name: use letters, digits, - and _"))) }
+    if good {
+        Ok(name)
+    } else {
+        Err(D::Error::custom(format!(
+            "{name:?} cannot be a folder's name: use letters, digits, - and _"
+        )))
+    }
 }
 
 /// A list without repeats. The check sits inside the visitor, so that an error carries the list's line.
@@ -237,11 +270,17 @@ impl<'de> Visitor<'de> for Distinct {
         let mut seeds = Vec::new();
         while let Some(seed) = list.next_element::<u64>()? {
             if seeds.contains(&seed) {
-                return Err(A::Error::custom(format!("seed {seed} is given twice: each may stand once")));
+                return Err(A::Error::custom(format!(
+                    "seed {seed} is given twice: each may stand once"
+                )));
             }
             seeds.push(seed);
         }
-        if seeds.is_empty() { Err(A::Error::custom("seeds is empty: give at least one")) } else { Ok(seeds) }
+        if seeds.is_empty() {
+            Err(A::Error::custom("seeds is empty: give at least one"))
+        } else {
+            Ok(seeds)
+        }
     }
 }
 
@@ -252,7 +291,9 @@ fn distinct<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u64>, D::Error> {
 fn positive<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
     match i64::deserialize(d)? {
         n if n >= 1 => Ok(n as usize),
-        n => Err(D::Error::custom(format!("{n} is not a count: must be at least 1"))),
+        n => Err(D::Error::custom(format!(
+            "{n} is not a count: must be at least 1"
+        ))),
     }
 }
 
@@ -266,7 +307,9 @@ fn steps<'de, D: Deserializer<'de>>(d: D) -> Result<Option<usize>, D::Error> {
 fn share<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
     match f64::deserialize(d)? {
         m if m > 0.0 && m <= 1.0 => Ok(Some(m)),
-        m => Err(D::Error::custom(format!("start (M / T) is {m}: must be above 0 and at most 1"))),
+        m => Err(D::Error::custom(format!(
+            "start (M / T) is {m}: must be above 0 and at most 1"
+        ))),
     }
 }
 
@@ -280,7 +323,9 @@ fn eta<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
 fn weight<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
     match f64::deserialize(d)? {
         w if w.is_finite() && w >= 0.0 => Ok(Some(w)),
-        w => Err(D::Error::custom(format!("a weight of {w}: lambda_s and lambda_i must be 0 or more"))),
+        w => Err(D::Error::custom(format!(
+            "a weight of {w}: lambda_s and lambda_i must be 0 or more"
+        ))),
     }
 }
 
@@ -303,14 +348,20 @@ impl Row {
             given("variance", self.variance.is_some()),
             given("repeats", self.repeats.is_some()),
         ];
-        let ilvr = [given("range_t", self.range_t.is_some()), given("ilvr_variance", self.ilvr_variance.is_some())];
+        let ilvr = [
+            given("range_t", self.range_t.is_some()),
+            given("ilvr_variance", self.ilvr_variance.is_some()),
+        ];
         let low_pass = [given("low_pass_factor", self.low_pass_factor.is_some())];
         let steps = [given("steps", self.steps.is_some())];
         let images = [given("images", self.images.is_some())];
         let solver = self.solver.unwrap_or(Solver::Ancestral);
         let of_solver = [
             given("eta", self.eta.is_some() && solver != Solver::Ddim),
-            given("variance", self.variance.is_some() && solver != Solver::Ancestral),
+            given(
+                "variance",
+                self.variance.is_some() && solver != Solver::Ancestral,
+            ),
         ];
         let idle: Vec<Option<&str>> = match self.method {
             MethodKind::Egsde => [&ilvr[..], &images, &of_solver].concat(),
@@ -325,7 +376,9 @@ impl Row {
 
 /// The 1-based line on which a top-level key stands.
 fn line_of(text: &str, key: &str) -> usize {
-    text.lines().position(|l| l.starts_with(&format!("{key}:"))).map_or(1, |i| i + 1)
+    text.lines()
+        .position(|l| l.starts_with(&format!("{key}:")))
+        .map_or(1, |i| i + 1)
 }
 
 /// Puts a value into a tree by its dotted path; a list of named rows is entered by name (`methods.EGSDE.lambda_s`), any list by
@@ -335,9 +388,15 @@ pub fn set(tree: &mut Value, path: &str, value: Value) -> Result<()> {
     for key in path.split('.') {
         at = match at {
             Value::Sequence(rows) => {
-                let named = rows.iter().position(|r| r.get("name").is_some_and(|n| n == key));
-                let index = named.or_else(|| key.parse().ok()).filter(|i| *i < rows.len());
-                let index = index.ok_or_else(|| Problem::user(format!("no row named {key:?}, nor an entry of that number")))?;
+                let named = rows
+                    .iter()
+                    .position(|r| r.get("name").is_some_and(|n| n == key));
+                let index = named
+                    .or_else(|| key.parse().ok())
+                    .filter(|i| *i < rows.len());
+                let index = index.ok_or_else(|| {
+                    Problem::user(format!("no row named {key:?}, nor an entry of that number"))
+                })?;
                 &mut rows[index]
             }
             Value::Mapping(map) => map.entry(key.into()).or_insert(Value::Null),
@@ -350,7 +409,9 @@ pub fn set(tree: &mut Value, path: &str, value: Value) -> Result<()> {
 
 /// `key=value` of the command line.
 fn assign(tree: &mut Value, assignment: &str) -> Result<()> {
-    let (path, value) = assignment.split_once('=').ok_or_else(|| Problem::user(format!("--set {assignment:?}: expected key=value")))?;
+    let (path, value) = assignment
+        .split_once('=')
+        .ok_or_else(|| Problem::user(format!("--set {assignment:?}: expected key=value")))?;
     let value: Value = serde_yaml::from_str(value).user(format!("--set {assignment}"))?;
     set(tree, path, value).user(format!("--set {assignment}"))
 }
@@ -367,13 +428,21 @@ impl Experiment {
         if !sets.is_empty() {
             let mut tree: Value = parse_yaml(text, path)?;
             sets.iter().try_for_each(|s| assign(&mut tree, s))?;
-            spec = serde_yaml::from_value(tree)
-                .map_err(|e| Problem::user(format!("--set {}: {}", sets.join(" "), crate::yaml::with_suggestion(&e.to_string()))))?;
+            spec = serde_yaml::from_value(tree).map_err(|e| {
+                Problem::user(format!(
+                    "--set {}: {}",
+                    sets.join(" "),
+                    crate::yaml::with_suggestion(&e.to_string())
+                ))
+            })?;
         }
         spec.check(text, path, root)?;
         let jobs = sweep::count(&spec.methods, &spec.sweep).saturating_mul(spec.seeds.len());
         if jobs > MOST_JOBS {
-            let text = format!("{}: {jobs} jobs are more than the {MOST_JOBS} one experiment may have: divide it", path.display());
+            let text = format!(
+                "{}: {jobs} jobs are more than the {MOST_JOBS} one experiment may have: divide it",
+                path.display()
+            );
             return Err(Problem::user(text));
         }
         spec.methods = sweep::expand(&spec.methods, &spec.sweep, &path.display().to_string())?;
@@ -382,7 +451,11 @@ impl Experiment {
     }
 
     fn check(&self, text: &str, path: &Path, root: &Path) -> Result<()> {
-        if !root.join("tasks").join(format!("{}.yaml", self.task)).is_file() {
+        if !root
+            .join("tasks")
+            .join(format!("{}.yaml", self.task))
+            .is_file()
+        {
             let names = crate::task::names(root);
             let offer = offer(&self.task, names.iter().map(String::as_str));
             let line = line_of(text, "task");
@@ -394,7 +467,10 @@ impl Experiment {
             )));
         }
         if self.methods.is_empty() {
-            return Err(Problem::user(format!("{}: methods is empty: give at least one row", path.display())));
+            return Err(Problem::user(format!(
+                "{}: methods is empty: give at least one row",
+                path.display()
+            )));
         }
         Ok(())
     }
@@ -408,13 +484,19 @@ impl Experiment {
         for row in &self.methods {
             let at = format!("{}: row {:?}", path.display(), row.name);
             if !seen.insert(&row.name) {
-                return Err(Problem::user(format!("{at} stands twice: give each row a name of its own")));
+                return Err(Problem::user(format!(
+                    "{at} stands twice: give each row a name of its own"
+                )));
             }
             if let Some(key) = row.idle_keys().first() {
-                return Err(Problem::user(format!("{at}: {key} means nothing to this method or its solver: remove it")));
+                return Err(Problem::user(format!(
+                    "{at}: {key} means nothing to this method or its solver: remove it"
+                )));
             }
             if row.method == MethodKind::External && row.images.is_none() {
-                return Err(Problem::user(format!("{at}: an external method needs images: the folder of its translations")));
+                return Err(Problem::user(format!(
+                    "{at}: an external method needs images: the folder of its translations"
+                )));
             }
         }
         Ok(())
@@ -425,8 +507,7 @@ impl Experiment {
 mod tests {
     use super::*;
 
-    const TEXT: &str =
-        "name: t\ntitle: T\ntask: cat2dog-32\nseeds: [1, 2]\npictures: 4\nmethods:\n  - {name: A, method: sdedit, start: 0.3}\n";
+    const TEXT: &str = "name: t\ntitle: T\ntask: cat2dog-32\nseeds: [1, 2]\npictures: 4\nmethods:\n  - {name: A, method: sdedit, start: 0.3}\n";
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -436,7 +517,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("e.yaml");
         std::fs::write(&path, text).unwrap();
-        Experiment::read(&path, &root(), &sets.iter().map(|s| s.to_string()).collect::<Vec<_>>())
+        Experiment::read(
+            &path,
+            &root(),
+            &sets.iter().map(|s| s.to_string()).collect::<Vec<_>>(),
+        )
     }
 
     #[track_caller]
@@ -450,31 +535,99 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_with_line_and_nearest_name() {
-        refused("pictures: 4", "picture: 4", &["e.yaml:5", "unknown field `picture`", "did you mean `pictures`?"]);
+        refused(
+            "pictures: 4",
+            "picture: 4",
+            &[
+                "e.yaml:5",
+                "unknown field `picture`",
+                "did you mean `pictures`?",
+            ],
+        );
         refused("sdedit", "sdedt", &["e.yaml:7", "did you mean `sdedit`?"]);
-        refused("cat2dog-32", "cat2dgo-32", &["e.yaml:3", "did you mean `cat2dog-32`?"]);
-        refused("start: 0.3", "start: -0.3", &["e.yaml:7", "start (M / T) is -0.3"]);
-        refused("[1, 2]", "[1, 2, 1]", &["e.yaml:4", "seed 1 is given twice"]);
-        refused("start: 0.3", "lambda_s: 3", &["row \"A\"", "lambda_s means nothing"]);
-        refused("method: sdedit, start: 0.3", "method: external", &["row \"A\"", "needs images"]);
-        refused("start: 0.3", "solver: ddim, eta: 1.5", &["e.yaml:7", "eta is 1.5"]);
-        refused("start: 0.3", "eta: 0.5", &["row \"A\"", "eta means nothing"]);
-        refused("start: 0.3", "solver: ddmi", &["e.yaml:7", "did you mean `ddim`?"]);
-        refused("start: 0.3", "images: out", &["row \"A\"", "images means nothing"]);
+        refused(
+            "cat2dog-32",
+            "cat2dgo-32",
+            &["e.yaml:3", "did you mean `cat2dog-32`?"],
+        );
+        refused(
+            "start: 0.3",
+            "start: -0.3",
+            &["e.yaml:7", "start (M / T) is -0.3"],
+        );
+        refused(
+            "[1, 2]",
+            "[1, 2, 1]",
+            &["e.yaml:4", "seed 1 is given twice"],
+        );
+        refused(
+            "start: 0.3",
+            "lambda_s: 3",
+            &["row \"A\"", "lambda_s means nothing"],
+        );
+        refused(
+            "method: sdedit, start: 0.3",
+            "method: external",
+            &["row \"A\"", "needs images"],
+        );
+        refused(
+            "start: 0.3",
+            "solver: ddim, eta: 1.5",
+            &["e.yaml:7", "eta is 1.5"],
+        );
+        refused(
+            "start: 0.3",
+            "eta: 0.5",
+            &["row \"A\"", "eta means nothing"],
+        );
+        refused(
+            "start: 0.3",
+            "solver: ddmi",
+            &["e.yaml:7", "did you mean `ddim`?"],
+        );
+        refused(
+            "start: 0.3",
+            "images: out",
+            &["row \"A\"", "images means nothing"],
+        );
         refused("name: t\n", "name: ../t\n", &["e.yaml:1", "folder's name"]);
     }
 
     #[test]
     fn a_sweep_makes_rows_and_set_reaches_one() {
         let names = |sweep: &str| -> Vec<String> {
-            let rows = read(&format!("{TEXT}  - {{name: B, method: sdedit}}\n{sweep}"), &[]).unwrap().methods;
+            let rows = read(
+                &format!("{TEXT}  - {{name: B, method: sdedit}}\n{sweep}"),
+                &[],
+            )
+            .unwrap()
+            .methods;
             rows.into_iter().map(|r| r.name).collect()
         };
         let grid = names("sweep: {rows: [A], grid: {start: [0.2, 0.4], steps: [25, 50]}}\n");
-        assert_eq!(grid, ["A start=0.2 steps=25", "A start=0.2 steps=50", "A start=0.4 steps=25", "A start=0.4 steps=50", "B"]);
+        assert_eq!(
+            grid,
+            [
+                "A start=0.2 steps=25",
+                "A start=0.2 steps=50",
+                "A start=0.4 steps=25",
+                "A start=0.4 steps=50",
+                "B"
+            ]
+        );
         let list = names("sweep: {list: [{start: 0.2}, {start: 0.3, steps: 30}]}\n");
-        assert_eq!(list, ["A start=0.2", "A start=0.3 steps=30", "B start=0.2", "B start=0.3 steps=30"]);
-        let both = names("sweep:\n  - {rows: [A], grid: {start: [0.2]}}\n  - {rows: [A], grid: {start: [0.2, 0.3]}}\n");
+        assert_eq!(
+            list,
+            [
+                "A start=0.2",
+                "A start=0.3 steps=30",
+                "B start=0.2",
+                "B start=0.3 steps=30"
+            ]
+        );
+        let both = names(
+            "sweep:\n  - {rows: [A], grid: {start: [0.2]}}\n  - {rows: [A], grid: {start: [0.2, 0.3]}}\n",
+        );
         assert_eq!(both, ["A start=0.2", "A start=0.3", "B"]);
         let set = read(TEXT, &["methods.A.start=0.7", "seeds=[9]"]).unwrap();
         assert_eq!((set.methods[0].start, set.seeds), (Some(0.7), vec![9]));
@@ -484,12 +637,18 @@ mod tests {
 
     #[test]
     fn sweeps_that_cannot_be_are_told() {
-        let error = |sweep: &str| format!("{:#}", read(&format!("{TEXT}{sweep}\n"), &[]).unwrap_err());
+        let error =
+            |sweep: &str| format!("{:#}", read(&format!("{TEXT}{sweep}\n"), &[]).unwrap_err());
         assert!(error("sweep: {grid: {strat: [0.2]}}").contains("did you mean `start`?"));
         assert!(error("sweep: {rows: [C], grid: {start: [0.2]}}").contains("no row `C`"));
         assert!(error("sweep: {rows: [A]}").contains("over nothing"));
-        let values = (0..1000).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
-        let huge = error(&format!("sweep: {{grid: {{steps: [{values}], repeats: [{values}], range_t: [{values}]}}}}"));
+        let values = (0..1000)
+            .map(|i| i.to_string())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let huge = error(&format!(
+            "sweep: {{grid: {{steps: [{values}], repeats: [{values}], range_t: [{values}]}}}}"
+        ));
         assert!(huge.contains("2000000000 jobs are more"), "{huge}");
     }
 }

@@ -49,7 +49,8 @@ pub struct Conditions {
 pub fn peak_memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
+    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .map_or(0, |kb| kb * 1024)
 }
 
 /// The end of a job.
@@ -78,7 +79,10 @@ pub const SCORES: &str = "scores.json";
 impl Scores {
     /// The bytes of `scores.json`.
     pub fn sealed(&self) -> Result<Vec<u8>> {
-        Ok(serde_json::to_vec_pretty(&Sealed { sha256: seal(self)?, scores: self.clone() })?)
+        Ok(serde_json::to_vec_pretty(&Sealed {
+            sha256: seal(self)?,
+            scores: self.clone(),
+        })?)
     }
 }
 
@@ -109,7 +113,11 @@ pub struct JobFolder {
 impl JobFolder {
     /// Under an experiment's folder.
     pub fn of(experiment: &Path, job: &Job) -> Self {
-        Self { path: experiment.join(&job.id), format: job.identity.format, external: job.images.clone() }
+        Self {
+            path: experiment.join(&job.id),
+            format: job.identity.format,
+            external: job.images.clone(),
+        }
     }
 
     /// Where it lies.
@@ -122,10 +130,16 @@ impl JobFolder {
         match &self.external {
             Some(folder) => {
                 let with = |e: &&str| folder.join(format!("{name}.{e}"));
-                let there = crate::manifest::PICTURE_EXTENSIONS.iter().map(with).find(|p| p.is_file());
+                let there = crate::manifest::PICTURE_EXTENSIONS
+                    .iter()
+                    .map(with)
+                    .find(|p| p.is_file());
                 there.unwrap_or_else(|| folder.join(name))
             }
-            None => self.path.join("images").join(format!("{name}.{}", self.format.extension())),
+            None => self
+                .path
+                .join("images")
+                .join(format!("{name}.{}", self.format.extension())),
         }
     }
 
@@ -148,15 +162,21 @@ impl JobFolder {
 
     /// `job.json`, when it is what the folder's name says: that carries the hash of what the job is.
     fn record(&self) -> Option<Record> {
-        let record: Record = serde_json::from_slice(&std::fs::read(self.path.join("job.json")).ok()?).ok()?;
+        let record: Record =
+            serde_json::from_slice(&std::fs::read(self.path.join("job.json")).ok()?).ok()?;
         let path = self.path.canonicalize().ok()?;
-        (record.identity.job_id(&record.row).ok()? == path.file_name()?.to_string_lossy()).then_some(record)
+        (record.identity.job_id(&record.row).ok()? == path.file_name()?.to_string_lossy())
+            .then_some(record)
     }
 
     /// What is wrong with a job's folder: record, scores, evidence or pictures that are missing or were changed.
     pub fn problems(&self) -> Vec<String> {
-        let Some(record) = self.record() else { return vec!["job.json is missing or was changed, or the folder was renamed".into()] };
-        let Some(scores) = self.scores() else { return vec!["not finished, or its scores were changed".into()] };
+        let Some(record) = self.record() else {
+            return vec!["job.json is missing or was changed, or the folder was renamed".into()];
+        };
+        let Some(scores) = self.scores() else {
+            return vec!["not finished, or its scores were changed".into()];
+        };
         let mut found = Vec::new();
         if !self.evidence_is_whole(&scores) {
             found.push(format!("{EVIDENCE} is missing or was changed"));
@@ -166,47 +186,79 @@ impl JobFolder {
             return found;
         }
         let ledger = self.ledger();
-        let changed = |path: &&PathBuf| !std::fs::read(self.path.join(path)).is_ok_and(|bytes| ledger.knows(path, &bytes));
-        found.extend(ledger.paths().filter(changed).map(|p| format!("{} is missing or was changed", p.display())));
+        let changed = |path: &&PathBuf| {
+            !std::fs::read(self.path.join(path)).is_ok_and(|bytes| ledger.knows(path, &bytes))
+        };
+        found.extend(
+            ledger
+                .paths()
+                .filter(changed)
+                .map(|p| format!("{} is missing or was changed", p.display())),
+        );
         let known = ledger.paths().count();
         if known != scores.pictures {
-            found.push(format!("{} knows {known} pictures, the scores are of {}", crate::ledger::LEDGER, scores.pictures));
+            found.push(format!(
+                "{} knows {known} pictures, the scores are of {}",
+                crate::ledger::LEDGER,
+                scores.pictures
+            ));
         }
         found
     }
 
     /// A job's folder wherever it lies, to be looked at; pictures are written by [`JobFolder::of`] only.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.into(), format: Format::default(), external: None }
+        Self {
+            path: path.into(),
+            format: Format::default(),
+            external: None,
+        }
     }
 
     /// What must be equal when a job is done twice: its numbers and the hash of its pictures.
     pub fn results(&self) -> Result<(BTreeMap<String, f64>, String)> {
-        let scores = self.scores().with_context(|| format!("{} is not finished", self.path.display()))?;
+        let scores = self
+            .scores()
+            .with_context(|| format!("{} is not finished", self.path.display()))?;
         Ok((scores.metrics, scores.images_sha256))
     }
 
     /// Takes the folder for this process, or nothing when another process has it. The lock is the system's (flock), so it
     /// never outlives its owner.
     pub fn hold(&self) -> Result<Option<Held>> {
-        std::fs::create_dir_all(&self.path).with_context(|| format!("cannot make {}", self.path.display()))?;
+        std::fs::create_dir_all(&self.path)
+            .with_context(|| format!("cannot make {}", self.path.display()))?;
         let path = self.path.join(".lock");
-        let file = std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file = std::fs::File::create(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Held(file))),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
         }
     }
 
     /// Makes the folder, removes what a killed process left half-written, and writes what the job is. Hold it first.
     pub fn begin(&self, job: &Job) -> Result<()> {
         for folder in [&self.path, &self.path.join("images")] {
-            let left = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
-            left.filter(|p| p.to_string_lossy().ends_with(TEMPORARY)).try_for_each(std::fs::remove_file)?;
+            let left = std::fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.path());
+            left.filter(|p| p.to_string_lossy().ends_with(TEMPORARY))
+                .try_for_each(std::fs::remove_file)?;
         }
-        let record = Record { row: job.row.clone(), identity: job.identity.clone() };
-        write_atomically(&self.path.join("job.json"), &serde_json::to_vec_pretty(&record)?)
+        let record = Record {
+            row: job.row.clone(),
+            identity: job.identity.clone(),
+        };
+        write_atomically(
+            &self.path.join("job.json"),
+            &serde_json::to_vec_pretty(&record)?,
+        )
     }
 
     /// The path of a picture inside the folder, as the ledger has it.
@@ -231,8 +283,17 @@ impl JobFolder {
 
     /// How many pictures lie there, without reading them.
     pub fn count_images(&self) -> usize {
-        let entries = std::fs::read_dir(self.path.join("images")).into_iter().flatten().flatten();
-        entries.filter(|e| e.path().extension().is_some_and(|x| x == self.format.extension())).count()
+        let entries = std::fs::read_dir(self.path.join("images"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries
+            .filter(|e| {
+                e.path()
+                    .extension()
+                    .is_some_and(|x| x == self.format.extension())
+            })
+            .count()
     }
 
     /// Writes a batch of pictures, one file each, then their hashes: what is not in the ledger was not finished.
@@ -241,7 +302,11 @@ impl JobFolder {
         for (i, name) in pictures.names.iter().enumerate() {
             let bytes = match self.format {
                 Format::Png => encode_png(&pictures.image(i))?,
-                Format::Jpeg75 => encode_jpeg75(&Rgb { width: side, height: side, pixels: pictures.picture(i).to_vec() })?,
+                Format::Jpeg75 => encode_jpeg75(&Rgb {
+                    width: side,
+                    height: side,
+                    pixels: pictures.picture(i).to_vec(),
+                })?,
             };
             write_atomically(&self.image(name), &bytes)?;
             ledger.add(&self.entry(name), &bytes);
@@ -253,9 +318,9 @@ impl JobFolder {
     pub fn read_all(&self, names: &[String], side: usize) -> Result<Pictures> {
         let (ledger, mut pictures) = (self.ledger(), Pictures::empty(side));
         for name in names {
-            let bytes = self
-                .read_image(&ledger, name, side)
-                .with_context(|| format!("{} is missing or was changed", self.image(name).display()))?;
+            let bytes = self.read_image(&ledger, name, side).with_context(|| {
+                format!("{} is missing or was changed", self.image(name).display())
+            })?;
             pictures.pixels.extend(bytes);
             pictures.names.push(name.clone());
         }
@@ -298,11 +363,22 @@ mod tests {
         // As version 0.1.0 wrote them before it knew of own kernels.
         let old = r#"{"metrics":{"fid":1.5},"pictures":2,"images_sha256":"a","evidence_sha256":"b","conditions":{"device":"Cpu","threads":2,"batch_size":64,"group":16,"libtorch":"2.11.0","code":"egsde 0.1.0","sampling_seconds":1.25,"sampled_pictures":2,"peak_memory_bytes":7}}"#;
         let write = |scores: &str, sha256: String| {
-            std::fs::write(folder.path().join(SCORES), format!("{{\"sha256\": \"{sha256}\", \"scores\": {scores}}}")).unwrap();
+            std::fs::write(
+                folder.path().join(SCORES),
+                format!("{{\"sha256\": \"{sha256}\", \"scores\": {scores}}}"),
+            )
+            .unwrap();
             JobFolder::at(folder.path()).scores()
         };
         let read = write(old, sha256_hex(old.as_bytes())).unwrap();
-        assert_eq!((read.metrics["fid"], read.conditions.own_kernels, read.conditions.network_seconds), (1.5, false, 0.0));
+        assert_eq!(
+            (
+                read.metrics["fid"],
+                read.conditions.own_kernels,
+                read.conditions.network_seconds
+            ),
+            (1.5, false, 0.0)
+        );
         assert!(write(&old.replace("1.5", "1.4"), sha256_hex(old.as_bytes())).is_none());
     }
 }

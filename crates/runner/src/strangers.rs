@@ -12,7 +12,10 @@ use std::path::Path;
 pub fn checkpoint(bytes: &[u8]) {
     for which in [Which::Model, Which::Ema] {
         if let Ok(file) = parse_weights(bytes, which) {
-            assert!(file.tensors.values().all(|t| t.numel() <= bytes.len()), "more values than bytes");
+            assert!(
+                file.tensors.values().all(|t| t.numel() <= bytes.len()),
+                "more values than bytes"
+            );
         }
     }
 }
@@ -37,10 +40,14 @@ pub fn statistics(bytes: &[u8]) {
 
 /// A picture, through everything done to pictures of small size.
 pub fn picture(bytes: &[u8]) {
-    let Ok(picture) = image_file::decode(bytes) else { return };
+    let Ok(picture) = image_file::decode(bytes) else {
+        return;
+    };
     assert_eq!(picture.pixels.len(), picture.width * picture.height * 3);
     if picture.width.max(picture.height) <= 64 {
         let small = resize_short_side(&picture, 32, Filter::Bicubic);
-        small.and_then(|p| encode_jpeg75(&p)).expect("a picture that was read can be resized and written");
+        small
+            .and_then(|p| encode_jpeg75(&p))
+            .expect("a picture that was read can be resized and written");
     }
 }

@@ -30,7 +30,10 @@ pub type Varied = BTreeMap<String, String>;
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        other => serde_yaml::to_string(other).unwrap_or_default().trim().replace('\n', " "),
+        other => serde_yaml::to_string(other)
+            .unwrap_or_default()
+            .trim()
+            .replace('\n', " "),
     }
 }
 
@@ -43,7 +46,10 @@ fn values(value: &Value) -> Vec<Value> {
 }
 
 fn key(value: &Value) -> Result<String> {
-    value.as_str().map(String::from).ok_or_else(|| Problem::user(format!("sweep: {value:?} is no key")))
+    value
+        .as_str()
+        .map(String::from)
+        .ok_or_else(|| Problem::user(format!("sweep: {value:?} is no key")))
 }
 
 impl Sweep {
@@ -53,7 +59,11 @@ impl Sweep {
 
     /// How many rows it makes of one.
     pub fn combinations(&self) -> usize {
-        let grid = self.grid.values().map(|v| values(v).len()).fold(1, usize::saturating_mul);
+        let grid = self
+            .grid
+            .values()
+            .map(|v| values(v).len())
+            .fold(1, usize::saturating_mul);
         match (self.grid.is_empty(), self.list.len()) {
             (true, n) => n,
             (false, 0) => grid,
@@ -63,13 +73,24 @@ impl Sweep {
 
     /// Every setting it makes: the list's, each with every combination of the grid.
     fn settings(&self) -> Result<Vec<Vec<(String, Value)>>> {
-        let pairs = |m: &Mapping| m.iter().map(|(k, v)| Ok((key(k)?, v.clone()))).collect::<Result<Vec<_>>>();
-        let mut all = if self.list.is_empty() { vec![Vec::new()] } else { self.list.iter().map(pairs).collect::<Result<Vec<_>>>()? };
+        let pairs = |m: &Mapping| {
+            m.iter()
+                .map(|(k, v)| Ok((key(k)?, v.clone())))
+                .collect::<Result<Vec<_>>>()
+        };
+        let mut all = if self.list.is_empty() {
+            vec![Vec::new()]
+        } else {
+            self.list.iter().map(pairs).collect::<Result<Vec<_>>>()?
+        };
         for (k, v) in &self.grid {
             let (k, values) = (key(k)?, values(v));
             let with = |setting: &Vec<(String, Value)>| {
                 let k = &k;
-                values.iter().map(|v| [&setting[..], &[(k.clone(), v.clone())]].concat()).collect::<Vec<_>>()
+                values
+                    .iter()
+                    .map(|v| [&setting[..], &[(k.clone(), v.clone())]].concat())
+                    .collect::<Vec<_>>()
             };
             all = all.iter().flat_map(with).collect();
         }
@@ -82,14 +103,24 @@ impl Sweep {
         let vary = |setting: Vec<(String, Value)>| {
             let (mut tree, mut varied) = (tree.clone(), Varied::new());
             for (key, value) in setting {
-                set(&mut tree, &key, value.clone()).map_err(|e| Problem::user(format!("{at}: sweep over {key}: {e:#}")))?;
+                set(&mut tree, &key, value.clone())
+                    .map_err(|e| Problem::user(format!("{at}: sweep over {key}: {e:#}")))?;
                 varied.insert(key, shown(&value));
             }
             let suffix: String = varied.iter().map(|(k, v)| format!(" {k}={v}")).collect();
             tree["name"] = format!("{}{suffix}", row.name).into();
-            let typed: Row = serde_yaml::from_value(tree)
-                .map_err(|e| Problem::user(format!("{at}: sweep of row {:?}: {}", row.name, with_suggestion(&e.to_string()))))?;
-            Ok(Row { varied, base: Some(row.name.clone()), ..typed })
+            let typed: Row = serde_yaml::from_value(tree).map_err(|e| {
+                Problem::user(format!(
+                    "{at}: sweep of row {:?}: {}",
+                    row.name,
+                    with_suggestion(&e.to_string())
+                ))
+            })?;
+            Ok(Row {
+                varied,
+                base: Some(row.name.clone()),
+                ..typed
+            })
         };
         self.settings()?.into_par_iter().map(vary).collect()
     }
@@ -97,7 +128,14 @@ impl Sweep {
 
 /// How many rows there will be, without making them.
 pub fn count(rows: &[Row], sweeps: &[Sweep]) -> usize {
-    let of = |row: &Row| sweeps.iter().filter(|s| s.applies(row)).map(Sweep::combinations).reduce(usize::saturating_add).unwrap_or(1);
+    let of = |row: &Row| {
+        sweeps
+            .iter()
+            .filter(|s| s.applies(row))
+            .map(Sweep::combinations)
+            .reduce(usize::saturating_add)
+            .unwrap_or(1)
+    };
     rows.iter().map(of).fold(0, usize::saturating_add)
 }
 
@@ -106,16 +144,26 @@ pub fn expand(rows: &[Row], sweeps: &[Sweep], at: &str) -> Result<Vec<Row>> {
     for name in sweeps.iter().flat_map(|s| &s.rows) {
         let known = || rows.iter().map(|r| r.name.as_str());
         if !known().any(|n| n == name) {
-            return Err(Problem::user(format!("{at}: sweep names no row `{name}`{}", offer(name, known()))));
+            return Err(Problem::user(format!(
+                "{at}: sweep names no row `{name}`{}",
+                offer(name, known())
+            )));
         }
     }
     if let Some(empty) = sweeps.iter().find(|s| s.combinations() == 0) {
-        return Err(Problem::user(format!("{at}: a sweep over nothing ({:?}): give grid or list", empty.rows)));
+        return Err(Problem::user(format!(
+            "{at}: a sweep over nothing ({:?}): give grid or list",
+            empty.rows
+        )));
     }
     let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
     for row in rows {
         let own: Vec<&Sweep> = sweeps.iter().filter(|s| s.applies(row)).collect();
-        let made = if own.is_empty() { vec![row.clone()] } else { Vec::new() };
+        let made = if own.is_empty() {
+            vec![row.clone()]
+        } else {
+            Vec::new()
+        };
         let varied: Vec<Vec<Row>> = own.iter().map(|s| s.vary(row, at)).collect::<Result<_>>()?;
         for new in made.into_iter().chain(varied.into_iter().flatten()) {
             // Two sweeps of one row may meet in a setting; rows that merely share a name are told later.

@@ -105,16 +105,28 @@ fn part(plan: &Plan, jobs: &[Job]) -> Result<Finished> {
         }
     }
     let frame = df!("row" => rows, "seed" => seeds, "metric" => metrics, "value" => values)?;
-    Ok(Finished { frame, missing, halved })
+    Ok(Finished {
+        frame,
+        missing,
+        halved,
+    })
 }
 
 fn finished(plan: &Plan) -> Result<Finished> {
-    let mut parts = plan.jobs.par_chunks(PART).map(|jobs| part(plan, jobs)).collect::<Result<Vec<_>>>()?.into_iter();
+    let mut parts = plan
+        .jobs
+        .par_chunks(PART)
+        .map(|jobs| part(plan, jobs))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter();
     let mut all = parts.next().context("a plan has jobs")?;
     for part in parts {
         all.frame.vstack_mut(&part.frame)?;
         all.missing.extend(part.missing);
-        all.halved = (all.halved.0 + part.halved.0, all.halved.1.min(part.halved.1));
+        all.halved = (
+            all.halved.0 + part.halved.0,
+            all.halved.1.min(part.halved.1),
+        );
     }
     Ok(all)
 }
@@ -125,7 +137,13 @@ type Cells = HashMap<String, BTreeMap<String, Cell>>;
 fn summary(frame: DataFrame) -> Result<Cells> {
     let value = || col("value");
     let grouped = frame.lazy().group_by([col("row"), col("metric")]);
-    let out = grouped.agg([value().mean().alias("mean"), value().std(1).alias("std"), value().count().alias("n")]).collect()?;
+    let out = grouped
+        .agg([
+            value().mean().alias("mean"),
+            value().std(1).alias("std"),
+            value().count().alias("n"),
+        ])
+        .collect()?;
     let text = |name: &str| anyhow::Ok(out.column(name)?.str()?.clone());
     let (rows, metrics) = (text("row")?, text("metric")?);
     let (means, stds) = (out.column("mean")?.f64()?, out.column("std")?.f64()?);
@@ -133,11 +151,22 @@ fn summary(frame: DataFrame) -> Result<Cells> {
     let counts = counts.u32()?;
     let (mut cells, mut widths) = (Cells::new(), BTreeMap::new());
     for i in 0..out.height() {
-        let (Some(row), Some(metric), Some(mean)) = (rows.get(i), metrics.get(i), means.get(i)) else { continue };
+        let (Some(row), Some(metric), Some(mean)) = (rows.get(i), metrics.get(i), means.get(i))
+        else {
+            continue;
+        };
         let (std, n) = (stds.get(i), counts.get(i));
         let width = n.and_then(|n| *widths.entry(n).or_insert_with(|| deviations(n as usize)));
-        let cell = Cell { mean, std, n, ci95: std.zip(width).map(|(std, width)| std * width) };
-        cells.entry(row.to_string()).or_default().insert(metric.to_string(), cell);
+        let cell = Cell {
+            mean,
+            std,
+            n,
+            ci95: std.zip(width).map(|(std, width)| std * width),
+        };
+        cells
+            .entry(row.to_string())
+            .or_default()
+            .insert(metric.to_string(), cell);
     }
     Ok(cells)
 }
@@ -157,7 +186,8 @@ struct PublishedLine {
 /// Rows of `results/published.csv` for one table and task, in the file's order.
 pub fn published(root: &Path, table: &str, task: &str) -> Result<Vec<TableRow>> {
     let path = root.join("results/published.csv");
-    let mut reader = csv::Reader::from_path(&path).user(format!("cannot read {}", path.display()))?;
+    let mut reader =
+        csv::Reader::from_path(&path).user(format!("cannot read {}", path.display()))?;
     let mut rows: Vec<TableRow> = Vec::new();
     for line in reader.deserialize() {
         let line: PublishedLine = line.user(path.display())?;
@@ -165,10 +195,22 @@ pub fn published(root: &Path, table: &str, task: &str) -> Result<Vec<TableRow>> 
             continue;
         }
         if rows.last().is_none_or(|r| r.method != line.method) {
-            rows.push(TableRow { method: line.method.clone(), source: Origin::Published, metrics: BTreeMap::new() });
+            rows.push(TableRow {
+                method: line.method.clone(),
+                source: Origin::Published,
+                metrics: BTreeMap::new(),
+            });
         }
         let row = rows.last_mut().context("a row was just pushed")?;
-        row.metrics.insert(line.metric, Cell { mean: line.mean, std: line.std, n: None, ci95: None });
+        row.metrics.insert(
+            line.metric,
+            Cell {
+                mean: line.mean,
+                std: line.std,
+                n: None,
+                ci95: None,
+            },
+        );
     }
     Ok(rows)
 }
@@ -210,26 +252,48 @@ impl Table {
     pub fn bests(&self) -> BTreeMap<&'static str, f64> {
         let ours = |metric: &Metric| {
             let rows = self.rows.iter().filter(|r| r.source == Origin::Ours);
-            let means = rows.filter_map(|r| r.metrics.get(metric.key)).map(|c| c.mean);
-            means.min_by(|a, b| if metric.smaller_is_better { a.total_cmp(b) } else { b.total_cmp(a) })
+            let means = rows
+                .filter_map(|r| r.metrics.get(metric.key))
+                .map(|c| c.mean);
+            means.min_by(|a, b| {
+                if metric.smaller_is_better {
+                    a.total_cmp(b)
+                } else {
+                    b.total_cmp(a)
+                }
+            })
         };
-        self.columns.iter().filter_map(|metric| Some((metric.key, ours(metric)?))).collect()
+        self.columns
+            .iter()
+            .filter_map(|metric| Some((metric.key, ours(metric)?)))
+            .collect()
     }
 
     /// From whatever is finished; jobs without a result are named in `missing`, a row of them alone has no numbers.
     pub fn of(plan: &Plan, root: &Path) -> Result<Self> {
-        let Finished { frame, missing, halved } = finished(plan)?;
+        let Finished {
+            frame,
+            missing,
+            halved,
+        } = finished(plan)?;
         let mut cells = summary(frame)?;
         let ours = plan.spec.methods.iter().map(|row| {
             let metrics = cells.remove(&row.name).unwrap_or_default();
-            TableRow { method: row.name.clone(), source: Origin::Ours, metrics }
+            TableRow {
+                method: row.name.clone(),
+                source: Origin::Ours,
+                metrics,
+            }
         });
         let mut rows: Vec<TableRow> = ours.collect();
         if let Some(p) = &plan.spec.published {
             rows.splice(0..0, published(root, &p.table, &p.task)?);
         }
         let spec = &plan.spec;
-        let shown = |m: &&Metric| (!m.optional || spec.precision_recall) && rows.iter().any(|r| r.metrics.contains_key(m.key));
+        let shown = |m: &&Metric| {
+            (!m.optional || spec.precision_recall)
+                && rows.iter().any(|r| r.metrics.contains_key(m.key))
+        };
         let columns = METRICS.iter().filter(shown).collect();
         let differences = Differences::of(plan, root)?;
         Ok(Self {
@@ -265,6 +329,13 @@ mod tests {
         let rows = published(&root, "1", "cat2dog").unwrap();
         assert_eq!(rows.len(), 14);
         let dagger = rows.last().unwrap();
-        assert_eq!((dagger.method.as_str(), dagger.metrics["fid"].mean, dagger.metrics["fid"].std), ("EGSDE†", 51.04, Some(0.37)));
+        assert_eq!(
+            (
+                dagger.method.as_str(),
+                dagger.metrics["fid"].mean,
+                dagger.metrics["fid"].std
+            ),
+            ("EGSDE†", 51.04, Some(0.37))
+        );
     }
 }

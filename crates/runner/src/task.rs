@@ -142,17 +142,27 @@ impl NetworkFile {
     fn locate(&self, root: &Path) -> Result<(PathBuf, Option<NetworkConfig>)> {
         match (&self.file, &self.sha256, &self.published) {
             (Some(file), Some(sha256), None) => {
-                let file = HashedFile { file: file.clone(), sha256: sha256.clone() };
+                let file = HashedFile {
+                    file: file.clone(),
+                    sha256: sha256.clone(),
+                };
                 Ok((file.verified(root, "weights")?, None))
             }
             (None, None, Some(entry)) => {
                 let input = entry.resolve(root, &Pins::read(root)?)?;
                 input.verify()?;
                 let config = input.network.as_ref();
-                let config = config.ok_or_else(|| Problem::user(format!("{}: the manifest names no network for it", input.key)))?;
+                let config = config.ok_or_else(|| {
+                    Problem::user(format!(
+                        "{}: the manifest names no network for it",
+                        input.key
+                    ))
+                })?;
                 Ok((input.path, Some(read_yaml(&root.join(config))?)))
             }
-            _ => Err(Problem::user("a network in a task needs either file and sha256, or published")),
+            _ => Err(Problem::user(
+                "a network in a task needs either file and sha256, or published",
+            )),
         }
     }
 
@@ -161,12 +171,20 @@ impl NetworkFile {
         let (path, config) = self.locate(root)?;
         match config {
             Some(config) => Ok(config),
-            None => egsde_models::network::network_of(&egsde_models::weights::read_safetensors(&path)?, &path),
+            None => egsde_models::network::network_of(
+                &egsde_models::weights::read_safetensors(&path)?,
+                &path,
+            ),
         }
     }
 
     /// The frozen network on a device in a working precision.
-    pub fn open<N: Build>(&self, root: &Path, device: tch::Device, kind: tch::Kind) -> Result<Loaded<N>> {
+    pub fn open<N: Build>(
+        &self,
+        root: &Path,
+        device: tch::Device,
+        kind: tch::Kind,
+    ) -> Result<Loaded<N>> {
         let (path, config) = self.locate(root)?;
         match config {
             Some(config) => Loaded::open_as(&path, &config, device, kind).user("weights"),
@@ -180,10 +198,17 @@ impl NetworkFile {
 fn load_folder(folder: &Path, side: usize, most: usize) -> Result<Pictures> {
     let mut pictures = Pictures::empty(side);
     for (stem, path) in listing(folder)?.into_iter().take(most) {
-        let picture = resize_short_side(&image_file::read(&path).user("source picture")?, side, Filter::Bicubic)?;
+        let picture = resize_short_side(
+            &image_file::read(&path).user("source picture")?,
+            side,
+            Filter::Bicubic,
+        )?;
         if picture.width != side || picture.height != side {
             let (w, h) = (picture.width, picture.height);
-            return Err(Problem::user(format!("{} is not square ({w} x {h} once resized): crop it first", path.display())));
+            return Err(Problem::user(format!(
+                "{} is not square ({w} x {h} once resized): crop it first",
+                path.display()
+            )));
         }
         pictures.names.push(stem);
         pictures.pixels.extend(picture.pixels);
@@ -198,7 +223,9 @@ impl PictureSource {
             (Some(sheet), None, None) => {
                 let path = sheet.verified(root, "picture sheet")?;
                 let bytes = std::fs::read(&path).user(path.display())?;
-                Ok(Pictures::from_sheet(&bytes, side, &self.domain).user(path.display())?.first(most))
+                Ok(Pictures::from_sheet(&bytes, side, &self.domain)
+                    .user(path.display())?
+                    .first(most))
             }
             (None, Some(part), None) => Ok(part.load(root)?.first(most)),
             (None, None, Some(entry)) => {
@@ -206,7 +233,10 @@ impl PictureSource {
                 input.verify()?;
                 load_folder(&input.path, side, most)
             }
-            _ => Err(Problem::user(format!("pictures of {}: give one of sheet, archive, published", self.domain))),
+            _ => Err(Problem::user(format!(
+                "pictures of {}: give one of sheet, archive, published",
+                self.domain
+            ))),
         }
     }
 }
@@ -217,11 +247,19 @@ impl ArchivePart {
         let (path, _) = manifest.locate(root)?;
         let data = Cifar10::open(&path)?;
         let label = CLASSES.iter().position(|c| *c == self.class);
-        let label = label.ok_or_else(|| Problem::user(format!("no class {:?}; there are {}", self.class, CLASSES.join(", "))))?;
+        let label = label.ok_or_else(|| {
+            Problem::user(format!(
+                "no class {:?}; there are {}",
+                self.class,
+                CLASSES.join(", ")
+            ))
+        })?;
         match self.split.as_str() {
             "train" => Ok(data.train.of_class(label as u8)),
             "test" => Ok(data.test.of_class(label as u8)),
-            other => Err(Problem::user(format!("no split {other:?}; there are train and test"))),
+            other => Err(Problem::user(format!(
+                "no split {other:?}; there are train and test"
+            ))),
         }
     }
 }
@@ -243,11 +281,18 @@ impl Task {
 
     /// Learns the hash of every published input that is there and has none yet; says which.
     pub fn pin(&self, root: &Path) -> Result<Vec<String>> {
-        let new: Vec<Input> = self.inputs(root)?.into_iter().filter(|i| i.exists() && !i.is_pinned()).collect();
+        let new: Vec<Input> = self
+            .inputs(root)?
+            .into_iter()
+            .filter(|i| i.exists() && !i.is_pinned())
+            .collect();
         let learn = |input: Input| {
             let sha256 = input.verify()?;
             Pins::add(root, &input.key, &sha256)?;
-            Ok(format!("{}: SHA-256 {sha256} learnt on first sight, kept in datasets/pins.yaml", input.key))
+            Ok(format!(
+                "{}: SHA-256 {sha256} learnt on first sight, kept in datasets/pins.yaml",
+                input.key
+            ))
         };
         new.into_iter().map(learn).collect()
     }

@@ -59,7 +59,10 @@ impl Which {
     /// Its jobs, after published files seen for the first time were pinned: that is part of what a job is. Errors exit with 2.
     pub fn pinned_plan(&self, root: &Path) -> Result<Plan> {
         let spec = self.experiment(root)?;
-        Task::read(root, &spec.task)?.pin(root)?.iter().for_each(|line| eprintln!("{line}"));
+        Task::read(root, &spec.task)?
+            .pin(root)?
+            .iter()
+            .for_each(|line| eprintln!("{line}"));
         Plan::new(spec, root)
     }
 

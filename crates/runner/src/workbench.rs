@@ -24,7 +24,13 @@ const SOURCE_FEATURES: usize = 256 << 20;
 
 /// Rows of a plan that ask for the source's features.
 fn askers(plan: &Plan) -> usize {
-    let asks = |job: &&Job| job.identity.settings.experts.iter().any(|e| e.needs_source_features());
+    let asks = |job: &&Job| {
+        job.identity
+            .settings
+            .experts
+            .iter()
+            .any(|e| e.needs_source_features())
+    };
     let seeds = plan.spec.seeds.len().max(1);
     plan.jobs.iter().filter(asks).count() / seeds
 }
@@ -38,14 +44,22 @@ enum Diffusion {
 impl Diffusion {
     fn open(task: &Task, root: &Path, device: Device, kind: Kind) -> Result<Self> {
         match task.diffusion.config(root)? {
-            NetworkConfig::DdpmUnet(_) => Ok(Self::Ddpm(Box::new(task.diffusion.open(root, device, kind)?))),
-            _ => Ok(Self::Adm(Box::new(task.diffusion.open(root, device, kind)?))),
+            NetworkConfig::DdpmUnet(_) => Ok(Self::Ddpm(Box::new(
+                task.diffusion.open(root, device, kind)?,
+            ))),
+            _ => Ok(Self::Adm(Box::new(
+                task.diffusion.open(root, device, kind)?,
+            ))),
         }
     }
 
     fn learns_sigma(&self) -> bool {
         match self {
-            Self::Adm(network) => network.vs.variables().get("out.2.bias").is_some_and(|b| b.size() == [6]),
+            Self::Adm(network) => network
+                .vs
+                .variables()
+                .get("out.2.bias")
+                .is_some_and(|b| b.size() == [6]),
             Self::Ddpm(_) => false,
         }
     }
@@ -83,17 +97,32 @@ impl Workbench {
         let kind = spec.precision.kind();
         let source = task.source.load(root, task.image_size, spec.pictures)?;
         if source.len() < spec.pictures {
-            return Err(Problem::user(format!("pictures is {}, but {} has only {}", spec.pictures, task.source.domain, source.len())));
+            return Err(Problem::user(format!(
+                "pictures is {}, but {} has only {}",
+                spec.pictures,
+                task.source.domain,
+                source.len()
+            )));
         }
         let diffusion = Diffusion::open(&task, root, device, kind)?;
         let extractor = task.extractor.open(root, device, kind)?;
         let source_features = (askers(plan) > 1).then(|| SourceFeatures::new(SOURCE_FEATURES));
-        Ok(Self { group: Cell::new(spec.group.min(source.len())), source, diffusion, extractor, source_features, task, device })
+        Ok(Self {
+            group: Cell::new(spec.group.min(source.len())),
+            source,
+            diffusion,
+            extractor,
+            source_features,
+            task,
+            device,
+        })
     }
 
     /// Settings that these networks cannot do, before anything runs.
     pub fn check<'a>(&self, mut jobs: impl Iterator<Item = &'a Job>) -> Result<()> {
-        let needs_sigma = |s: &Settings| s.method == MethodKind::Ilvr && s.ilvr_variance == IlvrVariance::LearnedRange;
+        let needs_sigma = |s: &Settings| {
+            s.method == MethodKind::Ilvr && s.ilvr_variance == IlvrVariance::LearnedRange
+        };
         match jobs.find(|job| needs_sigma(&job.identity.settings)) {
             Some(job) if !self.diffusion.learns_sigma() => {
                 let text = "ilvr_variance is learned_range, but this network learned no sigma: set ilvr_variance to fixedsmall";
@@ -104,13 +133,22 @@ impl Workbench {
     }
 
     /// Calls `with` on the method of a job's settings.
-    pub fn with_method<T>(&self, s: &Settings, with: impl FnOnce(&dyn Method) -> Result<T>) -> Result<T> {
+    pub fn with_method<T>(
+        &self,
+        s: &Settings,
+        with: impl FnOnce(&dyn Method) -> Result<T>,
+    ) -> Result<T> {
         let timesteps = space_timesteps(1000, s.steps)?;
         match s.method {
             MethodKind::Source | MethodKind::External => with(&Untranslated),
             MethodKind::Ilvr => with(&Ilvr {
                 diffusion: &self.diffusion,
-                low_pass: &LowPass::new(self.task.image_size, s.low_pass_factor, Kernel::Cubic, self.device)?,
+                low_pass: &LowPass::new(
+                    self.task.image_size,
+                    s.low_pass_factor,
+                    Kernel::Cubic,
+                    self.device,
+                )?,
                 schedule: Schedule::ddpm().respaced(&timesteps),
                 range_t: s.range_t,
                 variance: s.ilvr_variance,
@@ -120,7 +158,12 @@ impl Workbench {
                 let filters = experts::filters(&s.experts, self.task.image_size, self.device)?;
                 with(&Egsde {
                     diffusion: &self.diffusion,
-                    energy: experts::energy(&s.experts, &filters, &self.extractor, self.source_features.as_ref()),
+                    energy: experts::energy(
+                        &s.experts,
+                        &filters,
+                        &self.extractor,
+                        self.source_features.as_ref(),
+                    ),
                     schedule: Schedule::ddpm().in_float32().respaced(&timesteps),
                     start_steps: s.start_steps,
                     solver: s.solver,
@@ -140,18 +183,36 @@ impl Workbench {
 
     /// Translates the pictures at `indices`, in groups of one size whatever the batch size. A group the device has no room
     /// for is halved, for good.
-    pub fn translate(&self, job: &Job, method: &dyn Method, indices: &[usize], step: &mut dyn FnMut(u64)) -> Result<Pictures> {
+    pub fn translate(
+        &self,
+        job: &Job,
+        method: &dyn Method,
+        indices: &[usize],
+        step: &mut dyn FnMut(u64),
+    ) -> Result<Pictures> {
         let mut made = Pictures::empty(self.source.side);
         while made.len() < indices.len() {
             let size = self.group.get();
             let group: Vec<usize> = indices[made.len()..].iter().take(size).copied().collect();
-            let padded: Vec<usize> = group.iter().chain(std::iter::repeat(&group[0])).take(size).copied().collect();
+            let padded: Vec<usize> = group
+                .iter()
+                .chain(std::iter::repeat(&group[0]))
+                .take(size)
+                .copied()
+                .collect();
             let pictures = self.source.select(&padded);
-            match within_memory(|| self.translate_group(job, method, &pictures, &mut || step(group.len() as u64)))? {
+            match within_memory(|| {
+                self.translate_group(job, method, &pictures, &mut || step(group.len() as u64))
+            })? {
                 Ok(whole) => made.append(whole.first(group.len())),
-                Err(OutOfMemory(text)) if size == 1 => bail!("no memory on {:?} even for one picture: {text}", self.device),
+                Err(OutOfMemory(text)) if size == 1 => bail!(
+                    "no memory on {:?} even for one picture: {text}",
+                    self.device
+                ),
                 Err(_) => {
-                    self.source_features.iter().for_each(SourceFeatures::give_up);
+                    self.source_features
+                        .iter()
+                        .for_each(SourceFeatures::give_up);
                     self.group.set(size / 2);
                 }
             }
@@ -159,15 +220,28 @@ impl Workbench {
         Ok(made)
     }
 
-    fn translate_group(&self, job: &Job, method: &dyn Method, group: &Pictures, step: &mut dyn FnMut()) -> Result<Pictures> {
+    fn translate_group(
+        &self,
+        job: &Job,
+        method: &dyn Method,
+        group: &Pictures,
+        step: &mut dyn FnMut(),
+    ) -> Result<Pictures> {
         let x0 = group.tensor().to_device(self.device) * 2.0 - 1.0;
-        let noise = PictureNoise { seed: job.identity.seed, names: group.names.clone(), side: group.side, device: self.device };
+        let noise = PictureNoise {
+            seed: job.identity.seed,
+            names: group.names.clone(),
+            side: group.side,
+            device: self.device,
+        };
         let mut watch = Watch::new(group.len(), self.device);
         let mut observe = |repeat: usize, i: usize, y: &Tensor| {
             watch.see(repeat, i, y);
             step();
         };
-        let out = method.translate(&x0, &noise, &mut observe)?.to_device(Device::Cpu);
+        let out = method
+            .translate(&x0, &noise, &mut observe)?
+            .to_device(Device::Cpu);
         if let Some(Broken { picture, step, .. }) = watch.broken().first() {
             bail!(
                 "the translation of {} (picture {picture} of its group) is not finite from step {step} of {} on: lower lambda_s or lambda_i",

@@ -68,7 +68,11 @@ impl<'a> Shift<'a> {
             return next;
         }
         if !self.said_waiting.swap(true, Ordering::SeqCst) {
-            let text = format!("{}: waiting for {} jobs that another process works on", self.plan.spec.name, held.len());
+            let text = format!(
+                "{}: waiting for {} jobs that another process works on",
+                self.plan.spec.name,
+                held.len()
+            );
             lock(&self.bar).say(&text);
         }
         std::thread::sleep(LOOK_AGAIN);
@@ -77,7 +81,8 @@ impl<'a> Shift<'a> {
 
     /// A job that fails, or panics, does not stop the others; what the user must mend does.
     fn run_one(&self, runner: &Runner, job: &Job, folder: &JobFolder) -> Result<()> {
-        let done = catch_unwind(AssertUnwindSafe(|| runner.run(job, folder))).unwrap_or_else(panicked);
+        let done =
+            catch_unwind(AssertUnwindSafe(|| runner.run(job, folder))).unwrap_or_else(panicked);
         match done {
             Ok(()) => lock(&self.ran).push(job.id.clone()),
             Err(error) if error.is::<Problem>() => return Err(error),
@@ -110,10 +115,14 @@ impl std::str::FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+        let parts = text
+            .split_once('/')
+            .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
         match parts {
             Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
-            _ => Err(format!("{text:?} is no shard: expected i/n with 1 <= i <= n, for example 2/8")),
+            _ => Err(format!(
+                "{text:?} is no shard: expected i/n with 1 <= i <= n, for example 2/8"
+            )),
         }
     }
 }
@@ -137,22 +146,34 @@ pub struct Part {
 
 impl Part {
     fn holds(&self, place: usize, job: &Job) -> bool {
-        self.shard.is_none_or(|s| s.holds(place)) && self.only.as_ref().is_none_or(|ids| ids.contains(&job.id))
+        self.shard.is_none_or(|s| s.holds(place))
+            && self.only.as_ref().is_none_or(|ids| ids.contains(&job.id))
     }
 }
 
 /// Runs what is not finished; returns how many jobs this process ran.
 pub fn execute(plan: &Plan, root: &Path, resources: &Resources, part: Part) -> Result<usize> {
-    std::fs::create_dir_all(&plan.folder)
-        .user(format!("cannot write to {}: choose another folder with --set runs_dir=DIR", plan.folder.display()))?;
-    let own = plan.jobs.iter().enumerate().filter(|(place, job)| part.holds(*place, job));
+    std::fs::create_dir_all(&plan.folder).user(format!(
+        "cannot write to {}: choose another folder with --set runs_dir=DIR",
+        plan.folder.display()
+    ))?;
+    let own = plan
+        .jobs
+        .iter()
+        .enumerate()
+        .filter(|(place, job)| part.holds(*place, job));
     let folders = own.map(|(_, j)| (j, JobFolder::of(&plan.folder, j)));
-    let todo: VecDeque<_> = folders.filter(|(_, f)| !f.is_finished()).take(part.limit.unwrap_or(usize::MAX)).collect();
+    let todo: VecDeque<_> = folders
+        .filter(|(_, f)| !f.is_finished())
+        .take(part.limit.unwrap_or(usize::MAX))
+        .collect();
     if todo.is_empty() {
         return Ok(0);
     }
     interrupt::listen()?;
-    let cost = |(job, _): &(&Job, JobFolder)| (job.identity.settings.evaluations().diffusion * plan.spec.pictures) as u64;
+    let cost = |(job, _): &(&Job, JobFolder)| {
+        (job.identity.settings.evaluations().diffusion * plan.spec.pictures) as u64
+    };
     let total = todo.iter().map(cost).sum();
     let shift = Shift {
         plan,
@@ -166,15 +187,27 @@ pub fn execute(plan: &Plan, root: &Path, resources: &Resources, part: Part) -> R
         said_waiting: AtomicBool::new(false),
     };
     let results: Vec<Result<()>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = resources.devices.iter().map(|device| scope.spawn(|| shift.worker(*device))).collect();
-        workers.into_iter().map(|w| w.join().unwrap_or_else(panicked)).collect()
+        let workers: Vec<_> = resources
+            .devices
+            .iter()
+            .map(|device| scope.spawn(|| shift.worker(*device)))
+            .collect();
+        workers
+            .into_iter()
+            .map(|w| w.join().unwrap_or_else(panicked))
+            .collect()
     });
     lock(&shift.bar).finish();
     results.into_iter().collect::<Result<Vec<()>>>()?;
     let (ran, failed) = (lock(&shift.ran).len(), lock(&shift.failed).clone());
     match failed.len() {
         0 => Ok(ran),
-        n => Err(Problem::No(format!("{n} of {} jobs failed: {}", n + ran, failed.join(", "))).into()),
+        n => Err(Problem::No(format!(
+            "{n} of {} jobs failed: {}",
+            n + ran,
+            failed.join(", ")
+        ))
+        .into()),
     }
 }
 

@@ -17,7 +17,12 @@ pub fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// Names of the YAML files of a folder, without `.yaml`, sorted; none when it cannot be read.
 pub fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let stem = |e: std::fs::DirEntry| e.file_name().to_string_lossy().strip_suffix(".yaml").map(String::from);
+    let stem = |e: std::fs::DirEntry| {
+        e.file_name()
+            .to_string_lossy()
+            .strip_suffix(".yaml")
+            .map(String::from)
+    };
     let mut names: Vec<String> = entries.filter_map(stem).collect();
     names.sort();
     names
@@ -31,17 +36,27 @@ pub fn yaml_text(path: &Path) -> Result<String> {
 /// The same from text already read.
 pub fn parse_yaml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
     serde_yaml::from_str(text).map_err(|error| {
-        let place = error.location().map_or(String::new(), |l| format!(":{}:{}", l.line(), l.column()));
+        let place = error
+            .location()
+            .map_or(String::new(), |l| format!(":{}:{}", l.line(), l.column()));
         let message = one_line(&error.to_string());
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(m, _)| m);
-        Problem::user(format!("{}{place}: {}", path.display(), with_suggestion(message)))
+        let message = message
+            .rsplit_once(" at line ")
+            .map_or(message.as_str(), |(m, _)| m);
+        Problem::user(format!(
+            "{}{place}: {}",
+            path.display(),
+            with_suggestion(message)
+        ))
     })
 }
 
 /// Adds "did you mean ...?" to serde's "unknown field `x`, expected one of `a`, `b`".
 pub fn with_suggestion(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let (Some(unknown), true) = (quoted.next(), message.contains("unknown ")) else { return message.to_string() };
+    let (Some(unknown), true) = (quoted.next(), message.contains("unknown ")) else {
+        return message.to_string();
+    };
     format!("{message}{}", offer(unknown, quoted))
 }
 
@@ -53,7 +68,10 @@ pub fn offer<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> String {
 /// The valid name closest to what was typed, if any is close.
 pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = names.map(|name| (strsim::jaro_winkler(typed, name), name));
-    scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7).map(|(_, name)| name)
+    scored
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(score, _)| *score > 0.7)
+        .map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -62,7 +80,9 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_offered() {
-        let said = with_suggestion("methods[1]: unknown field `lamda_s`, expected one of `name`, `lambda_s`, `lambda_i`");
+        let said = with_suggestion(
+            "methods[1]: unknown field `lamda_s`, expected one of `name`, `lambda_s`, `lambda_i`",
+        );
         assert!(said.ends_with("did you mean `lambda_s`?"), "{said}");
         assert_eq!(nearest("zzz", ["start", "steps"].into_iter()), None);
     }

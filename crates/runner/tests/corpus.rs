@@ -8,7 +8,10 @@ use egsde_runner::strangers::{checkpoint, picture, spec, statistics};
 fn all(target: &str, run: fn(&[u8])) {
     let mut count = 0;
     for folder in ["corpus", "regressions"] {
-        for entry in std::fs::read_dir(root().join("fuzz").join(folder).join(target)).into_iter().flatten() {
+        for entry in std::fs::read_dir(root().join("fuzz").join(folder).join(target))
+            .into_iter()
+            .flatten()
+        {
             run(&std::fs::read(entry.unwrap().path()).unwrap());
             count += 1;
         }

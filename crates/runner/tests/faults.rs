@@ -19,7 +19,10 @@ struct Mount(PathBuf);
 impl Mount {
     fn tmpfs(at: &Path, options: &str) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(at)
+            .output();
         match status {
             Ok(output) if output.status.success() => Some(Self(at.into())),
             other => {
@@ -30,7 +33,11 @@ impl Mount {
     }
 
     fn remount(&self, options: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status().unwrap();
+        let status = Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(&self.0)
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 }
@@ -45,15 +52,26 @@ impl Drop for Mount {
 fn a_full_disk_stops_with_one_line_and_goes_on_with_room() {
     let bench = Bench::new(TEXT);
     good(bench.egsde("run", "undisturbed", &[]));
-    let Some(mount) = Mount::tmpfs(&bench.folder.path().join("r"), "size=32k") else { return };
+    let Some(mount) = Mount::tmpfs(&bench.folder.path().join("r"), "size=32k") else {
+        return;
+    };
     let full = bench.egsde("run", "r", &[]);
     let text = stderr(&full);
     assert_eq!(full.status.code(), Some(2), "{text}");
     let last = text.lines().last().unwrap();
-    assert!(last.starts_with("egsde: ") && last.contains("No space left on device"), "{text}");
-    assert!(bench.files("r", ".tmp").is_empty(), "half-written files were left");
+    assert!(
+        last.starts_with("egsde: ") && last.contains("No space left on device"),
+        "{text}"
+    );
+    assert!(
+        bench.files("r", ".tmp").is_empty(),
+        "half-written files were left"
+    );
     for (name, bytes) in bench.files("r", ".png") {
-        assert!(image::load_from_memory(&bytes).is_ok(), "{name} is half-written");
+        assert!(
+            image::load_from_memory(&bytes).is_ok(),
+            "{name} is half-written"
+        );
     }
     mount.remount("size=16m");
     good(bench.egsde("run", "r", &[]));
@@ -63,13 +81,22 @@ fn a_full_disk_stops_with_one_line_and_goes_on_with_room() {
 #[test]
 fn a_read_only_folder_is_named() {
     let bench = Bench::new(TEXT);
-    let Some(mount) = Mount::tmpfs(&bench.folder.path().join("r"), "size=16m") else { return };
+    let Some(mount) = Mount::tmpfs(&bench.folder.path().join("r"), "size=16m") else {
+        return;
+    };
     good(bench.egsde("run", "r", &["--limit", "1"]));
     mount.remount("ro");
     let output = bench.egsde("run", "r", &[]);
     let text = stderr(&output);
-    assert_eq!((output.status.code(), text.lines().count()), (Some(2), 1), "{text}");
-    assert!(text.contains("cannot write") && text.contains("Read-only file system"), "{text}");
+    assert_eq!(
+        (output.status.code(), text.lines().count()),
+        (Some(2), 1),
+        "{text}"
+    );
+    assert!(
+        text.contains("cannot write") && text.contains("Read-only file system"),
+        "{text}"
+    );
     // Looking needs no writing.
     good(bench.egsde("plan", "r", &[]));
     assert_eq!(bench.egsde("table", "r", &[]).status.code(), Some(1));
@@ -77,11 +104,18 @@ fn a_read_only_folder_is_named() {
 
 #[test]
 fn without_memory_the_group_is_halved_and_the_results_stay() {
-    let text = TEXT.replace("pictures: 8", "pictures: 256").replace("group: 4", "group: 256").replace("batch_size: 4", "batch_size: 256");
+    let text = TEXT
+        .replace("pictures: 8", "pictures: 256")
+        .replace("group: 4", "group: 256")
+        .replace("batch_size: 4", "batch_size: 256");
     let text = text.replace("steps: 10, start: 0.4", "steps: 2, start: 0.5");
     let bench = Bench::new(&text);
     // What 256 pictures at once take here; a quarter less is too little for them and enough for 64.
-    let mut child = bench.command("run", "room", &[]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = bench
+        .command("run", "room", &[])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
         peak = peak.max(virtual_kilobytes(child.id()));
@@ -91,25 +125,38 @@ fn without_memory_the_group_is_halved_and_the_results_stay() {
     let args: Vec<&str> = command.get_args().map(|a| a.to_str().unwrap()).collect();
     let limited = format!("ulimit -v {}; exec \"$0\" \"$@\"", peak / 4 * 3);
     let mut shell = Command::new("bash");
-    shell.args(["-c", &limited, env!("CARGO_BIN_EXE_egsde")]).args(&args).current_dir(root());
+    shell
+        .args(["-c", &limited, env!("CARGO_BIN_EXE_egsde")])
+        .args(&args)
+        .current_dir(root());
     let output = shell.output().unwrap();
     let text = stderr(&output);
     assert!(output.status.success(), "{}: {text}", output.status);
-    assert!(text.contains("has no memory for 256 pictures at once, goes on with"), "{text}");
+    assert!(
+        text.contains("has no memory for 256 pictures at once, goes on with"),
+        "{text}"
+    );
     let largest = largest_difference(&bench.files("room", ".png"), &bench.files("tight", ".png"));
     // libtorch's kernels round differently for another batch shape, and rounding to 8 bits may then fall to the other side.
     assert!(largest <= 1, "pixels differ by up to {largest}");
     let (_, scores) = &bench.files("tight", "scores.json")[0];
     let scores: serde_json::Value = serde_json::from_slice(scores).unwrap();
-    assert!(scores["scores"]["conditions"]["group"].as_u64().unwrap() < 256, "{scores}");
-    assert!(good(bench.egsde("table", "tight", &[])).contains("pictures at once"), "the table says so");
+    assert!(
+        scores["scores"]["conditions"]["group"].as_u64().unwrap() < 256,
+        "{scores}"
+    );
+    assert!(
+        good(bench.egsde("table", "tight", &[])).contains("pictures at once"),
+        "the table says so"
+    );
 }
 
 /// Largest address space a process has had so far.
 fn virtual_kilobytes(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmPeak:"));
-    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
+    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse().ok())
+        .unwrap_or(0)
 }
 
 #[test]
@@ -118,13 +165,22 @@ fn a_sample_that_is_not_finite_fails_its_job_by_name_and_no_other() {
     let output = bench.egsde("run", "r", &[]);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    for part in ["job egsde-s1-", "the translation of cat-", "is not finite from step", "of 10 on", "1 of 2 jobs failed"] {
+    for part in [
+        "job egsde-s1-",
+        "the translation of cat-",
+        "is not finite from step",
+        "of 10 on",
+        "1 of 2 jobs failed",
+    ] {
         assert!(text.contains(part), "{part:?} not in {text}");
     }
     let table = bench.egsde("table", "r", &[]);
     assert_eq!(table.status.code(), Some(1));
     let table = String::from_utf8(table.stdout).unwrap();
-    assert!(table.contains("SDEdit") && table.contains("Not finished: egsde-s1-"), "{table}");
+    assert!(
+        table.contains("SDEdit") && table.contains("Not finished: egsde-s1-"),
+        "{table}"
+    );
 }
 
 /// Jumps of up to a day, back and forth, of every clock a program can ask.
@@ -134,14 +190,36 @@ const JUMPING_CLOCK: &str = "#define _GNU_SOURCE\n#include <sys/syscall.h>\n#inc
 fn a_clock_that_jumps_changes_nothing() {
     let bench = Bench::new(TEXT);
     good(bench.egsde("run", "undisturbed", &[]));
-    let (source, library) = (bench.folder.path().join("clock.c"), bench.folder.path().join("clock.so"));
+    let (source, library) = (
+        bench.folder.path().join("clock.c"),
+        bench.folder.path().join("clock.so"),
+    );
     std::fs::write(&source, JUMPING_CLOCK).unwrap();
-    assert!(Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap().success());
-    let output = bench.command("run", "r", &[]).env("LD_PRELOAD", &library).output().unwrap();
+    assert!(
+        Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = bench
+        .command("run", "r", &[])
+        .env("LD_PRELOAD", &library)
+        .output()
+        .unwrap();
     good(output);
     assert!(result(&bench, "r") == result(&bench, "undisturbed"));
-    let again = bench.command("run", "r", &[]).env("LD_PRELOAD", &library).output().unwrap();
-    assert!(stderr(&again).contains("nothing to do"), "{}", stderr(&again));
+    let again = bench
+        .command("run", "r", &[])
+        .env("LD_PRELOAD", &library)
+        .output()
+        .unwrap();
+    assert!(
+        stderr(&again).contains("nothing to do"),
+        "{}",
+        stderr(&again)
+    );
 }
 
 /// Cuts or flips a bit, at a place chosen by `random`.
@@ -176,7 +254,14 @@ fn damaged_results_are_noticed_and_made_again() {
     good(bench.egsde("run", "r", &[]));
     let base = bench.folder.path().join("r");
     let mut random = StdRng::seed_from_u64(3);
-    for end in ["job.json", ".png", "images.sha256", "scores.json", "evidence.safetensors", ".measured.json"] {
+    for end in [
+        "job.json",
+        ".png",
+        "images.sha256",
+        "scores.json",
+        "evidence.safetensors",
+        ".measured.json",
+    ] {
         for _ in 0..3 {
             let files = bench.files("r", end);
             let (name, _) = &files[random.random_range(0..files.len())];
@@ -187,11 +272,21 @@ fn damaged_results_are_noticed_and_made_again() {
                 || end == "evidence.safetensors"
                 || end == "scores.json" && !how.contains("flipped")
                 || how == "emptied" && end != ".measured.json";
-            assert!(!must_notice || verified.is_some(), "{name} {how}: verify noticed nothing");
+            assert!(
+                !must_notice || verified.is_some(),
+                "{name} {how}: verify noticed nothing"
+            );
             let output = bench.egsde("run", "r", &[]);
             assert!(output.status.success(), "{name} {how}: {}", stderr(&output));
-            assert!(result(&bench, "r") == want, "{name} {how}: the results differ");
-            assert_eq!(good_or_no(bench.verify("r")), None, "{name} {how}: not mended");
+            assert!(
+                result(&bench, "r") == want,
+                "{name} {how}: the results differ"
+            );
+            assert_eq!(
+                good_or_no(bench.verify("r")),
+                None,
+                "{name} {how}: not mended"
+            );
         }
     }
     // Removed altogether.
@@ -217,13 +312,32 @@ fn a_copied_results_folder_verifies_and_a_row_explains_itself() {
     let bench = Bench::new(TEXT);
     good(bench.egsde("run", "r", &[]));
     let copy = bench.folder.path().join("elsewhere");
-    assert!(Command::new("cp").arg("-r").arg(bench.folder.path().join("r")).arg(&copy).status().unwrap().success());
+    assert!(
+        Command::new("cp")
+            .arg("-r")
+            .arg(bench.folder.path().join("r"))
+            .arg(&copy)
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_eq!(good_or_no(bench.verify("elsewhere")), None);
     let text = good(bench.egsde("explain", "r", &["--row", "EGSDE"]));
-    for part in ["weight: 20", "seed: 1", "sha256", "device: Cpu", "sampling_seconds", "code: egsde ", "libtorch: "] {
+    for part in [
+        "weight: 20",
+        "seed: 1",
+        "sha256",
+        "device: Cpu",
+        "sampling_seconds",
+        "code: egsde ",
+        "libtorch: ",
+    ] {
         assert!(text.contains(part), "{part:?} not in {text}");
     }
-    common::refused(bench.egsde("explain", "r", &["--row", "EGSD"]), &["no row \"EGSD\"", "did you mean \"EGSDE\"?"]);
+    common::refused(
+        bench.egsde("explain", "r", &["--row", "EGSD"]),
+        &["no row \"EGSD\"", "did you mean \"EGSDE\"?"],
+    );
 }
 
 #[test]
@@ -233,7 +347,12 @@ fn ten_ways_to_run_give_the_same_files() {
     let want = result(&bench, "0");
     let file = bench.folder.path().join("e.yaml");
     let rows: Vec<&str> = TEXT.lines().filter(|l| l.starts_with("  - ")).collect();
-    let reversed = format!("{}methods:\n{}\n{}\n", TEXT.split("methods:").next().unwrap(), rows[1], rows[0]);
+    let reversed = format!(
+        "{}methods:\n{}\n{}\n",
+        TEXT.split("methods:").next().unwrap(),
+        rows[1],
+        rows[0]
+    );
     let ways: [(&str, &str, &str, bool); 10] = [
         ("1", "1", "cpu", false),
         ("3", "2", "cpu", false),
@@ -249,9 +368,13 @@ fn ten_ways_to_run_give_the_same_files() {
     for (i, (batch, threads, devices, backwards)) in ways.into_iter().enumerate() {
         std::fs::write(&file, if backwards { &reversed } else { TEXT }).unwrap();
         let runs = (i + 1).to_string();
-        let mut command = bench.command("run", &runs, &["--batch-size", batch, "--device", devices]);
+        let mut command =
+            bench.command("run", &runs, &["--batch-size", batch, "--device", devices]);
         good(command.env("OMP_NUM_THREADS", threads).output().unwrap());
-        assert!(result(&bench, &runs) == want, "batch {batch}, {threads} threads, {devices}, backwards {backwards}");
+        assert!(
+            result(&bench, &runs) == want,
+            "batch {batch}, {threads} threads, {devices}, backwards {backwards}"
+        );
     }
 }
 
@@ -264,10 +387,15 @@ fn shards_merge_into_the_undisturbed_run_and_conflicts_are_named() {
     let at = |name: &str| bench.folder.path().join(name).display().to_string();
     let merge = |from: &[&str], into: &str| {
         let from: Vec<String> = from.iter().map(|f| at(f)).collect();
-        let args: Vec<&str> = std::iter::once("merge").chain(from.iter().map(String::as_str)).collect();
+        let args: Vec<&str> = std::iter::once("merge")
+            .chain(from.iter().map(String::as_str))
+            .collect();
         common::egsde(&[&args[..], &["--into", &at(into)]].concat())
     };
-    assert!(good(merge(&["a", "b"], "all")).contains("2 jobs copied, 0 were there, 0 unfinished ones left, 0 conflicts"));
+    assert!(
+        good(merge(&["a", "b"], "all"))
+            .contains("2 jobs copied, 0 were there, 0 unfinished ones left, 0 conflicts")
+    );
     assert!(result(&bench, "all") == result(&bench, "whole"));
     assert!(good(merge(&["a"], "all")).contains("0 jobs copied, 1 were there"));
     assert!(stderr(&bench.egsde("run", "all", &[])).contains("nothing to do"));
@@ -278,10 +406,17 @@ fn shards_merge_into_the_undisturbed_run_and_conflicts_are_named() {
     document["scores"]["metrics"]["l2"] = 1.25.into();
     let sealed = egsde_models::files::sha256_hex(&serde_json::to_vec(&document["scores"]).unwrap());
     document["sha256"] = sealed.into();
-    std::fs::write(bench.folder.path().join("b").join(&name), serde_json::to_vec(&document).unwrap()).unwrap();
+    std::fs::write(
+        bench.folder.path().join("b").join(&name),
+        serde_json::to_vec(&document).unwrap(),
+    )
+    .unwrap();
     let output = merge(&["b"], "all");
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(stderr(&output).contains("nothing was overwritten") && result(&bench, "all") == result(&bench, "whole"));
+    assert!(
+        stderr(&output).contains("nothing was overwritten")
+            && result(&bench, "all") == result(&bench, "whole")
+    );
     common::refused(merge(&["nothing"], "all"), &["nothing"]);
 }
 
@@ -296,6 +431,10 @@ fn yaml_that_explodes_is_refused() {
     let output = bench.egsde("plan", "r", &[]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
-    let deep = Bench::new(&format!("name: {}{}", "[".repeat(100_000), "]".repeat(100_000)));
+    let deep = Bench::new(&format!(
+        "name: {}{}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    ));
     assert_eq!(deep.egsde("plan", "r", &[]).status.code(), Some(2));
 }

@@ -13,7 +13,10 @@ fn run(wanted: impl Fn(&str) -> bool, at_least: usize) {
             continue;
         }
         let verdict = check(&case, &folder, Bench::default()).unwrap();
-        println!("{:24} {:.2e} of {:.0e}", verdict.case, verdict.max_rel_err, verdict.tolerance);
+        println!(
+            "{:24} {:.2e} of {:.0e}",
+            verdict.case, verdict.max_rel_err, verdict.tolerance
+        );
         assert!(verdict.ok, "{verdict:?}");
         checked += 1;
     }
@@ -68,7 +71,11 @@ fn frechet() {
 #[test]
 fn a_wrong_number_is_noticed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut case = cases(&folder).unwrap().into_iter().find(|c| c["case"] == "schedule").unwrap();
+    let mut case = cases(&folder)
+        .unwrap()
+        .into_iter()
+        .find(|c| c["case"] == "schedule")
+        .unwrap();
     case["beta_end"] = 0.0201.into();
     assert!(!check(&case, &folder, Bench::default()).unwrap().ok);
 }
@@ -76,9 +83,21 @@ fn a_wrong_number_is_noticed() {
 #[test]
 fn libtorchs_own_kernels_where_ours_do_not_serve() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for case in ["adm_unet_64", "ddpm_unet_32", "dse_64", "egsde_cosine", "ilvr_10"] {
+    for case in [
+        "adm_unet_64",
+        "ddpm_unet_32",
+        "dse_64",
+        "egsde_cosine",
+        "ilvr_10",
+    ] {
         let mut egsde = Command::new(env!("CARGO_BIN_EXE_egsde"));
-        let output = egsde.arg("parity").arg(&folder).args(["--only", case]).env("EGSDE_NO_KERNELS", "1").output().unwrap();
+        let output = egsde
+            .arg("parity")
+            .arg(&folder)
+            .args(["--only", case])
+            .env("EGSDE_NO_KERNELS", "1")
+            .output()
+            .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && text.contains(case), "{text}");
     }

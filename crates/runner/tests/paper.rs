@@ -20,14 +20,18 @@ impl Project {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images");
         let folder = tempfile::tempdir().unwrap();
         let project = Self { folder };
-        let networks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../networks/fid_inception.yaml");
+        let networks =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../networks/fid_inception.yaml");
         let texts = [
             ("tasks/toy.yaml", TASK),
             ("datasets/toy.yaml", DATA),
             ("checkpoints/manifest.yaml", CHECKPOINTS),
             ("networks/diffusion.yaml", DIFFUSION),
             ("networks/dse.yaml", DSE),
-            ("networks/fid_inception.yaml", &std::fs::read_to_string(networks).unwrap()),
+            (
+                "networks/fid_inception.yaml",
+                &std::fs::read_to_string(networks).unwrap(),
+            ),
             ("e.yaml", EXPERIMENT),
         ];
         for (path, text) in texts {
@@ -46,10 +50,24 @@ impl Project {
 
     fn with_weights() -> Self {
         let project = Self::new();
-        for (file, network, gain) in [("diffusion.pt", "diffusion", "1"), ("dse.pt", "dse", "1"), ("inception.pth", "fid_inception", "1.6")]
-        {
-            let (network, file) = (format!("networks/{network}.yaml"), format!("checkpoints/{file}"));
-            project.good(&["weights", "synthesize", "--network", &network, "--gain", gain, &file]);
+        for (file, network, gain) in [
+            ("diffusion.pt", "diffusion", "1"),
+            ("dse.pt", "dse", "1"),
+            ("inception.pth", "fid_inception", "1.6"),
+        ] {
+            let (network, file) = (
+                format!("networks/{network}.yaml"),
+                format!("checkpoints/{file}"),
+            );
+            project.good(&[
+                "weights",
+                "synthesize",
+                "--network",
+                &network,
+                "--gain",
+                gain,
+                &file,
+            ]);
         }
         project
     }
@@ -59,13 +77,21 @@ impl Project {
     }
 
     fn egsde(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_egsde")).current_dir(self.folder.path()).args(args).output().unwrap()
+        Command::new(env!("CARGO_BIN_EXE_egsde"))
+            .current_dir(self.folder.path())
+            .args(args)
+            .output()
+            .unwrap()
     }
 
     #[track_caller]
     fn good(&self, args: &[&str]) -> String {
         let output = self.egsde(args);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -76,7 +102,9 @@ impl Project {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         let said: Vec<&str> = text.lines().filter(|l| l.starts_with("egsde:")).collect();
         assert_eq!((output.status.code(), said.len()), (Some(2), 1), "{text}");
-        parts.iter().for_each(|p| assert!(said[0].contains(p), "{p:?} not in {text}"));
+        parts
+            .iter()
+            .for_each(|p| assert!(said[0].contains(p), "{p:?} not in {text}"));
     }
 
     fn table(&self, more: &[&str]) -> serde_json::Value {
@@ -85,7 +113,12 @@ impl Project {
 }
 
 fn cell<'a>(table: &'a serde_json::Value, method: &str, metric: &str) -> &'a serde_json::Value {
-    let row = table["rows"].as_array().unwrap().iter().find(|r| r["method"] == method).unwrap();
+    let row = table["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|r| r["method"] == method)
+        .unwrap();
     &row["metrics"][metric]
 }
 
@@ -94,36 +127,85 @@ fn from_published_files_to_the_table_and_back_through_eval() {
     let project = Project::with_weights();
     project.good(&["run", "e.yaml"]);
     let pins = std::fs::read_to_string(project.path("datasets/pins.yaml")).unwrap();
-    for key in ["data/toy/val/cat", "checkpoints/diffusion.pt", "checkpoints/inception.pth"] {
+    for key in [
+        "data/toy/val/cat",
+        "checkpoints/diffusion.pt",
+        "checkpoints/inception.pth",
+    ] {
         assert!(pins.contains(key), "{pins}");
     }
     let table = project.table(&[]);
     // The sources at 64 px through JPEG are near the sources; the row that made them needs no seed.
-    let (l2, n) = (cell(&table, "Source", "l2")["mean"].as_f64().unwrap(), cell(&table, "Source", "fid")["n"].as_u64());
-    assert!(l2 > 1.0 && l2 < cell(&table, "ILVR", "l2")["mean"].as_f64().unwrap() && n == Some(1), "{table}");
+    let (l2, n) = (
+        cell(&table, "Source", "l2")["mean"].as_f64().unwrap(),
+        cell(&table, "Source", "fid")["n"].as_u64(),
+    );
+    assert!(
+        l2 > 1.0 && l2 < cell(&table, "ILVR", "l2")["mean"].as_f64().unwrap() && n == Some(1),
+        "{table}"
+    );
     assert_eq!(cell(&table, "EGSDE", "fid")["n"].as_u64(), Some(2));
-    assert!(project.good(&["table", "e.yaml"]).contains("JPEG of quality 75"));
+    assert!(
+        project
+            .good(&["table", "e.yaml"])
+            .contains("JPEG of quality 75")
+    );
 
     // The same pictures through `egsde eval` give the same numbers.
     let runs = project.path("runs/toy");
-    let job = std::fs::read_dir(&runs).unwrap().flatten().find(|e| e.file_name().to_string_lossy().starts_with("source-")).unwrap().path();
+    let job = std::fs::read_dir(&runs)
+        .unwrap()
+        .flatten()
+        .find(|e| e.file_name().to_string_lossy().starts_with("source-"))
+        .unwrap()
+        .path();
     let images = job.join("images").display().to_string();
-    let eval = ["eval", "--source", "data/toy/val/cat", "--translated", &images, "--target", "data/toy/val/dog"];
-    let eval = project.good(&[&eval[..], &["--inception", "checkpoints/inception.pth", "--json"]].concat());
+    let eval = [
+        "eval",
+        "--source",
+        "data/toy/val/cat",
+        "--translated",
+        &images,
+        "--target",
+        "data/toy/val/dog",
+    ];
+    let eval = project.good(
+        &[
+            &eval[..],
+            &["--inception", "checkpoints/inception.pth", "--json"],
+        ]
+        .concat(),
+    );
     let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
     for metric in ["fid", "l2", "psnr", "ssim"] {
-        let (a, b) = (eval["metrics"][metric].as_f64().unwrap(), cell(&table, "Source", metric)["mean"].as_f64().unwrap());
+        let (a, b) = (
+            eval["metrics"][metric].as_f64().unwrap(),
+            cell(&table, "Source", metric)["mean"].as_f64().unwrap(),
+        );
         assert!((a - b).abs() <= 1e-9 * b.abs(), "{metric}: {a} {b}");
     }
 
     // As an external method, from the folder it lies in: the same row again.
-    let external = EXPERIMENT.replace("{name: Source, method: source}", &format!("{{name: CUT, method: external, images: {images}}}"));
+    let external = EXPERIMENT.replace(
+        "{name: Source, method: source}",
+        &format!("{{name: CUT, method: external, images: {images}}}"),
+    );
     std::fs::write(project.path("e.yaml"), external).unwrap();
     project.good(&["run", "e.yaml"]);
     let again = project.table(&[]);
-    assert_eq!(cell(&again, "CUT", "fid")["mean"], cell(&table, "Source", "fid")["mean"]);
+    assert_eq!(
+        cell(&again, "CUT", "fid")["mean"],
+        cell(&table, "Source", "fid")["mean"]
+    );
     std::fs::remove_file(job.join("images/im1.jpg")).unwrap();
-    project.refused(&["run", "e.yaml"], &["row \"CUT\"", "1 of 3 sources have no readable 64 x 64 translation", "first im1"]);
+    project.refused(
+        &["run", "e.yaml"],
+        &[
+            "row \"CUT\"",
+            "1 of 3 sources have no readable 64 x 64 translation",
+            "first im1",
+        ],
+    );
 }
 
 #[test]
@@ -131,11 +213,22 @@ fn plan_and_run_say_what_is_missing_and_from_where() {
     let project = Project::new();
     std::fs::remove_dir_all(project.path("data/toy/val/dog")).unwrap();
     let plan = project.good(&["plan", "e.yaml"]);
-    assert!(plan.contains("missing: ") && plan.contains("diffusion.pt (U-Net") && plan.contains("the drawer"), "{plan}");
-    assert!(plan.contains("val/dog") && plan.contains("the shelf") && plan.contains("3 + 6"), "{plan}");
+    assert!(
+        plan.contains("missing: ")
+            && plan.contains("diffusion.pt (U-Net")
+            && plan.contains("the drawer"),
+        "{plan}"
+    );
+    assert!(
+        plan.contains("val/dog") && plan.contains("the shelf") && plan.contains("3 + 6"),
+        "{plan}"
+    );
     project.refused(&["run", "e.yaml"], &["missing:", "the drawer"]);
     std::fs::remove_file(project.path("data/toy/val/cat/im0.jpg")).unwrap();
-    project.refused(&["run", "e.yaml"], &["val/cat holds 2 pictures, expected 3"]);
+    project.refused(
+        &["run", "e.yaml"],
+        &["val/cat holds 2 pictures, expected 3"],
+    );
 }
 
 #[test]
@@ -146,20 +239,43 @@ fn pictures_and_weights_that_cannot_be_used_are_named() {
     let wide = image::RgbImage::from_pixel(90, 60, image::Rgb([9, 8, 7]));
     std::fs::remove_file(&picture).unwrap();
     wide.save(project.path("data/toy/val/cat/im1.png")).unwrap();
-    project.refused(&["run", "e.yaml"], &["im1.png is not square (96 x 64 once resized)"]);
+    project.refused(
+        &["run", "e.yaml"],
+        &["im1.png is not square (96 x 64 once resized)"],
+    );
     std::fs::remove_file(project.path("data/toy/val/cat/im1.png")).unwrap();
     // What was pinned at first sight is held from then on.
     std::fs::write(&picture, &jpeg[..jpeg.len() / 2]).unwrap();
-    project.refused(&["run", "e.yaml"], &["val/cat: SHA-256 is", "datasets/pins.yaml"]);
+    project.refused(
+        &["run", "e.yaml"],
+        &["val/cat: SHA-256 is", "datasets/pins.yaml"],
+    );
     std::fs::remove_file(project.path("datasets/pins.yaml")).unwrap();
     project.refused(&["run", "e.yaml"], &["im1.jpg", "truncated JPEG"]);
     std::fs::write(&picture, &jpeg).unwrap();
     std::fs::remove_file(project.path("datasets/pins.yaml")).unwrap();
-    project.good(&["weights", "synthesize", "--network", "networks/dse.yaml", "--gain", "inf", "checkpoints/dse.pt"]);
+    project.good(&[
+        "weights",
+        "synthesize",
+        "--network",
+        "networks/dse.yaml",
+        "--gain",
+        "inf",
+        "checkpoints/dse.pt",
+    ]);
     project.refused(&["run", "e.yaml"], &["dse.pt", "NaN or infinity"]);
-    project.good(&["weights", "synthesize", "--network", "networks/diffusion.yaml", "checkpoints/dse.pt"]);
+    project.good(&[
+        "weights",
+        "synthesize",
+        "--network",
+        "networks/diffusion.yaml",
+        "checkpoints/dse.pt",
+    ]);
     std::fs::remove_file(project.path("datasets/pins.yaml")).unwrap();
-    project.refused(&["run", "e.yaml"], &["dse.pt", "do not fit the network", "missing"]);
+    project.refused(
+        &["run", "e.yaml"],
+        &["dse.pt", "do not fit the network", "missing"],
+    );
 }
 
 #[test]
@@ -169,12 +285,29 @@ fn data_check_pins_and_notices() {
         std::fs::write(project.path(&format!("datasets/{set}.yaml")), DATA).unwrap();
     }
     let seen = project.good(&["data", "check", "afhq"]);
-    assert!(seen.contains("there, not pinned: data/toy/val/cat"), "{seen}");
-    assert!(project.good(&["data", "check", "afhq", "--pin"]).contains("pinned: data/toy/val/dog"));
-    assert!(project.good(&["data", "check", "afhq"]).contains("ok: data/toy/val/cat"));
+    assert!(
+        seen.contains("there, not pinned: data/toy/val/cat"),
+        "{seen}"
+    );
+    assert!(
+        project
+            .good(&["data", "check", "afhq", "--pin"])
+            .contains("pinned: data/toy/val/dog")
+    );
+    assert!(
+        project
+            .good(&["data", "check", "afhq"])
+            .contains("ok: data/toy/val/cat")
+    );
     std::fs::write(project.path("data/toy/val/cat/im0.jpg"), "other").unwrap();
     let changed = project.egsde(&["data", "check", "afhq"]);
     assert_eq!(changed.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&changed.stdout).contains("wrong: "), "{changed:?}");
-    project.refused(&["data", "check", "afhk"], &["no data set \"afhk\"", "celeba_hq"]);
+    assert!(
+        String::from_utf8_lossy(&changed.stdout).contains("wrong: "),
+        "{changed:?}"
+    );
+    project.refused(
+        &["data", "check", "afhk"],
+        &["no data set \"afhk\"", "celeba_hq"],
+    );
 }

@@ -53,7 +53,11 @@ fn resize_weights(inputs: usize, outputs: usize, kernel: Kernel) -> Vec<f64> {
         for j in middle - reach..=middle + reach + 1 {
             let period = 2 * inputs as i64;
             let folded = j.rem_euclid(period);
-            let mirrored = if folded < inputs as i64 { folded } else { period - 1 - folded };
+            let mirrored = if folded < inputs as i64 {
+                folded
+            } else {
+                period - 1 - folded
+            };
             row[mirrored as usize] += kernel.at((center - j as f64) * sharpness);
         }
         let sum: f64 = row.iter().sum();
@@ -65,7 +69,9 @@ fn resize_weights(inputs: usize, outputs: usize, kernel: Kernel) -> Vec<f64> {
 /// `[outputs, inputs]`, float32, on the CPU.
 fn matrix(inputs: usize, outputs: usize, kernel: Kernel) -> Tensor {
     let weights = Tensor::from_slice(&resize_weights(inputs, outputs, kernel));
-    weights.reshape([outputs as i64, inputs as i64]).to_kind(Kind::Float)
+    weights
+        .reshape([outputs as i64, inputs as i64])
+        .to_kind(Kind::Float)
 }
 
 /// `m x m^T` on the last two dimensions; as two plain products, since libtorch multiplies a batch from the left one by one.
@@ -78,11 +84,21 @@ fn apply(m: &Tensor, x: &Tensor) -> Tensor {
 impl LowPass {
     /// For square pictures of `side` pixels; `factor` must divide `side`.
     pub fn new(side: usize, factor: usize, kernel: Kernel, device: Device) -> Result<Self> {
-        ensure!(factor >= 1 && side.is_multiple_of(factor), "low_pass_factor {factor} does not divide the picture's side {side}");
+        ensure!(
+            factor >= 1 && side.is_multiple_of(factor),
+            "low_pass_factor {factor} does not divide the picture's side {side}"
+        );
         // Multiplied on the CPU: a GPU might take TF32 for it.
-        let (down, up) = (matrix(side, side / factor, kernel), matrix(side / factor, side, kernel));
+        let (down, up) = (
+            matrix(side, side / factor, kernel),
+            matrix(side / factor, side, kernel),
+        );
         let both = up.matmul(&down);
-        Ok(Self { down: down.to_device(device), up: up.to_device(device), both: both.to_device(device) })
+        Ok(Self {
+            down: down.to_device(device),
+            up: up.to_device(device),
+            both: both.to_device(device),
+        })
     }
 
     /// `[n, c, s, s]` to `[n, c, s / factor, s / factor]`.
@@ -115,10 +131,18 @@ mod tests {
         let low_pass = LowPass::new(32, 8, Kernel::Linear, Device::Cpu).unwrap();
         let cubic = LowPass::new(32, 8, Kernel::Cubic, Device::Cpu).unwrap();
         let flat = Tensor::full([1, 3, 32, 32], 0.7, (Kind::Float, Device::Cpu));
-        assert!((low_pass.filter(&flat) - &flat).abs().max().double_value(&[]) < 1e-6);
+        assert!(
+            (low_pass.filter(&flat) - &flat)
+                .abs()
+                .max()
+                .double_value(&[])
+                < 1e-6
+        );
         assert!((cubic.filter(&flat) - &flat).abs().max().double_value(&[]) < 1e-6);
         let x = Tensor::rand([1, 3, 32, 32], (Kind::Float, Device::Cpu));
-        let same = LowPass::new(32, 1, Kernel::Linear, Device::Cpu).unwrap().filter(&x);
+        let same = LowPass::new(32, 1, Kernel::Linear, Device::Cpu)
+            .unwrap()
+            .filter(&x);
         assert!((same - x).abs().max().double_value(&[]) < 1e-6);
     }
 
@@ -128,9 +152,16 @@ mod tests {
         let low_pass = LowPass::new(32, 4, Kernel::Linear, Device::Cpu).unwrap();
         let draw = || Tensor::randn([2, 3, 32, 32], (Kind::Float, Device::Cpu));
         let (x, y) = (draw(), draw());
-        let left = (low_pass.filter(&x) * &y).sum(Kind::Float).double_value(&[]);
-        let right = (x * low_pass.transposed(&y)).sum(Kind::Float).double_value(&[]);
-        assert!((left - right).abs() < 1e-3 * left.abs().max(1.0), "{left} {right}");
+        let left = (low_pass.filter(&x) * &y)
+            .sum(Kind::Float)
+            .double_value(&[]);
+        let right = (x * low_pass.transposed(&y))
+            .sum(Kind::Float)
+            .double_value(&[]);
+        assert!(
+            (left - right).abs() < 1e-3 * left.abs().max(1.0),
+            "{left} {right}"
+        );
     }
 
     #[test]

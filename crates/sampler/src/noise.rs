@@ -56,10 +56,14 @@ impl Noise for PictureNoise {
         let mut values = Vec::with_capacity(each * self.names.len());
         for name in &self.names {
             let mut stream = ChaCha8Rng::from_seed(key(self.seed, name, purpose));
-            values.extend((0..each).map(|_| Distribution::<f32>::sample(&StandardNormal, &mut stream)));
+            values.extend(
+                (0..each).map(|_| Distribution::<f32>::sample(&StandardNormal, &mut stream)),
+            );
         }
         let (n, s) = (self.names.len() as i64, self.side as i64);
-        Tensor::from_slice(&values).reshape([n, 3, s, s]).to_device(self.device)
+        Tensor::from_slice(&values)
+            .reshape([n, 3, s, s])
+            .to_device(self.device)
     }
 }
 
@@ -68,7 +72,12 @@ mod tests {
     use super::*;
 
     fn of(names: &[&str], seed: u64) -> PictureNoise {
-        PictureNoise { seed, names: names.iter().map(|n| n.to_string()).collect(), side: 8, device: Device::Cpu }
+        PictureNoise {
+            seed,
+            names: names.iter().map(|n| n.to_string()).collect(),
+            side: 8,
+            device: Device::Cpu,
+        }
     }
 
     #[test]
@@ -96,7 +105,12 @@ mod tests {
     #[test]
     fn draws_are_standard_normal() {
         let names: Vec<String> = (0..64).map(|i| format!("p{i}")).collect();
-        let noise = PictureNoise { seed: 5, names, side: 32, device: Device::Cpu };
+        let noise = PictureNoise {
+            seed: 5,
+            names,
+            side: 32,
+            device: Device::Cpu,
+        };
         let x = noise.draw(Purpose::Start { repeat: 0 });
         // 196,608 draws: the mean's standard error is 0.0023, the variance's 0.0032; five of each.
         assert!(x.mean(tch::Kind::Float).double_value(&[]).abs() < 0.0115);

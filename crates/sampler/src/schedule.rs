@@ -26,9 +26,15 @@ impl Schedule {
     /// The linear schedule from `start` to `end` over `steps`.
     pub fn linear(start: f64, end: f64, steps: usize) -> Self {
         let last = (steps.max(2) - 1) as f64;
-        let betas: Vec<f64> = (0..steps).map(|i| start + (end - start) * i as f64 / last).collect();
+        let betas: Vec<f64> = (0..steps)
+            .map(|i| start + (end - start) * i as f64 / last)
+            .collect();
         let alphas_cumprod = cumprod(&alphas(&betas));
-        Self { timesteps: (0..steps).map(|i| i as f64).collect(), betas, alphas_cumprod }
+        Self {
+            timesteps: (0..steps).map(|i| i as f64).collect(),
+            betas,
+            alphas_cumprod,
+        }
     }
 
     /// T = 1000, beta from 1e-4 to 0.02: what all published networks were trained with. In float64, as guided-diffusion
@@ -39,11 +45,20 @@ impl Schedule {
 
     /// The same values rounded to float32, as EGSDE's code keeps them; the first posterior variances notice.
     pub fn in_float32(&self) -> Self {
-        let round = |values: &[f64]| values.iter().map(|v| f64::from(*v as f32)).collect::<Vec<f64>>();
+        let round = |values: &[f64]| {
+            values
+                .iter()
+                .map(|v| f64::from(*v as f32))
+                .collect::<Vec<f64>>()
+        };
         let betas = round(&self.betas);
         let alphas: Vec<f64> = betas.iter().map(|b| f64::from(1.0 - *b as f32)).collect();
         let alphas_cumprod = round(&cumprod(&alphas));
-        Self { timesteps: self.timesteps.clone(), betas, alphas_cumprod }
+        Self {
+            timesteps: self.timesteps.clone(),
+            betas,
+            alphas_cumprod,
+        }
     }
 
     /// Keeps only the steps at `timesteps` (ascending indices into this schedule); betas are recomputed so that
@@ -54,7 +69,11 @@ impl Schedule {
             return self.clone();
         }
         let mut last = 1.0;
-        let mut respaced = Self { timesteps: vec![], betas: vec![], alphas_cumprod: vec![] };
+        let mut respaced = Self {
+            timesteps: vec![],
+            betas: vec![],
+            alphas_cumprod: vec![],
+        };
         for &i in timesteps {
             let alpha = self.alphas_cumprod[i];
             respaced.timesteps.push(self.timesteps[i]);
@@ -77,7 +96,11 @@ impl Schedule {
 
     /// Cumulative alpha before step `i`; 1 before the first.
     pub fn alphas_cumprod_prev(&self, i: usize) -> f64 {
-        if i == 0 { 1.0 } else { self.alphas_cumprod[i - 1] }
+        if i == 0 {
+            1.0
+        } else {
+            self.alphas_cumprod[i - 1]
+        }
     }
 
     /// Variance of q(y_{i-1} | y_i, y_0) without the clamp; 0 at the first step.
@@ -113,8 +136,15 @@ fn cumprod(alphas: &[f64]) -> Vec<f64> {
 /// `count` of `total` steps as guided-diffusion's `space_timesteps(total, [count])` picks them:
 /// evenly, the first and the last included, rounded half to even.
 pub fn space_timesteps(total: usize, count: usize) -> Result<Vec<usize>> {
-    ensure!(count >= 1 && count <= total, "cannot take {count} of {total} steps: choose 1 to {total}");
-    let stride = if count == 1 { 1.0 } else { (total - 1) as f64 / (count - 1) as f64 };
+    ensure!(
+        count >= 1 && count <= total,
+        "cannot take {count} of {total} steps: choose 1 to {total}"
+    );
+    let stride = if count == 1 {
+        1.0
+    } else {
+        (total - 1) as f64 / (count - 1) as f64
+    };
     let mut at = 0.0f64;
     let mut chosen = Vec::with_capacity(count);
     for _ in 0..count {

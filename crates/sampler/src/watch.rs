@@ -24,7 +24,11 @@ pub struct Broken {
 impl Watch {
     /// Of a batch of `n` pictures.
     pub fn new(n: usize, device: Device) -> Self {
-        Self { first_bad: Tensor::full([n as i64], -1, (Kind::Int64, device)), seen: 0, steps: Vec::new() }
+        Self {
+            first_bad: Tensor::full([n as i64], -1, (Kind::Int64, device)),
+            seen: 0,
+            steps: Vec::new(),
+        }
     }
 
     /// Looks at the samples `[n, ...]` after a step.
@@ -38,10 +42,15 @@ impl Watch {
 
     /// Every picture that was not finite at some step, with the first such step.
     pub fn broken(&self) -> Vec<Broken> {
-        let first: Vec<i64> = Vec::try_from(self.first_bad.to_device(Device::Cpu)).unwrap_or_default();
+        let first: Vec<i64> =
+            Vec::try_from(self.first_bad.to_device(Device::Cpu)).unwrap_or_default();
         let at = |(picture, at): (usize, i64)| {
             let (repeat, step) = *self.steps.get(usize::try_from(at).ok()?)?;
-            Some(Broken { picture, repeat, step })
+            Some(Broken {
+                picture,
+                repeat,
+                step,
+            })
         };
         first.into_iter().enumerate().filter_map(at).collect()
     }
@@ -60,7 +69,18 @@ mod tests {
         watch.see(0, 1, &y);
         let _ = y.get(2).get(1).fill_(f64::NAN);
         watch.see(0, 0, &y);
-        let want = [Broken { picture: 1, repeat: 0, step: 1 }, Broken { picture: 2, repeat: 0, step: 0 }];
+        let want = [
+            Broken {
+                picture: 1,
+                repeat: 0,
+                step: 1,
+            },
+            Broken {
+                picture: 2,
+                repeat: 0,
+                step: 0,
+            },
+        ];
         assert_eq!(watch.broken(), want);
     }
 }

@@ -28,18 +28,25 @@ fn shift(x: &Tensor, by: i64) -> Tensor {
     let (n, c, h, w) = x.size4().expect("pictures have four dimensions");
     let padded = x.reflection_pad2d([by; 4]);
     let steps = |size| Tensor::arange(size, (Kind::Int64, x.device())).unsqueeze(0);
-    let rows = (steps(h) + offsets(x, 2 * by + 1)).reshape([n, 1, h, 1]).expand([n, c, h, w + 2 * by], false);
-    let columns = (steps(w) + offsets(x, 2 * by + 1)).reshape([n, 1, 1, w]).expand([n, c, h, w], false);
+    let rows = (steps(h) + offsets(x, 2 * by + 1))
+        .reshape([n, 1, h, 1])
+        .expand([n, c, h, w + 2 * by], false);
+    let columns = (steps(w) + offsets(x, 2 * by + 1))
+        .reshape([n, 1, 1, w])
+        .expand([n, c, h, w], false);
     padded.gather(2, &rows, false).gather(3, &columns, false)
 }
 
 fn cutout(x: &Tensor, side: i64) -> Tensor {
     let (n, _, h, w) = x.size4().expect("pictures have four dimensions");
     let inside = |size: i64| {
-        let at = Tensor::arange(size, (Kind::Int64, x.device())).unsqueeze(0) - offsets(x, size) + side / 2;
+        let at = Tensor::arange(size, (Kind::Int64, x.device())).unsqueeze(0) - offsets(x, size)
+            + side / 2;
         at.ge(0).logical_and(&at.lt(side))
     };
-    let hole = inside(h).reshape([n, 1, h, 1]).logical_and(&inside(w).reshape([n, 1, 1, w]));
+    let hole = inside(h)
+        .reshape([n, 1, h, 1])
+        .logical_and(&inside(w).reshape([n, 1, 1, w]));
     x.masked_fill(&hole, 0.473)
 }
 
@@ -51,10 +58,34 @@ mod tests {
     fn shapes_stay_and_only_a_square_is_cut() {
         tch::manual_seed(3);
         let x = Tensor::ones([16, 3, 8, 8], (Kind::Float, tch::Device::Cpu));
-        let shifted = augment(&x, Augment { flip: true, crop: 2, cutout: 0 });
-        assert!(shifted.equal(&x), "shifting ones with mirrored borders leaves ones");
-        let cut = augment(&x, Augment { flip: false, crop: 0, cutout: 4 });
-        let holes = cut.lt(0.5).to_kind(Kind::Float).sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float);
-        assert!(holes.max().double_value(&[]) <= 48.0 && holes.min().double_value(&[]) >= 12.0, "{holes}");
+        let shifted = augment(
+            &x,
+            Augment {
+                flip: true,
+                crop: 2,
+                cutout: 0,
+            },
+        );
+        assert!(
+            shifted.equal(&x),
+            "shifting ones with mirrored borders leaves ones"
+        );
+        let cut = augment(
+            &x,
+            Augment {
+                flip: false,
+                crop: 0,
+                cutout: 4,
+            },
+        );
+        let holes = cut.lt(0.5).to_kind(Kind::Float).sum_dim_intlist(
+            [1i64, 2, 3].as_slice(),
+            false,
+            Kind::Float,
+        );
+        assert!(
+            holes.max().double_value(&[]) <= 48.0 && holes.min().double_value(&[]) >= 12.0,
+            "{holes}"
+        );
     }
 }

@@ -19,7 +19,12 @@ pub struct DseFigures {
 }
 
 fn correct(logits: &Tensor, y: &Tensor) -> f64 {
-    logits.argmax(-1, false).eq_tensor(y).to_kind(Kind::Float).sum(Kind::Float).double_value(&[])
+    logits
+        .argmax(-1, false)
+        .eq_tensor(y)
+        .to_kind(Kind::Float)
+        .sum(Kind::Float)
+        .double_value(&[])
 }
 
 /// Accuracy over `most` pictures of the test split (all, if there are no more) of `logits(pictures in [0, 1])`.
@@ -34,7 +39,9 @@ fn accuracy(task: &Task, most: i64, logits: impl Fn(&Tensor) -> Tensor) -> f64 {
 
 /// Accuracy at the middle of each of ten equal ranges of [0, 500), which is where translation happens.
 pub(crate) fn dse_figures(task: &Task) -> Option<DseFigures> {
-    let Network::Noised(l) = &task.network else { return None };
+    let Network::Noised(l) = &task.network else {
+        return None;
+    };
     let at = |t: i64| {
         let score = accuracy(task, EXTRACTOR_PICTURES, |x| {
             let t = Tensor::full([x.size()[0]], t, (Kind::Int64, x.device()));
@@ -43,7 +50,10 @@ pub(crate) fn dse_figures(task: &Task) -> Option<DseFigures> {
         (t, score)
     };
     let by_time: Vec<(i64, f64)> = (0..10).map(|k| at(25 + 50 * k)).collect();
-    Some(DseFigures { mean_accuracy: accuracy_over_time(&by_time), by_time })
+    Some(DseFigures {
+        mean_accuracy: accuracy_over_time(&by_time),
+        by_time,
+    })
 }
 
 /// Mean of the accuracies of equal time ranges.
@@ -53,7 +63,9 @@ pub fn accuracy_over_time(by_time: &[(i64, f64)]) -> f64 {
 
 /// Mean noise-prediction error on held-out pictures over a fixed grid of time indices.
 fn diffusion_loss(task: &Task) -> Option<f64> {
-    let Network::Diffusion(l) = &task.network else { return None };
+    let Network::Diffusion(l) = &task.network else {
+        return None;
+    };
     let n = task.test.len();
     let mut total = 0.0;
     for start in (0..n).step_by(BATCH as usize) {
@@ -62,7 +74,9 @@ fn diffusion_loss(task: &Task) -> Option<f64> {
         let t = (Tensor::arange(count, (Kind::Int64, rows.x.device())) + start) * 1000;
         let t = t.divide_scalar_mode(n as f64, "floor").to_kind(Kind::Int64);
         let (xt, noise) = task.noised(&rows.x, &t);
-        let error = (l.output(&xt, &t.to_kind(Kind::Float)) - noise).square().mean(Kind::Float);
+        let error = (l.output(&xt, &t.to_kind(Kind::Float)) - noise)
+            .square()
+            .mean(Kind::Float);
         total += error.double_value(&[]) * count as f64;
     }
     Some(total / n as f64)

@@ -85,8 +85,14 @@ impl Recipe {
         ensure!(self.steps > 0, "steps must be at least 1");
         ensure!(self.batch_size > 0, "batch_size must be at least 1");
         ensure!(self.learning_rate > 0.0, "learning_rate must be positive");
-        ensure!(self.checkpoint_every > 0, "checkpoint_every must be at least 1");
-        ensure!((0.0..1.0).contains(&self.ema_decay), "ema_decay must be in [0, 1)");
+        ensure!(
+            self.checkpoint_every > 0,
+            "checkpoint_every must be at least 1"
+        );
+        ensure!(
+            (0.0..1.0).contains(&self.ema_decay),
+            "ema_decay must be in [0, 1)"
+        );
         ensure!((1..=1000).contains(&self.t_max), "t_max must be 1 to 1000");
         ensure!(!self.classes.is_empty(), "classes is empty");
         Ok(())
@@ -94,7 +100,11 @@ impl Recipe {
 
     /// Learning rate at a step.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
-        let warm = if step < self.warmup { (step + 1) as f64 / self.warmup as f64 } else { 1.0 };
+        let warm = if step < self.warmup {
+            (step + 1) as f64 / self.warmup as f64
+        } else {
+            1.0
+        };
         let span = self.steps.saturating_sub(self.decay_from).max(1) as f64;
         let gone = step.saturating_sub(self.decay_from) as f64 / span;
         self.learning_rate * warm * (1.0 - gone.min(1.0) * (1.0 - self.final_factor))

@@ -21,13 +21,26 @@ impl Split {
         let mut label_of = [None; 10];
         for (label, name) in classes.iter().enumerate() {
             let at = CLASSES.iter().position(|c| c == name);
-            let at = at.with_context(|| format!("no CIFAR-10 class {name:?}; there are {}", CLASSES.join(", ")))?;
+            let at = at.with_context(|| {
+                format!(
+                    "no CIFAR-10 class {name:?}; there are {}",
+                    CLASSES.join(", ")
+                )
+            })?;
             label_of[at] = Some(label as i64);
         }
-        let chosen: Vec<usize> = (0..data.labels.len()).filter(|i| label_of[usize::from(data.labels[*i])].is_some()).collect();
-        let labels: Vec<i64> = chosen.iter().filter_map(|i| label_of[usize::from(data.labels[*i])]).collect();
+        let chosen: Vec<usize> = (0..data.labels.len())
+            .filter(|i| label_of[usize::from(data.labels[*i])].is_some())
+            .collect();
+        let labels: Vec<i64> = chosen
+            .iter()
+            .filter_map(|i| label_of[usize::from(data.labels[*i])])
+            .collect();
         let x = data.pictures.select(&chosen).tensor().to_device(device);
-        Ok(Self { x, y: Tensor::from_slice(&labels).to_device(device) })
+        Ok(Self {
+            x,
+            y: Tensor::from_slice(&labels).to_device(device),
+        })
     }
 
     pub(crate) fn len(&self) -> i64 {
@@ -36,7 +49,10 @@ impl Split {
 
     pub(crate) fn rows(&self, start: i64, count: i64) -> Self {
         let count = count.min(self.len() - start);
-        Self { x: self.x.narrow(0, start, count), y: self.y.narrow(0, start, count) }
+        Self {
+            x: self.x.narrow(0, start, count),
+            y: self.y.narrow(0, start, count),
+        }
     }
 
     fn draw(&self, count: i64) -> (Tensor, Tensor) {
@@ -70,14 +86,32 @@ impl Task {
             TaskKind::Classifier => Network::Clean(Box::new(fresh(recipe, device, kind)?)),
         };
         if let egsde_models::NetworkConfig::AdmUnet(c) = &recipe.network {
-            ensure!(!c.learn_sigma, "training learned sigma is not supported: set learn_sigma to false");
+            ensure!(
+                !c.learn_sigma,
+                "training learned sigma is not supported: set learn_sigma to false"
+            );
         }
-        let (train, test) = (Split::of(&data.train, &recipe.classes, device)?, Split::of(&data.test, &recipe.classes, device)?);
+        let (train, test) = (
+            Split::of(&data.train, &recipe.classes, device)?,
+            Split::of(&data.test, &recipe.classes, device)?,
+        );
         if train.len() == 0 {
-            bail!("no training pictures of classes {}", recipe.classes.join(", "));
+            bail!(
+                "no training pictures of classes {}",
+                recipe.classes.join(", ")
+            );
         }
-        let alphas: Vec<f32> = Schedule::ddpm().alphas_cumprod.iter().map(|a| *a as f32).collect();
-        Ok(Self { network, train, test, alphas_cumprod: Tensor::from_slice(&alphas).to_device(device) })
+        let alphas: Vec<f32> = Schedule::ddpm()
+            .alphas_cumprod
+            .iter()
+            .map(|a| *a as f32)
+            .collect();
+        Ok(Self {
+            network,
+            train,
+            test,
+            alphas_cumprod: Tensor::from_slice(&alphas).to_device(device),
+        })
     }
 
     pub(crate) fn vs(&self) -> &VarStore {
@@ -91,14 +125,21 @@ impl Task {
     /// x_t and e for pictures `x` in [0, 1] at indices `t`.
     pub(crate) fn noised(&self, x: &Tensor, t: &Tensor) -> (Tensor, Tensor) {
         let noise = x.randn_like();
-        let a = self.alphas_cumprod.index_select(0, t).reshape([-1, 1, 1, 1]);
+        let a = self
+            .alphas_cumprod
+            .index_select(0, t)
+            .reshape([-1, 1, 1, 1]);
         let signal: Tensor = x * 2.0 - 1.0;
         let scale: Tensor = 1.0 - &a;
         (a.sqrt() * signal + scale.sqrt() * &noise, noise)
     }
 
     fn draw_times(&self, recipe: &Recipe) -> Tensor {
-        Tensor::randint(recipe.t_max, [recipe.batch_size], (Kind::Int64, self.train.x.device()))
+        Tensor::randint(
+            recipe.t_max,
+            [recipe.batch_size],
+            (Kind::Int64, self.train.x.device()),
+        )
     }
 
     /// Mean loss of a fresh random batch.

@@ -76,7 +76,9 @@ const STORAGES: [(&str, Kind); 9] = [
 ];
 
 fn known_global(name: &str) -> Result<&'static str> {
-    let known = [ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER, SIZE].into_iter().chain(STORAGES.iter().map(|(n, _)| *n));
+    let known = [ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER, SIZE]
+        .into_iter()
+        .chain(STORAGES.iter().map(|(n, _)| *n));
     known.into_iter().find(|k| *k == name).with_context(|| {
         format!("it wants to call {name}, which no weight file needs: refused, nothing was executed (do not load this file elsewhere)")
     })
@@ -110,35 +112,59 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Pickle, usize)> {
     };
     while machine.step()? {}
     let top = machine.pop()?;
-    Ok((Pickle { top, nodes: machine.nodes, storages: machine.storages }, machine.at))
+    Ok((
+        Pickle {
+            top,
+            nodes: machine.nodes,
+            storages: machine.storages,
+        },
+        machine.at,
+    ))
 }
 
 impl<'a> Machine<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        let end = self.at.checked_add(count).filter(|e| *e <= self.bytes.len()).context("the pickle ends in the middle: truncated")?;
+        let end = self
+            .at
+            .checked_add(count)
+            .filter(|e| *e <= self.bytes.len())
+            .context("the pickle ends in the middle: truncated")?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
     }
 
     fn number(&mut self, width: usize) -> Result<u64> {
-        Ok(self.take(width)?.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
+        Ok(self
+            .take(width)?
+            .iter()
+            .rev()
+            .fold(0, |n, b| n << 8 | u64::from(*b)))
     }
 
     fn line(&mut self) -> Result<&'a str> {
         let rest = &self.bytes[self.at..];
-        let end = rest.iter().position(|b| *b == b'\n').context("a line of the pickle has no end: truncated")?;
+        let end = rest
+            .iter()
+            .position(|b| *b == b'\n')
+            .context("a line of the pickle has no end: truncated")?;
         self.at += end + 1;
         Ok(std::str::from_utf8(&rest[..end])?)
     }
 
     fn text(&mut self, width: usize) -> Result<Value> {
         let length = self.number(width)? as usize;
-        Ok(Value::Text(std::str::from_utf8(self.take(length)?)?.to_string()))
+        Ok(Value::Text(
+            std::str::from_utf8(self.take(length)?)?.to_string(),
+        ))
     }
 
     fn pop(&mut self) -> Result<Value> {
-        match self.stack.pop().context("the pickle takes from an empty stack")? {
+        match self
+            .stack
+            .pop()
+            .context("the pickle takes from an empty stack")?
+        {
             Value::Mark => bail!("the pickle takes a mark for a value"),
             value => Ok(value),
         }
@@ -146,13 +172,20 @@ impl<'a> Machine<'a> {
 
     fn push(&mut self, value: Value) -> Result<()> {
         self.made += 1;
-        ensure!(self.made <= MAX_VALUES, "the pickle holds more than {MAX_VALUES} values");
+        ensure!(
+            self.made <= MAX_VALUES,
+            "the pickle holds more than {MAX_VALUES} values"
+        );
         self.stack.push(value);
         Ok(())
     }
 
     fn since_mark(&mut self) -> Result<Vec<Value>> {
-        let mark = self.stack.iter().rposition(|v| *v == Value::Mark).context("the pickle lacks a mark")?;
+        let mark = self
+            .stack
+            .iter()
+            .rposition(|v| *v == Value::Mark)
+            .context("the pickle lacks a mark")?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
         Ok(items)
@@ -175,7 +208,9 @@ impl<'a> Machine<'a> {
     }
 
     fn extend(&mut self, items: Vec<Value>) -> Result<()> {
-        let Some(Value::List(node)) = self.stack.last() else { bail!("the pickle appends to what is no list") };
+        let Some(Value::List(node)) = self.stack.last() else {
+            bail!("the pickle appends to what is no list")
+        };
         match &mut self.nodes[*node] {
             Node::Items(list) => list.extend(items),
             Node::Pairs(_) => bail!("the pickle appends to a dictionary"),
@@ -184,9 +219,16 @@ impl<'a> Machine<'a> {
     }
 
     fn set_items(&mut self, items: Vec<Value>) -> Result<()> {
-        ensure!(items.len().is_multiple_of(2), "a dictionary's key has no value");
-        let Some(Value::Dict(node)) = self.stack.last() else { bail!("the pickle sets an item of what is no dictionary") };
-        let Node::Pairs(pairs) = &mut self.nodes[*node] else { bail!("the pickle sets an item of a list") };
+        ensure!(
+            items.len().is_multiple_of(2),
+            "a dictionary's key has no value"
+        );
+        let Some(Value::Dict(node)) = self.stack.last() else {
+            bail!("the pickle sets an item of what is no dictionary")
+        };
+        let Node::Pairs(pairs) = &mut self.nodes[*node] else {
+            bail!("the pickle sets an item of a list")
+        };
         let mut items = items.into_iter();
         while let (Some(key), Some(value)) = (items.next(), items.next()) {
             pairs.push((key, value));
@@ -195,13 +237,21 @@ impl<'a> Machine<'a> {
     }
 
     fn remember(&mut self, index: u32) -> Result<()> {
-        let value = self.stack.last().context("the pickle remembers from an empty stack")?.clone();
+        let value = self
+            .stack
+            .last()
+            .context("the pickle remembers from an empty stack")?
+            .clone();
         self.memo.insert(index, value);
         Ok(())
     }
 
     fn recall(&mut self, index: u32) -> Result<()> {
-        let value = self.memo.get(&index).context("the pickle recalls what it never stored")?.clone();
+        let value = self
+            .memo
+            .get(&index)
+            .context("the pickle recalls what it never stored")?
+            .clone();
         self.push(value)
     }
 
@@ -226,15 +276,36 @@ impl<'a> Machine<'a> {
     fn persistent(&mut self) -> Result<()> {
         let id = self.pop()?;
         let items = self.items(&id)?.to_vec();
-        let [Value::Text(what), Value::Global(class), Value::Text(key), _, Value::Int(count), ..] = items.as_slice() else {
+        let [
+            Value::Text(what),
+            Value::Global(class),
+            Value::Text(key),
+            _,
+            Value::Int(count),
+            ..,
+        ] = items.as_slice()
+        else {
             bail!("a persistent id is not (storage, type, key, location, count)");
         };
-        ensure!(what == "storage" && items.get(5).is_none_or(|v| *v == Value::None), "a persistent id is of an unknown form");
-        let (_, kind) = STORAGES.iter().find(|(n, _)| n == class).with_context(|| format!("{class} is no storage type"))?;
-        let storage = Storage { key: key.clone(), kind: *kind, count: usize::try_from(*count).context("a negative storage size")? };
+        ensure!(
+            what == "storage" && items.get(5).is_none_or(|v| *v == Value::None),
+            "a persistent id is of an unknown form"
+        );
+        let (_, kind) = STORAGES
+            .iter()
+            .find(|(n, _)| n == class)
+            .with_context(|| format!("{class} is no storage type"))?;
+        let storage = Storage {
+            key: key.clone(),
+            kind: *kind,
+            count: usize::try_from(*count).context("a negative storage size")?,
+        };
         let index = match self.by_key.get(key) {
             Some(i) => {
-                ensure!(self.storages[*i] == storage, "storage {key} is described in two ways");
+                ensure!(
+                    self.storages[*i] == storage,
+                    "storage {key} is described in two ways"
+                );
                 *i
             }
             None => {
@@ -254,10 +325,24 @@ impl<'a> Machine<'a> {
             (Value::Global(ORDERED_DICT), []) => Value::Dict(self.node(Node::Pairs(Vec::new()))),
             (Value::Global(SIZE), [list]) => list.clone(),
             (Value::Global(REBUILD_PARAMETER), [tensor, ..]) => tensor.clone(),
-            (Value::Global(REBUILD_TENSOR), [Value::Storage(storage), Value::Int(offset), size, stride, ..]) => {
+            (
+                Value::Global(REBUILD_TENSOR),
+                [
+                    Value::Storage(storage),
+                    Value::Int(offset),
+                    size,
+                    stride,
+                    ..,
+                ],
+            ) => {
                 let offset = usize::try_from(*offset).context("a negative storage offset")?;
                 let (size, stride) = (self.sizes(size)?, self.sizes(stride)?);
-                Value::View(Box::new(View { storage: *storage, offset, size, stride }))
+                Value::View(Box::new(View {
+                    storage: *storage,
+                    offset,
+                    size,
+                    stride,
+                }))
             }
             (callee, _) => bail!("it calls {callee:?} in a way no weight file does"),
         };
@@ -290,7 +375,11 @@ impl<'a> Machine<'a> {
             b'0' => drop(self.stack.pop()),
             b'1' => drop(self.since_mark()?),
             b'2' => {
-                let value = self.stack.last().context("the pickle copies from an empty stack")?.clone();
+                let value = self
+                    .stack
+                    .last()
+                    .context("the pickle copies from an empty stack")?
+                    .clone();
                 self.push(value)?;
             }
             0x80 => {
@@ -333,7 +422,11 @@ impl<'a> Machine<'a> {
     fn sequences(&mut self, code: u8) -> Result<()> {
         match code {
             b']' | b'l' => {
-                let items = if code == b'l' { self.since_mark()? } else { Vec::new() };
+                let items = if code == b'l' {
+                    self.since_mark()?
+                } else {
+                    Vec::new()
+                };
                 let node = self.node(Node::Items(items));
                 self.push(Value::List(node))
             }
@@ -386,7 +479,10 @@ impl<'a> Machine<'a> {
             // The state of an OrderedDict is torch's `_metadata`, which says nothing about the numbers.
             _ => {
                 self.pop()?;
-                ensure!(matches!(self.stack.last(), Some(Value::Dict(_))), "it sets the state of what is no dictionary");
+                ensure!(
+                    matches!(self.stack.last(), Some(Value::Dict(_))),
+                    "it sets the state of what is no dictionary"
+                );
                 Ok(())
             }
         }
@@ -418,7 +514,10 @@ impl<'a> Machine<'a> {
                 let length = self.number(if code == 0x8a { 1 } else { 4 })? as usize;
                 return self.long(length);
             }
-            other => bail!("pickle operation 0x{other:02x} at byte {} is not supported", self.at - 1),
+            other => bail!(
+                "pickle operation 0x{other:02x} at byte {} is not supported",
+                self.at - 1
+            ),
         };
         self.push(value)
     }
@@ -436,15 +535,28 @@ mod tests {
     fn numbers_and_texts() {
         assert_eq!(top(b"\x80\x02J\xff\xff\xff\xff.").unwrap(), Value::Int(-1));
         assert_eq!(top(b"\x8a\x02\x00\xff.").unwrap(), Value::Int(-256));
-        assert_eq!(top(b"G\x3f\xf8\x00\x00\x00\x00\x00\x00.").unwrap(), Value::Float(1.5));
-        assert_eq!(top(b"X\x02\x00\x00\x00ab.").unwrap(), Value::Text("ab".into()));
+        assert_eq!(
+            top(b"G\x3f\xf8\x00\x00\x00\x00\x00\x00.").unwrap(),
+            Value::Float(1.5)
+        );
+        assert_eq!(
+            top(b"X\x02\x00\x00\x00ab.").unwrap(),
+            Value::Text("ab".into())
+        );
     }
 
     #[test]
     fn a_call_is_refused_by_name() {
-        let error = top(b"cposix\nsystem\n(X\x02\x00\x00\x00lstR.").unwrap_err().to_string();
-        assert!(error.contains("posix.system") && error.contains("nothing was executed"), "{error}");
-        let error = top(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.").unwrap_err().to_string();
+        let error = top(b"cposix\nsystem\n(X\x02\x00\x00\x00lstR.")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("posix.system") && error.contains("nothing was executed"),
+            "{error}"
+        );
+        let error = top(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("builtins.eval"), "{error}");
     }
 

@@ -28,6 +28,10 @@ pub(crate) fn through_float32(x: &Tensor, layer: impl FnOnce(&Tensor) -> Tensor)
 }
 
 /// The result of a layer with this weight through float32; none where the layer takes `x` as it is.
-pub(crate) fn instead(weight: &Tensor, x: &Tensor, layer: impl FnOnce(&Tensor) -> Tensor) -> Option<Tensor> {
+pub(crate) fn instead(
+    weight: &Tensor,
+    x: &Tensor,
+    layer: impl FnOnce(&Tensor) -> Tensor,
+) -> Option<Tensor> {
     (lacks(x) && !weight.requires_grad()).then(|| through_float32(x, layer))
 }

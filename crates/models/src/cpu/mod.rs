@@ -20,7 +20,8 @@ fn available() -> bool {
     static AVAILABLE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
-        let able = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+        let able = std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("fma");
         #[cfg(not(target_arch = "x86_64"))]
         let able = false;
         able && std::env::var_os(OFF).is_none()
@@ -39,7 +40,11 @@ pub fn take_part(device: Device, kind: Kind) -> bool {
 
 /// Whether `x` `[n, c, h, w]` can take these kernels: float32 on the CPU, channels in eights, outside any gradient graph.
 pub fn takes(x: &Tensor) -> bool {
-    serves(x.device(), x.kind()) && x.dim() == 4 && x.size()[1] % 8 == 0 && x.numel() > 0 && !x.requires_grad()
+    serves(x.device(), x.kind())
+        && x.dim() == 4
+        && x.size()[1] % 8 == 0
+        && x.numel() > 0
+        && !x.requires_grad()
 }
 
 /// A picture batch whose memory lies `[n, h, w, c]`.
@@ -57,12 +62,21 @@ impl Nhwc {
     pub fn of(x: &Tensor) -> Self {
         let (n, c, h, w) = x.size4().expect("four dimensions");
         let tensor = x.detach().permute([0, 2, 3, 1]).contiguous();
-        Self { tensor, n: n as usize, h: h as usize, w: w as usize, c: c as usize }
+        Self {
+            tensor,
+            n: n as usize,
+            h: h as usize,
+            w: w as usize,
+            c: c as usize,
+        }
     }
 
     /// Room for a result.
     pub fn empty(n: usize, h: usize, w: usize, c: usize) -> Self {
-        let tensor = Tensor::empty([n as i64, h as i64, w as i64, c as i64], (Kind::Float, Device::Cpu));
+        let tensor = Tensor::empty(
+            [n as i64, h as i64, w as i64, c as i64],
+            (Kind::Float, Device::Cpu),
+        );
         Self { tensor, n, h, w, c }
     }
 
@@ -77,8 +91,15 @@ impl Nhwc {
 
     pub fn view(&self) -> View<'_> {
         // SAFETY: a contiguous float32 CPU tensor of this many values, kept by `self`; nobody writes while it is borrowed.
-        let values = unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast::<f32>(), self.len()) };
-        View { values, n: self.n, h: self.h, w: self.w, c: self.c }
+        let values =
+            unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast::<f32>(), self.len()) };
+        View {
+            values,
+            n: self.n,
+            h: self.h,
+            w: self.w,
+            c: self.c,
+        }
     }
 
     /// For writers that each own different values.
@@ -116,7 +137,10 @@ impl Shared {
     ///
     /// # Safety
     /// No other thread may hold a part that overlaps.
-    #[expect(clippy::mut_from_ref, reason = "threads write disjoint parts of one buffer")]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "threads write disjoint parts of one buffer"
+    )]
     pub unsafe fn part(&self, at: usize, length: usize) -> &mut [f32] {
         assert!(at + length <= self.1, "a part outside the buffer");
         // SAFETY: inside the buffer by the line above, not shared by the caller's word.
@@ -126,7 +150,13 @@ impl Shared {
 
 /// Values of a float32 tensor, in order.
 pub(crate) fn floats(x: &Tensor) -> Vec<f32> {
-    Vec::<f32>::try_from(x.detach().to_device(Device::Cpu).to_kind(Kind::Float).flatten(0, -1)).expect("a float tensor")
+    Vec::<f32>::try_from(
+        x.detach()
+            .to_device(Device::Cpu)
+            .to_kind(Kind::Float)
+            .flatten(0, -1),
+    )
+    .expect("a float tensor")
 }
 
 #[cfg(test)]

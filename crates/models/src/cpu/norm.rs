@@ -56,7 +56,9 @@ fn sums(x: View, each: impl Fn(usize, usize, usize, &mut [f32], &mut [f32]) + Sy
     let mut sums = vec![0.0; x.n * 2 * c];
     for (i, part) in parts.chunks_exact(2 * c).enumerate() {
         let sum = &mut sums[i / strips * 2 * c..][..2 * c];
-        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(*part));
+        sum.iter_mut()
+            .zip(part)
+            .for_each(|(sum, part)| *sum += f64::from(*part));
     }
     sums
 }
@@ -64,7 +66,8 @@ fn sums(x: View, each: impl Fn(usize, usize, usize, &mut [f32], &mut [f32]) + Sy
 /// Mean over each group of `[n, c]` values that `of` gives, written to every channel of it.
 fn over_groups(n: usize, c: usize, groups: usize, of: impl Fn(usize) -> f64) -> Vec<f64> {
     let width = c / groups;
-    let mean = |group: usize| (group * width..(group + 1) * width).map(&of).sum::<f64>() / width as f64;
+    let mean =
+        |group: usize| (group * width..(group + 1) * width).map(&of).sum::<f64>() / width as f64;
     let means: Vec<f64> = (0..n * groups).map(mean).collect();
     (0..n * c).map(|i| means[i / width]).collect()
 }
@@ -85,14 +88,31 @@ impl Normed {
         let first = |i: usize| sums[i / c * 2 * c + i % c] * per;
         let mean = |i: usize| f64::from(around(i / c)[i % c]) + first(i);
         let means = over_groups(n, c, affine.groups, mean);
-        let spread = |i: usize| (sums[i / c * 2 * c + c + i % c] * per - first(i).powi(2)).max(0.0) + (mean(i) - means[i]).powi(2);
+        let spread = |i: usize| {
+            (sums[i / c * 2 * c + c + i % c] * per - first(i).powi(2)).max(0.0)
+                + (mean(i) - means[i]).powi(2)
+        };
         let variances = over_groups(n, c, affine.groups, spread);
-        let rstd: Vec<f32> = variances.into_iter().map(|v| (1.0 / (v + affine.eps).sqrt()) as f32).collect();
+        let rstd: Vec<f32> = variances
+            .into_iter()
+            .map(|v| (1.0 / (v + affine.eps).sqrt()) as f32)
+            .collect();
         let mean: Vec<f32> = means.into_iter().map(|m| m as f32).collect();
         let (gain, offset) = gains(n, c, affine);
         let factor: Vec<f32> = gain.iter().zip(&rstd).map(|(g, r)| g * r).collect();
-        let term = (0..n * c).map(|i| offset[i] - mean[i] * factor[i]).collect();
-        Self { mean, rstd, gain, factor, term, groups: affine.groups, silu: affine.silu, x }
+        let term = (0..n * c)
+            .map(|i| offset[i] - mean[i] * factor[i])
+            .collect();
+        Self {
+            mean,
+            rstd,
+            gain,
+            factor,
+            term,
+            groups: affine.groups,
+            silu: affine.silu,
+            x,
+        }
     }
 
     /// The normalised pictures, of `x`'s shape.
@@ -108,7 +128,13 @@ impl Normed {
             // SAFETY: every strip is one thread's; AVX2 and FMA were found.
             unsafe {
                 let to = shared.part(at, count * c);
-                kernels::apply(&x.values[at..at + count * c], &factor[n * c..][..c], &term[n * c..][..c], silu, to);
+                kernels::apply(
+                    &x.values[at..at + count * c],
+                    &factor[n * c..][..c],
+                    &term[n * c..][..c],
+                    silu,
+                    to,
+                );
             }
         });
         out.into_tensor()
@@ -125,27 +151,56 @@ impl Normed {
         let shared = out.shared();
         let sums = sums(x, |n, at, count, a, b| {
             let (own, range) = (n * c..(n + 1) * c, at..at + count * c);
-            let line = kernels::Line { factor: &factor[own.clone()], term: &term[own.clone()], gain: &gain[own.clone()] };
-            let centre = kernels::Centre { mean: &mean[own.clone()], rstd: &rstd[own] };
+            let line = kernels::Line {
+                factor: &factor[own.clone()],
+                term: &term[own.clone()],
+                gain: &gain[own.clone()],
+            };
+            let centre = kernels::Centre {
+                mean: &mean[own.clone()],
+                rstd: &rstd[own],
+            };
             // SAFETY: every strip is one thread's; AVX2 and FMA were found.
             unsafe {
                 let to = shared.part(at, count * c);
-                kernels::through(&x.values[range.clone()], &g.values[range], &line, &centre, silu, to, (a, b));
+                kernels::through(
+                    &x.values[range.clone()],
+                    &g.values[range],
+                    &line,
+                    &centre,
+                    silu,
+                    to,
+                    (a, b),
+                );
             }
         });
         let per = 1.0 / pixels as f64;
-        let over = |half: usize| over_groups(x.n, c, self.groups, |i| sums[i / c * 2 * c + half * c + i % c] * per);
+        let over = |half: usize| {
+            over_groups(x.n, c, self.groups, |i| {
+                sums[i / c * 2 * c + half * c + i % c] * per
+            })
+        };
         let (plain, along) = (over(0), over(1));
         // rstd (d - mean(d) - x^ mean(d x^)), x^ = (x - mean) rstd, as rstd d + x * slope + rest.
-        let slope: Vec<f32> = (0..x.n * c).map(|i| (-along[i]) as f32 * rstd[i] * rstd[i]).collect();
-        let rest: Vec<f32> = (0..x.n * c).map(|i| -(plain[i] as f32) * rstd[i] - slope[i] * mean[i]).collect();
+        let slope: Vec<f32> = (0..x.n * c)
+            .map(|i| (-along[i]) as f32 * rstd[i] * rstd[i])
+            .collect();
+        let rest: Vec<f32> = (0..x.n * c)
+            .map(|i| -(plain[i] as f32) * rstd[i] - slope[i] * mean[i])
+            .collect();
         run(x.n * pixels.div_ceil(STRIP), |_, i| {
             let (n, first, count) = strip(i, pixels);
             let (at, own) = ((n * pixels + first) * c, n * c..(n + 1) * c);
             // SAFETY: as above.
             unsafe {
                 let to = shared.part(at, count * c);
-                kernels::finish(&x.values[at..at + count * c], &rstd[own.clone()], &slope[own.clone()], &rest[own], to);
+                kernels::finish(
+                    &x.values[at..at + count * c],
+                    &rstd[own.clone()],
+                    &slope[own.clone()],
+                    &rest[own],
+                    to,
+                );
             }
         });
         out.into_tensor()
@@ -155,10 +210,14 @@ impl Normed {
 /// Weight and bias with a picture's scale and shift, `[n, c]` each.
 fn gains(n: usize, c: usize, affine: &Affine) -> (Vec<f32>, Vec<f32>) {
     let (weight, bias) = (floats(affine.weight), floats(affine.bias));
-    let Some(scale_shift) = affine.scale_shift.map(floats) else { return (weight.repeat(n), bias.repeat(n)) };
+    let Some(scale_shift) = affine.scale_shift.map(floats) else {
+        return (weight.repeat(n), bias.repeat(n));
+    };
     let scale = |i: usize| 1.0 + scale_shift[i / c * 2 * c + i % c];
     let gain = (0..n * c).map(|i| weight[i % c] * scale(i)).collect();
-    let offset = (0..n * c).map(|i| bias[i % c] * scale(i) + scale_shift[i / c * 2 * c + c + i % c]).collect();
+    let offset = (0..n * c)
+        .map(|i| bias[i % c] * scale(i) + scale_shift[i / c * 2 * c + c + i % c])
+        .collect();
     (gain, offset)
 }
 
@@ -200,8 +259,20 @@ mod kernels {
         let n = shifted - ROUND;
         // ln 2 in two parts.
         let r = n.mul_add(-1.428_606_8e-6, n.mul_add(-0.693_145_75, x));
-        let series = [1.0f32 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-        let e = series.into_iter().reduce(|sum, next| sum.mul_add(r, next)).unwrap_or(1.0);
+        let series = [
+            1.0f32 / 5040.0,
+            1.0 / 720.0,
+            1.0 / 120.0,
+            1.0 / 24.0,
+            1.0 / 6.0,
+            0.5,
+            1.0,
+            1.0,
+        ];
+        let e = series
+            .into_iter()
+            .reduce(|sum, next| sum.mul_add(r, next))
+            .unwrap_or(1.0);
         let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
         1.0 / e.mul_add(power, 1.0)
     }
@@ -231,7 +302,11 @@ mod kernels {
             for at in (0..c).step_by(WIDE) {
                 let (x, f, t) = (eight(pixel, at), eight(factor, at), eight(term, at));
                 let y = map(|i| x[i].mul_add(f[i], t[i]));
-                let y = if silu { map(|i| y[i] * sigmoid(y[i])) } else { y };
+                let y = if silu {
+                    map(|i| y[i] * sigmoid(y[i]))
+                } else {
+                    y
+                };
                 to[at..at + WIDE].copy_from_slice(&y);
             }
         }
@@ -239,17 +314,37 @@ mod kernels {
 
     /// The gradient of the normalised value times the gain into `to`; adds it, and it times the normalised value, a channel.
     #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
-    pub fn through(x: &[f32], g: &[f32], line: &Line, centre: &Centre, silu: bool, to: &mut [f32], sums: (&mut [f32], &mut [f32])) {
+    pub fn through(
+        x: &[f32],
+        g: &[f32],
+        line: &Line,
+        centre: &Centre,
+        silu: bool,
+        to: &mut [f32],
+        sums: (&mut [f32], &mut [f32]),
+    ) {
         let c = line.factor.len();
         for at in (0..c).step_by(WIDE) {
-            let (factor, term, gain) = (eight(line.factor, at), eight(line.term, at), eight(line.gain, at));
+            let (factor, term, gain) = (
+                eight(line.factor, at),
+                eight(line.term, at),
+                eight(line.gain, at),
+            );
             let (mean, rstd) = (eight(centre.mean, at), eight(centre.rstd, at));
             let (mut a, mut b) = ([0.0; WIDE], [0.0; WIDE]);
-            for ((pixel, g), to) in x.chunks_exact(c).zip(g.chunks_exact(c)).zip(to.chunks_exact_mut(c)) {
+            for ((pixel, g), to) in x
+                .chunks_exact(c)
+                .zip(g.chunks_exact(c))
+                .zip(to.chunks_exact_mut(c))
+            {
                 let (x, g) = (eight(pixel, at), eight(g, at));
                 let y = map(|i| x[i].mul_add(factor[i], term[i]));
                 let s = map(|i| sigmoid(y[i]));
-                let slope = if silu { map(|i| s[i] * (y[i] * (1.0 - s[i]) + 1.0)) } else { [1.0; WIDE] };
+                let slope = if silu {
+                    map(|i| s[i] * (y[i] * (1.0 - s[i]) + 1.0))
+                } else {
+                    [1.0; WIDE]
+                };
                 let d = map(|i| g[i] * slope[i] * gain[i]);
                 a = map(|i| a[i] + d[i]);
                 b = map(|i| (d[i] * (x[i] - mean[i])).mul_add(rstd[i], b[i]));
@@ -280,7 +375,11 @@ mod kernels {
         for k in -1000..1000 {
             let x = k as f32 * 0.1;
             let want = 1.0 / (1.0 + (-f64::from(x)).exp());
-            assert!((f64::from(sigmoid(x)) / want - 1.0).abs() < 3e-7 || want < 1e-37, "{x}: {} {want}", sigmoid(x));
+            assert!(
+                (f64::from(sigmoid(x)) / want - 1.0).abs() < 3e-7 || want < 1e-37,
+                "{x}: {} {want}",
+                sigmoid(x)
+            );
         }
     }
 }
@@ -294,30 +393,73 @@ mod tests {
     #[test]
     fn value_and_gradient_are_libtorchs() {
         tch::manual_seed(1);
-        for (n, c, h, w, mean, scaled, silu) in
-            [(2, 32, 4, 4, 0.0, false, true), (3, 64, 9, 7, 50.0, true, true), (1, 96, 40, 40, -3.0, true, false)]
-        {
+        for (n, c, h, w, mean, scaled, silu) in [
+            (2, 32, 4, 4, 0.0, false, true),
+            (3, 64, 9, 7, 50.0, true, true),
+            (1, 96, 40, 40, -3.0, true, false),
+        ] {
             let (weight, bias, scale_shift) = (draw(&[c]), draw(&[c]), draw(&[n, 2 * c]));
             let x = (draw(&[n, c, h, w]) + mean).set_requires_grad(true);
-            let parts = scale_shift.unsqueeze(-1).unsqueeze(-1).to_kind(Kind::Double).chunk(2, 1);
-            let y =
-                x.to_kind(Kind::Double).group_norm(32, Some(weight.to_kind(Kind::Double)), Some(bias.to_kind(Kind::Double)), 1e-5, false);
-            let y = if scaled { y * (&parts[0] + 1.0) + &parts[1] } else { y };
+            let parts = scale_shift
+                .unsqueeze(-1)
+                .unsqueeze(-1)
+                .to_kind(Kind::Double)
+                .chunk(2, 1);
+            let y = x.to_kind(Kind::Double).group_norm(
+                32,
+                Some(weight.to_kind(Kind::Double)),
+                Some(bias.to_kind(Kind::Double)),
+                1e-5,
+                false,
+            );
+            let y = if scaled {
+                y * (&parts[0] + 1.0) + &parts[1]
+            } else {
+                y
+            };
             let want = if silu { y.silu() } else { y };
             let g = draw(&[n, c, h, w]);
-            let slope = Tensor::run_backward(&[(&want * &g).sum(Kind::Double)], &[&x], false, false).remove(0);
+            let slope =
+                Tensor::run_backward(&[(&want * &g).sum(Kind::Double)], &[&x], false, false)
+                    .remove(0);
             let scale_shift = scaled.then_some(&scale_shift);
-            let normed = Normed::new(&x, &Affine { weight: &weight, bias: &bias, groups: 32, eps: 1e-5, scale_shift, silu });
+            let normed = Normed::new(
+                &x,
+                &Affine {
+                    weight: &weight,
+                    bias: &bias,
+                    groups: 32,
+                    eps: 1e-5,
+                    scale_shift,
+                    silu,
+                },
+            );
             assert!(error(&normed.forward(), &want) < 2e-5, "{n} {c} {h} {w}");
-            assert!(error(&normed.backward(&g), &slope) < 2e-5, "{n} {c} {h} {w}");
+            assert!(
+                error(&normed.backward(&g), &slope) < 2e-5,
+                "{n} {c} {h} {w}"
+            );
         }
     }
 
     #[test]
     fn a_flat_picture_stays_finite() {
         let x = Tensor::full([1, 32, 4, 4], 3.0, (Kind::Float, Device::Cpu));
-        let (weight, bias) = (Tensor::ones([32], (Kind::Float, Device::Cpu)), Tensor::zeros([32], (Kind::Float, Device::Cpu)));
-        let normed = Normed::new(&x, &Affine { weight: &weight, bias: &bias, groups: 32, eps: 1e-5, scale_shift: None, silu: true });
+        let (weight, bias) = (
+            Tensor::ones([32], (Kind::Float, Device::Cpu)),
+            Tensor::zeros([32], (Kind::Float, Device::Cpu)),
+        );
+        let normed = Normed::new(
+            &x,
+            &Affine {
+                weight: &weight,
+                bias: &bias,
+                groups: 32,
+                eps: 1e-5,
+                scale_shift: None,
+                silu: true,
+            },
+        );
         // 3 / sqrt(1e-5) is 949; its last digit is some 6e-5.
         assert!(normed.forward().abs().max().double_value(&[]) < 2e-4);
         assert!(normed.backward(&x).isfinite().all().int64_value(&[]) == 1);

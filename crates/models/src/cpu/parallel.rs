@@ -12,7 +12,12 @@ fn gomp() -> Option<GompParallel> {
     *FOUND.get_or_init(|| {
         let program = libloading::os::unix::Library::this();
         // SAFETY: GNU OpenMP's documented entry point has this signature in every version.
-        unsafe { program.get::<GompParallel>(b"GOMP_parallel\0").ok().map(|symbol| *symbol) }
+        unsafe {
+            program
+                .get::<GompParallel>(b"GOMP_parallel\0")
+                .ok()
+                .map(|symbol| *symbol)
+        }
     })
 }
 
@@ -50,12 +55,22 @@ pub fn threads() -> usize {
 /// Does things 0 to `count` on as many threads as libtorch uses; `each` gets a thread's number, below [`threads`], and the
 /// thing's. Which thread does which must not matter. `each` must neither panic nor allocate much: it cannot fail.
 pub fn run(count: usize, each: impl Fn(usize, usize) + Sync) {
-    let work = Work { threads: AtomicUsize::new(0), next: AtomicUsize::new(0), count, each: &each };
+    let work = Work {
+        threads: AtomicUsize::new(0),
+        next: AtomicUsize::new(0),
+        count,
+        each: &each,
+    };
     let threads = count.min(threads());
     match gomp() {
         // SAFETY: returns only after every thread has left `thread`.
         Some(parallel) if threads > 1 => unsafe {
-            parallel(thread, std::ptr::from_ref(&work).cast_mut().cast(), threads as c_uint, 0);
+            parallel(
+                thread,
+                std::ptr::from_ref(&work).cast_mut().cast(),
+                threads as c_uint,
+                0,
+            );
         },
         _ if threads > 1 => std::thread::scope(|scope| {
             (0..threads).for_each(|_| _ = scope.spawn(|| work.drain()));
@@ -79,6 +94,9 @@ mod tests {
         });
         assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1));
         run(0, |_, _| panic!("nothing to do"));
-        assert!(gomp().is_some(), "libtorch's OpenMP was not found: threads are started for every layer");
+        assert!(
+            gomp().is_some(),
+            "libtorch's OpenMP was not found: threads are started for every layer"
+        );
     }
 }

@@ -34,7 +34,13 @@ pub struct ConvOptions {
 impl ConvOptions {
     /// Stride 1, padding that keeps the size, with bias.
     pub fn same(kernel: i64) -> Self {
-        Self { kernel, stride: 1, padding: kernel / 2, bias: true, zero: false }
+        Self {
+            kernel,
+            stride: 1,
+            padding: kernel / 2,
+            bias: true,
+            zero: false,
+        }
     }
     /// The same, weights starting at zero.
     pub fn zero(self) -> Self {
@@ -42,37 +48,80 @@ impl ConvOptions {
     }
     /// The same, without bias (in front of a batch normalisation).
     pub fn no_bias(self) -> Self {
-        Self { bias: false, ..self }
+        Self {
+            bias: false,
+            ..self
+        }
     }
 }
 
 impl Conv2d {
     /// Registers `weight` and `bias` under `path`.
     pub fn new(path: Path, inputs: i64, outputs: i64, options: ConvOptions) -> Self {
-        Self::rectangular(path, inputs, outputs, [options.kernel; 2], [options.padding; 2], options)
+        Self::rectangular(
+            path,
+            inputs,
+            outputs,
+            [options.kernel; 2],
+            [options.padding; 2],
+            options,
+        )
     }
 
     /// The same with a kernel and padding of their own height and width; those of `options` are not looked at.
-    pub fn rectangular(path: Path, inputs: i64, outputs: i64, kernel: [i64; 2], padding: [i64; 2], options: ConvOptions) -> Self {
+    pub fn rectangular(
+        path: Path,
+        inputs: i64,
+        outputs: i64,
+        kernel: [i64; 2],
+        padding: [i64; 2],
+        options: ConvOptions,
+    ) -> Self {
         let fan_in = inputs * kernel[0] * kernel[1];
-        let init = if options.zero { Init::Const(0.0) } else { default_init(fan_in) };
+        let init = if options.zero {
+            Init::Const(0.0)
+        } else {
+            default_init(fan_in)
+        };
         let weight = path.var("weight", &[outputs, inputs, kernel[0], kernel[1]], init);
         let bias = options.bias.then(|| {
-            let init = if options.zero { Init::Const(0.0) } else { default_init(fan_in) };
+            let init = if options.zero {
+                Init::Const(0.0)
+            } else {
+                default_init(fan_in)
+            };
             path.var("bias", &[outputs], init)
         });
         let (filter, adjoint) = Default::default();
-        Self { weight, bias, stride: options.stride, padding, filter, adjoint }
+        Self {
+            weight,
+            bias,
+            stride: options.stride,
+            padding,
+            filter,
+            adjoint,
+        }
     }
 
     /// Whether Winograd convolution may serve.
     fn own_kernels(&self, x: &Tensor) -> bool {
         let [height, width] = self.padding;
-        self.stride == 1 && height == width && height <= 1 && self.is_frozen() && cpu::takes(x) && x.size()[2..].iter().all(|s| *s > 2)
+        self.stride == 1
+            && height == width
+            && height <= 1
+            && self.is_frozen()
+            && cpu::takes(x)
+            && x.size()[2..].iter().all(|s| *s > 2)
     }
 
     fn winograd(&self, x: &Tensor) -> Option<&Filter> {
-        if self.own_kernels(x) { self.filter.get_or_init(|| Filter::new(&self.weight)).as_ref() } else { None }
+        if self.own_kernels(x) {
+            self.filter
+                .get_or_init(|| Filter::new(&self.weight))
+                .as_ref()
+        } else {
+            None
+        }
     }
 
     /// Whether the weight is one that no training changes.
@@ -93,11 +142,15 @@ impl Conv2d {
 
     /// The same plus `add` of the output's shape.
     pub fn forward_onto(&self, x: &Tensor, add: &Tensor) -> Tensor {
-        if let Some(out) = bf16::instead(&self.weight, x, |x| self.forward_onto(x, &add.to_kind(Kind::Float))) {
+        if let Some(out) = bf16::instead(&self.weight, x, |x| {
+            self.forward_onto(x, &add.to_kind(Kind::Float))
+        }) {
             return out;
         }
         match self.winograd(x) {
-            Some(filter) => filter.convolve(x, self.padding[0] as usize, self.bias.as_ref(), Some(add)),
+            Some(filter) => {
+                filter.convolve(x, self.padding[0] as usize, self.bias.as_ref(), Some(add))
+            }
             None => add + self.direct(x),
         }
     }
@@ -105,27 +158,61 @@ impl Conv2d {
     fn direct(&self, x: &Tensor) -> Tensor {
         let kind = x.kind();
         let bias = self.bias.as_ref().map(|b| b.to_kind(kind));
-        x.conv2d(&self.weight.to_kind(kind), bias, [self.stride; 2], self.padding, [1, 1], 1)
+        x.conv2d(
+            &self.weight.to_kind(kind),
+            bias,
+            [self.stride; 2],
+            self.padding,
+            [1, 1],
+            1,
+        )
     }
 
     /// The gradient of an input from that of its output; `stride` must be 1.
     pub fn backward(&self, gradient: &Tensor) -> Tensor {
-        if let Some(out) = bf16::instead(&self.weight, gradient, |gradient| self.backward(gradient)) {
+        if let Some(out) = bf16::instead(&self.weight, gradient, |gradient| self.backward(gradient))
+        {
             return out;
         }
-        let adjoint = || self.adjoint.get_or_init(|| Filter::adjoint(&self.weight)).as_ref();
-        match if self.padding == [1, 1] && self.own_kernels(gradient) { adjoint() } else { None } {
+        let adjoint = || {
+            self.adjoint
+                .get_or_init(|| Filter::adjoint(&self.weight))
+                .as_ref()
+        };
+        match if self.padding == [1, 1] && self.own_kernels(gradient) {
+            adjoint()
+        } else {
+            None
+        } {
             Some(filter) => filter.convolve(gradient, 1, None, None),
-            None => gradient.conv_transpose2d(&self.weight, None::<Tensor>, [1, 1], self.padding, [0, 0], 1, [1, 1]),
+            None => gradient.conv_transpose2d(
+                &self.weight,
+                None::<Tensor>,
+                [1, 1],
+                self.padding,
+                [0, 0],
+                1,
+                [1, 1],
+            ),
         }
     }
 
     /// The same convolution with each output times `factor` plus `term`, both `[out]`.
     pub fn scaled(&self, factor: &Tensor, term: &Tensor) -> Self {
         let weight = channels_last(&(&self.weight * factor.reshape([-1, 1, 1, 1])));
-        let bias = self.bias.as_ref().map_or_else(|| term.shallow_clone(), |b| b * factor + term);
+        let bias = self
+            .bias
+            .as_ref()
+            .map_or_else(|| term.shallow_clone(), |b| b * factor + term);
         let (filter, adjoint) = Default::default();
-        Self { weight, bias: Some(bias), stride: self.stride, padding: self.padding, filter, adjoint }
+        Self {
+            weight,
+            bias: Some(bias),
+            stride: self.stride,
+            padding: self.padding,
+            filter,
+            adjoint,
+        }
     }
 }
 
@@ -141,7 +228,11 @@ pub struct ConvNorm {
 impl ConvNorm {
     /// Of its two parts.
     pub fn new(conv: Conv2d, bn: BatchNorm) -> Self {
-        Self { conv, bn, folded: OnceCell::new() }
+        Self {
+            conv,
+            bn,
+            folded: OnceCell::new(),
+        }
     }
 
     /// `[n, in, h, w]` to `[n, out, h', w']`; normalises by the batch when `train`.
@@ -167,7 +258,9 @@ mod tests {
         tch::manual_seed(1);
         let mut vs = nn::VarStore::new(Device::Cpu);
         let conv = Conv2d::new(vs.root(), 16, 24, ConvOptions::same(3));
-        vs.variables().into_values().for_each(|mut w| w.set_data(&w.to_kind(Kind::BFloat16).to_kind(Kind::Float)));
+        vs.variables()
+            .into_values()
+            .for_each(|mut w| w.set_data(&w.to_kind(Kind::BFloat16).to_kind(Kind::Float)));
         vs.freeze();
         let x = Tensor::randn([2, 16, 9, 9], (Kind::BFloat16, Device::Cpu));
         let (got, want) = (conv.forward(&x), conv.direct(&x));
@@ -176,7 +269,11 @@ mod tests {
         let error = cpu::testing::error(&got, &want);
         // Sums in another order may round to the neighbouring bf16 number, 2^-8 away.
         assert!(error <= 1.0 / 256.0, "{error}");
-        let moved = got.ne_tensor(&want).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+        let moved = got
+            .ne_tensor(&want)
+            .to_kind(Kind::Float)
+            .mean(Kind::Float)
+            .double_value(&[]);
         assert!(moved < 0.01, "{moved} of the numbers differ");
     }
 }

@@ -15,8 +15,15 @@ pub struct Pointwise {
 impl Pointwise {
     /// Registers `weight` and `bias` under `path`; `zero` starts both at zero.
     pub fn new(path: Path, inputs: i64, outputs: i64, zero: bool) -> Self {
-        let init = if zero { Init::Const(0.0) } else { default_init(inputs) };
-        Self { weight: path.var("weight", &[outputs, inputs, 1], init), bias: path.var("bias", &[outputs], init) }
+        let init = if zero {
+            Init::Const(0.0)
+        } else {
+            default_init(inputs)
+        };
+        Self {
+            weight: path.var("weight", &[outputs, inputs, 1], init),
+            bias: path.var("bias", &[outputs], init),
+        }
     }
 
     /// `[n, in, length]` to `[n, out, length]`.
@@ -34,7 +41,10 @@ impl Pointwise {
             return out;
         }
         let kind = x.kind();
-        x.linear(&self.weight.to_kind(kind).squeeze_dim(-1), Some(self.bias.to_kind(kind)))
+        x.linear(
+            &self.weight.to_kind(kind).squeeze_dim(-1),
+            Some(self.bias.to_kind(kind)),
+        )
     }
 }
 
@@ -49,7 +59,10 @@ impl Linear {
     /// Registers `weight` and `bias` under `path`.
     pub fn new(path: Path, inputs: i64, outputs: i64) -> Self {
         let init = default_init(inputs);
-        Self { weight: path.var("weight", &[outputs, inputs], init), bias: path.var("bias", &[outputs], init) }
+        Self {
+            weight: path.var("weight", &[outputs, inputs], init),
+            bias: path.var("bias", &[outputs], init),
+        }
     }
 
     /// `[n, in]` to `[n, out]`.

@@ -16,7 +16,10 @@ use tch::nn::Init;
 /// PyTorch's default bound for convolution and linear weights: uniform in +-1/sqrt(fan_in).
 fn default_init(fan_in: i64) -> Init {
     let bound = 1.0 / (fan_in as f64).sqrt();
-    Init::Uniform { lo: -bound, up: bound }
+    Init::Uniform {
+        lo: -bound,
+        up: bound,
+    }
 }
 
 /// Lays a picture batch out channels-last: the shape stays `[n, c, h, w]`, the strides change.

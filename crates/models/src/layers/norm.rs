@@ -18,7 +18,10 @@ pub struct GroupNorm {
 impl GroupNorm {
     /// Registers `weight` and `bias` under `path`; `channels` must be a multiple of `groups`.
     pub fn new(path: Path, channels: i64, groups: i64, eps: f64) -> Self {
-        assert!(channels % groups == 0, "GroupNorm: {channels} channels do not split into {groups} groups");
+        assert!(
+            channels % groups == 0,
+            "GroupNorm: {channels} channels do not split into {groups} groups"
+        );
         Self {
             weight: path.var("weight", &[channels], Init::Const(1.0)),
             bias: path.var("bias", &[channels], Init::Const(0.0)),
@@ -29,13 +32,26 @@ impl GroupNorm {
 
     /// How this layer normalises `x` with this project's kernels, if it may.
     fn normed(&self, x: &Tensor, scale_shift: Option<&Tensor>, silu: bool) -> Option<Normed> {
-        let affine = || Affine { weight: &self.weight, bias: &self.bias, groups: self.groups as usize, eps: self.eps, scale_shift, silu };
+        let affine = || Affine {
+            weight: &self.weight,
+            bias: &self.bias,
+            groups: self.groups as usize,
+            eps: self.eps,
+            scale_shift,
+            silu,
+        };
         (!self.weight.requires_grad() && cpu::takes(x)).then(|| Normed::new(x, &affine()))
     }
 
     /// libtorch's group normalisation, its affine weights in float32.
     fn by_libtorch(&self, x: &Tensor) -> Tensor {
-        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, false)
+        x.group_norm(
+            self.groups,
+            Some(&self.weight),
+            Some(&self.bias),
+            self.eps,
+            false,
+        )
     }
 
     /// The same of a float32 copy of `x`, rounded to the kind of `x`.
@@ -51,12 +67,17 @@ impl GroupNorm {
         if let Some(normed) = self.normed(x, None, false) {
             return normed.forward();
         }
-        if needs_float32(x.device(), x.kind()) { self.through_float32(x) } else { self.by_libtorch(x) }
+        if needs_float32(x.device(), x.kind()) {
+            self.through_float32(x)
+        } else {
+            self.by_libtorch(x)
+        }
     }
 
     /// Normalised, times 1 plus the first half of `scale_shift` `[n, 2 c]` plus its second, then SiLU.
     pub fn forward_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Tensor {
-        let in_float32 = |x: &Tensor| self.forward_silu(x, scale_shift.map(|e| e.to_kind(Kind::Float)).as_ref());
+        let in_float32 =
+            |x: &Tensor| self.forward_silu(x, scale_shift.map(|e| e.to_kind(Kind::Float)).as_ref());
         if let Some(out) = bf16::instead(&self.weight, x, in_float32) {
             return out;
         }
@@ -74,14 +95,24 @@ impl GroupNorm {
     }
 
     /// [`GroupNorm::forward_silu`] and the way its gradient takes back; none where this project's kernels do not serve.
-    pub fn pullback_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Option<(Tensor, Pullback<'_>)> {
+    pub fn pullback_silu(
+        &self,
+        x: &Tensor,
+        scale_shift: Option<&Tensor>,
+    ) -> Option<(Tensor, Pullback<'_>)> {
         if bf16::lacks(x) {
             let scale_shift = scale_shift.map(|e| e.to_kind(Kind::Float));
             let (out, back) = self.pullback_silu(&x.to_kind(Kind::Float), scale_shift.as_ref())?;
-            return Some((out.to_kind(Kind::BFloat16), Box::new(move |gradient: &Tensor| bf16::through_float32(gradient, back))));
+            return Some((
+                out.to_kind(Kind::BFloat16),
+                Box::new(move |gradient: &Tensor| bf16::through_float32(gradient, back)),
+            ));
         }
         let normed = self.normed(x, scale_shift, true)?;
-        Some((normed.forward(), Box::new(move |gradient| normed.backward(gradient))))
+        Some((
+            normed.forward(),
+            Box::new(move |gradient| normed.backward(gradient)),
+        ))
     }
 }
 
@@ -117,7 +148,17 @@ impl BatchNorm {
     /// Normalises by the batch when `train`, else by the running statistics.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let (w, b) = (Some(&self.weight), Some(&self.bias));
-        Tensor::batch_norm(x, w, b, Some(&self.running_mean), Some(&self.running_var), train, 0.1, self.eps, false)
+        Tensor::batch_norm(
+            x,
+            w,
+            b,
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            train,
+            0.1,
+            self.eps,
+            false,
+        )
     }
 
     /// Factor and term a channel, `[c]` each, that the running statistics make of it.
@@ -135,8 +176,14 @@ mod tests {
 
     #[test]
     fn reduced_precision_on_a_gpu_goes_through_float32() {
-        assert!(needs_float32(Device::Cuda(0), Kind::BFloat16) && needs_float32(Device::Cuda(1), Kind::Half));
-        assert!(!needs_float32(Device::Cuda(0), Kind::Float) && !needs_float32(Device::Cpu, Kind::BFloat16));
+        assert!(
+            needs_float32(Device::Cuda(0), Kind::BFloat16)
+                && needs_float32(Device::Cuda(1), Kind::Half)
+        );
+        assert!(
+            !needs_float32(Device::Cuda(0), Kind::Float)
+                && !needs_float32(Device::Cpu, Kind::BFloat16)
+        );
     }
 
     #[test]
@@ -144,12 +191,16 @@ mod tests {
         tch::manual_seed(4);
         let vs = VarStore::new(Device::Cpu);
         let norm = GroupNorm::new(vs.root(), 64, 32, 1e-5);
-        let x = (Tensor::randn([2, 64, 4, 4], (Kind::Float, Device::Cpu)) * 3.0 + 1.0).to_kind(Kind::BFloat16);
+        let x = (Tensor::randn([2, 64, 4, 4], (Kind::Float, Device::Cpu)) * 3.0 + 1.0)
+            .to_kind(Kind::BFloat16);
         let out = norm.through_float32(&x);
         assert_eq!((out.kind(), out.size()), (Kind::BFloat16, x.size()));
         let exact = norm.by_libtorch(&x.to_kind(Kind::Float));
         assert!(out.equal(&exact.to_kind(Kind::BFloat16)));
-        out.to_kind(Kind::Float).square().sum(Kind::Float).backward();
+        out.to_kind(Kind::Float)
+            .square()
+            .sum(Kind::Float)
+            .backward();
         assert_eq!(norm.weight.grad().kind(), Kind::Float);
         assert!(norm.weight.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
     }

@@ -7,7 +7,11 @@ use tch::{Kind, Tensor};
 pub fn timestep_embedding(t: &Tensor, dim: i64) -> Tensor {
     let args = time_angles(t, dim / 2, dim / 2);
     let emb = Tensor::cat(&[args.cos(), args.sin()], 1);
-    if dim % 2 == 1 { emb.constant_pad_nd([0, 1]) } else { emb }
+    if dim % 2 == 1 {
+        emb.constant_pad_nd([0, 1])
+    } else {
+        emb
+    }
 }
 
 /// `t` `[n]` times `half` frequencies 10000^(-k/span): `[n, half]`, whose sines and cosines embed a time.

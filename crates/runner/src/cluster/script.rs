@@ -8,7 +8,9 @@ use std::path::Path;
 
 /// A path as a word of the shell.
 fn word(path: &Path) -> Result<String> {
-    let text = path.to_str().ok_or_else(|| Problem::user(format!("{} is not UTF-8", path.display())))?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| Problem::user(format!("{} is not UTF-8", path.display())))?;
     Ok(shlex::try_quote(text).user(path.display())?.into_owned())
 }
 
@@ -33,7 +35,12 @@ pub fn task_options(name: &str, folder: &Folder, site: &Site) -> Vec<String> {
 /// Options of the job that collects, besides what it waits for; it needs no GPU.
 pub fn collect_options(name: &str, folder: &Folder, site: &Site) -> Vec<String> {
     let partition = site.collect_partition.clone().or(site.partition.clone());
-    let site = Site { gres: None, time: None, partition, ..site.clone() };
+    let site = Site {
+        gres: None,
+        time: None,
+        partition,
+        ..site.clone()
+    };
     let own = [
         format!("--job-name=egsde {name} table"),
         format!("--output={}", option(&folder.collect_log())),
@@ -46,8 +53,17 @@ pub fn collect_options(name: &str, folder: &Folder, site: &Site) -> Vec<String> 
 /// The script. Its argument is the task its array's index 0 is, or `collect`.
 pub fn script(submission: &Submission, folder: &Folder, egsde: &Path) -> Result<String> {
     let (egsde, folder, root) = (word(egsde)?, word(&folder.0)?, word(&submission.root)?);
-    let threads = submission.site.cpus_per_task.map(|n| format!("export OMP_NUM_THREADS={n}\n")).unwrap_or_default();
-    let prologue: String = submission.site.prologue.iter().map(|l| format!("{l}\n")).collect();
+    let threads = submission
+        .site
+        .cpus_per_task
+        .map(|n| format!("export OMP_NUM_THREADS={n}\n"))
+        .unwrap_or_default();
+    let prologue: String = submission
+        .site
+        .prologue
+        .iter()
+        .map(|l| format!("{l}\n"))
+        .collect();
     Ok(format!(
         r#"#!/bin/bash
 # Written by egsde submit. Argument: the task that the array's index 0 is, or "collect".

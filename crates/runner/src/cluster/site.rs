@@ -82,7 +82,10 @@ impl Site {
         if !path.is_file() {
             let names = names_in(&root.join("clusters"));
             let near = offer(name, names.iter().map(String::as_str));
-            return Err(Problem::user(format!("no site `{name}`: clusters/ has {}{near}", names.join(", "))));
+            return Err(Problem::user(format!(
+                "no site `{name}`: clusters/ has {}{near}",
+                names.join(", ")
+            )));
         }
         read_yaml(&path)
     }
@@ -123,8 +126,14 @@ impl Site {
         if let Some((key, _)) = counts.iter().find(|(_, n)| *n == Some(0)) {
             return Err(Problem::user(format!("{key} is 0: must be at least 1")));
         }
-        match self.options().iter().find(|o| o.chars().any(char::is_control)) {
-            Some(option) => Err(Problem::user(format!("{option:?} is no option of sbatch: it has a line end or control character"))),
+        match self
+            .options()
+            .iter()
+            .find(|o| o.chars().any(char::is_control))
+        {
+            Some(option) => Err(Problem::user(format!(
+                "{option:?} is no option of sbatch: it has a line end or control character"
+            ))),
             None => Ok(()),
         }
     }
@@ -142,7 +151,9 @@ impl Site {
             ("mem", &self.mem),
             ("cpus-per-task", &cpus),
         ];
-        let named = named.into_iter().filter_map(|(key, value)| Some(format!("--{key}={}", value.as_ref()?)));
+        let named = named
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("--{key}={}", value.as_ref()?)));
         named.chain(self.sbatch.iter().cloned()).collect()
     }
 
@@ -168,18 +179,41 @@ mod tests {
 
     #[test]
     fn the_command_line_overrules_the_file() {
-        let file = Site { partition: Some("long".into()), mem: Some("8G".into()), sbatch: vec!["--nice".into()], ..Default::default() };
-        let typed = Site { partition: Some("short".into()), sbatch: vec!["--exclude=n7".into()], ..Default::default() };
+        let file = Site {
+            partition: Some("long".into()),
+            mem: Some("8G".into()),
+            sbatch: vec!["--nice".into()],
+            ..Default::default()
+        };
+        let typed = Site {
+            partition: Some("short".into()),
+            sbatch: vec!["--exclude=n7".into()],
+            ..Default::default()
+        };
         let site = typed.over(file);
-        assert_eq!(site.options(), ["--partition=short", "--mem=8G", "--nice", "--exclude=n7"]);
+        assert_eq!(
+            site.options(),
+            ["--partition=short", "--mem=8G", "--nice", "--exclude=n7"]
+        );
         assert!(site.check().is_ok());
     }
 
     #[test]
     fn what_would_break_the_script_is_refused() {
-        let site = Site { partition: Some("a\nrm -r /".into()), ..Default::default() };
-        assert!(site.check().unwrap_err().to_string().contains("no option of sbatch"));
-        let site = Site { tasks: Some(0), ..Default::default() };
+        let site = Site {
+            partition: Some("a\nrm -r /".into()),
+            ..Default::default()
+        };
+        assert!(
+            site.check()
+                .unwrap_err()
+                .to_string()
+                .contains("no option of sbatch")
+        );
+        let site = Site {
+            tasks: Some(0),
+            ..Default::default()
+        };
         assert!(site.check().unwrap_err().to_string().contains("tasks is 0"));
     }
 }

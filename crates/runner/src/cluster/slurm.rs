@@ -14,10 +14,14 @@ fn ask(program: &str, args: &[&str]) -> Result<String> {
         _ => Problem::user(format!("cannot run {program}: {error}")),
     })?;
     if output.status.success() {
-        return String::from_utf8(output.stdout).with_context(|| format!("{program} does not answer in UTF-8"));
+        return String::from_utf8(output.stdout)
+            .with_context(|| format!("{program} does not answer in UTF-8"));
     }
     let said = [output.stderr, output.stdout].concat();
-    Err(Problem::user(format!("Slurm refuses ({program}): {}", one_line(&String::from_utf8_lossy(&said)))))
+    Err(Problem::user(format!(
+        "Slurm refuses ({program}): {}",
+        one_line(&String::from_utf8_lossy(&said))
+    )))
 }
 
 /// How much Slurm takes.
@@ -31,7 +35,10 @@ pub struct Limits {
 
 impl Limits {
     /// Slurm's defaults.
-    pub const DEFAULT: Self = Self { array: 1001, jobs: 10_000 };
+    pub const DEFAULT: Self = Self {
+        array: 1001,
+        jobs: 10_000,
+    };
 
     /// From `scontrol show config`.
     pub fn ask() -> Result<Self> {
@@ -41,9 +48,14 @@ impl Limits {
     fn parse(config: &str) -> Self {
         let value = |key: &str| {
             let mut pairs = config.lines().filter_map(|l| l.split_once('='));
-            pairs.find(|(k, _)| k.trim() == key).and_then(|(_, v)| v.trim().parse().ok())
+            pairs
+                .find(|(k, _)| k.trim() == key)
+                .and_then(|(_, v)| v.trim().parse().ok())
         };
-        Self { array: value("MaxArraySize").unwrap_or(Self::DEFAULT.array), jobs: value("MaxJobCount").unwrap_or(Self::DEFAULT.jobs) }
+        Self {
+            array: value("MaxArraySize").unwrap_or(Self::DEFAULT.array),
+            jobs: value("MaxJobCount").unwrap_or(Self::DEFAULT.jobs),
+        }
     }
 }
 
@@ -56,7 +68,9 @@ pub fn submit(script: &std::path::Path, options: &[String], args: &[String]) -> 
     let answer = ask("sbatch", &all)?;
     // With several clusters: number;cluster.
     let number = answer.trim().split(';').next().unwrap_or_default();
-    number.parse().with_context(|| format!("sbatch answered {answer:?}, expected a job's number"))
+    number
+        .parse()
+        .with_context(|| format!("sbatch answered {answer:?}, expected a job's number"))
 }
 
 /// What the queue says of one task.
@@ -72,7 +86,15 @@ impl Task {
     pub fn lives(&self) -> bool {
         matches!(
             self.state.as_str(),
-            "PENDING" | "RUNNING" | "CONFIGURING" | "COMPLETING" | "SUSPENDED" | "STOPPED" | "RESIZING" | "SIGNALING" | "STAGE_OUT"
+            "PENDING"
+                | "RUNNING"
+                | "CONFIGURING"
+                | "COMPLETING"
+                | "SUSPENDED"
+                | "STOPPED"
+                | "RESIZING"
+                | "SIGNALING"
+                | "STAGE_OUT"
         ) || self.state.starts_with("REQUEUE")
     }
 }
@@ -85,14 +107,27 @@ impl Queue {
     /// From `squeue`.
     pub fn ask() -> Result<Self> {
         let fields = "--format=%F|%K|%T|%r";
-        Ok(Self::parse(&ask("squeue", &["--me", "--array", "--noheader", "--states=all", fields])?))
+        Ok(Self::parse(&ask(
+            "squeue",
+            &["--me", "--array", "--noheader", "--states=all", fields],
+        )?))
     }
 
     fn parse(lines: &str) -> Self {
         let task = |line: &str| {
             let mut fields = line.trim().split('|');
-            let (job, index, state) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok(), fields.next()?.to_string());
-            Some(((job, index), Task { state, reason: fields.next().unwrap_or_default().to_string() }))
+            let (job, index, state) = (
+                fields.next()?.parse().ok()?,
+                fields.next()?.parse().ok(),
+                fields.next()?.to_string(),
+            );
+            Some((
+                (job, index),
+                Task {
+                    state,
+                    reason: fields.next().unwrap_or_default().to_string(),
+                },
+            ))
         };
         Self(lines.lines().filter_map(task).collect())
     }
@@ -106,7 +141,11 @@ impl Queue {
 /// Takes jobs out of the queue and ends those that run.
 pub fn cancel(jobs: &[u64]) -> Result<()> {
     let numbers: Vec<String> = jobs.iter().map(u64::to_string).collect();
-    ask("scancel", &numbers.iter().map(String::as_str).collect::<Vec<_>>()).map(|_| ())
+    ask(
+        "scancel",
+        &numbers.iter().map(String::as_str).collect::<Vec<_>>(),
+    )
+    .map(|_| ())
 }
 
 /// Puts the job this process runs in back into the queue; Slurm then ends the process.
@@ -120,13 +159,28 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        let config = "MaxArraySize            = 501\nMaxJobCount             = 10000\nMaxJobId = 67043328\n";
-        assert_eq!(Limits::parse(config), Limits { array: 501, jobs: 10_000 });
+        let config =
+            "MaxArraySize            = 501\nMaxJobCount             = 10000\nMaxJobId = 67043328\n";
+        assert_eq!(
+            Limits::parse(config),
+            Limits {
+                array: 501,
+                jobs: 10_000
+            }
+        );
         assert_eq!(Limits::parse("nothing"), Limits::DEFAULT);
-        let queue = Queue::parse("12|0|RUNNING|None\n12|1|PENDING|Resources\n13|N/A|PENDING|Dependency\nnonsense\n");
+        let queue = Queue::parse(
+            "12|0|RUNNING|None\n12|1|PENDING|Resources\n13|N/A|PENDING|Dependency\nnonsense\n",
+        );
         assert_eq!(queue.get(12, Some(1)).unwrap().reason, "Resources");
         assert!(queue.get(12, Some(0)).unwrap().lives() && queue.get(13, None).unwrap().lives());
         assert!(queue.get(12, Some(2)).is_none());
-        assert!(!Task { state: "OUT_OF_MEMORY".into(), reason: String::new() }.lives());
+        assert!(
+            !Task {
+                state: "OUT_OF_MEMORY".into(),
+                reason: String::new()
+            }
+            .lives()
+        );
     }
 }

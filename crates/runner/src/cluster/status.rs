@@ -37,13 +37,22 @@ pub struct Status {
 
 /// Names of the jobs without scores.
 pub fn unfinished(plan: &Plan) -> HashSet<&str> {
-    let open = plan.jobs.par_iter().filter(|j| !JobFolder::of(&plan.folder, j).has_scores());
+    let open = plan
+        .jobs
+        .par_iter()
+        .filter(|j| !JobFolder::of(&plan.folder, j).has_scores());
     open.map(|j| j.id.as_str()).collect()
 }
 
 impl Status {
     /// Of one submission; `open` are the jobs without scores, `newer` those of later submissions.
-    pub fn of(folder: &Folder, submission: &Submission, open: &HashSet<&str>, newer: &HashSet<&str>, queue: &Queue) -> Self {
+    pub fn of(
+        folder: &Folder,
+        submission: &Submission,
+        open: &HashSet<&str>,
+        newer: &HashSet<&str>,
+        queue: &Queue,
+    ) -> Self {
         let numbers = folder.numbers();
         let collect = numbers.collect.and_then(|job| queue.get(job, None));
         let mut status = Self {
@@ -56,7 +65,11 @@ impl Status {
         };
         for (task, jobs) in submission.tasks.iter().enumerate() {
             let state = numbers.state(task, queue);
-            let left: Vec<&str> = jobs.iter().map(String::as_str).filter(|j| open.contains(j)).collect();
+            let left: Vec<&str> = jobs
+                .iter()
+                .map(String::as_str)
+                .filter(|j| open.contains(j))
+                .collect();
             let again = left.iter().all(|j| newer.contains(j));
             let word = match state {
                 _ if left.is_empty() => "done".into(),
@@ -70,10 +83,17 @@ impl Status {
                 _ if again => {}
                 _ => status.failed.push(Failed {
                     task,
-                    name: numbers.place(task).map_or("never submitted".into(), |(job, index)| format!("{job}_{index}")),
+                    name: numbers
+                        .place(task)
+                        .map_or("never submitted".into(), |(job, index)| {
+                            format!("{job}_{index}")
+                        }),
                     state: word,
                     unfinished: left.len(),
-                    log: numbers.place(task).map(|p| folder.log(p)).unwrap_or_default(),
+                    log: numbers
+                        .place(task)
+                        .map(|p| folder.log(p))
+                        .unwrap_or_default(),
                 }),
             }
         }
@@ -83,8 +103,11 @@ impl Status {
 
 /// Every submission of a plan's experiment, newest first.
 pub fn all(plan: &Plan, open: &HashSet<&str>, queue: &Queue) -> Result<Vec<Status>> {
-    let folders: Vec<(Folder, Submission)> =
-        Folder::all(plan).into_iter().rev().map(|f| f.submission().map(|s| (f, s))).collect::<Result<_>>()?;
+    let folders: Vec<(Folder, Submission)> = Folder::all(plan)
+        .into_iter()
+        .rev()
+        .map(|f| f.submission().map(|s| (f, s)))
+        .collect::<Result<_>>()?;
     let (mut newer, mut all) = (HashSet::new(), Vec::new());
     for (folder, submission) in &folders {
         all.push(Status::of(folder, submission, open, &newer, queue));

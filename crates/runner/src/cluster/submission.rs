@@ -52,12 +52,19 @@ pub struct Numbers {
 impl Numbers {
     /// Every number.
     pub fn all(&self) -> Vec<u64> {
-        self.arrays.iter().map(|a| a.job).chain(self.collect).collect()
+        self.arrays
+            .iter()
+            .map(|a| a.job)
+            .chain(self.collect)
+            .collect()
     }
 
     /// Array and index of a task.
     pub fn place(&self, task: usize) -> Option<(u64, usize)> {
-        let array = self.arrays.iter().find(|a| (a.first..a.first + a.tasks).contains(&task))?;
+        let array = self
+            .arrays
+            .iter()
+            .find(|a| (a.first..a.first + a.tasks).contains(&task))?;
         Some((array.job, task - array.first))
     }
 
@@ -80,7 +87,10 @@ pub fn divide(jobs: &[(&Job, usize)], tasks: usize) -> Vec<Vec<String>> {
             groups.push(Vec::new());
             last = group;
         }
-        groups.last_mut().into_iter().for_each(|g| g.push(job.id.clone()));
+        groups
+            .last_mut()
+            .into_iter()
+            .for_each(|g| g.push(job.id.clone()));
         spent += cost;
     }
     groups
@@ -90,9 +100,10 @@ pub fn divide(jobs: &[(&Job, usize)], tasks: usize) -> Vec<Vec<String>> {
 pub fn task_count(site: &Site, pictures: usize, limits: Limits) -> Result<usize> {
     let most = (limits.jobs / 2).max(1);
     match site.tasks {
-        Some(n) if n > most => {
-            Err(Problem::user(format!("{n} tasks: this Slurm holds {} jobs (MaxJobCount); at most {most} tasks, please", limits.jobs)))
-        }
+        Some(n) if n > most => Err(Problem::user(format!(
+            "{n} tasks: this Slurm holds {} jobs (MaxJobCount); at most {most} tasks, please",
+            limits.jobs
+        ))),
         Some(n) => Ok(n),
         None => Ok(pictures.div_ceil(site.pictures()).clamp(1, most)),
     }
@@ -110,7 +121,12 @@ impl Folder {
     /// Makes the next one.
     pub fn new(plan: &Plan) -> Result<Self> {
         let above = above(plan);
-        let why = || format!("cannot write to {}: choose another folder with --set runs_dir=DIR", above.display());
+        let why = || {
+            format!(
+                "cannot write to {}: choose another folder with --set runs_dir=DIR",
+                above.display()
+            )
+        };
         std::fs::create_dir_all(&above).user(why())?;
         let next = Self::all(plan).last().map_or(1, |f| f.number() + 1);
         // Another submission may take the same number at the same time: one of them goes on to the next.
@@ -119,7 +135,8 @@ impl Folder {
             match std::fs::create_dir(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 made => {
-                    made.and_then(|()| std::fs::create_dir(path.join("logs"))).user(why())?;
+                    made.and_then(|()| std::fs::create_dir(path.join("logs")))
+                        .user(why())?;
                     return Ok(Self(path));
                 }
             }
@@ -129,20 +146,31 @@ impl Folder {
 
     /// Those of a plan's experiment, oldest first.
     pub fn all(plan: &Plan) -> Vec<Self> {
-        let entries = std::fs::read_dir(above(plan)).into_iter().flatten().flatten().map(|e| Self(e.path()));
-        let mut all: Vec<Self> = entries.filter(|f| f.number() > 0 && f.0.join("submission.json").is_file()).collect();
+        let entries = std::fs::read_dir(above(plan))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| Self(e.path()));
+        let mut all: Vec<Self> = entries
+            .filter(|f| f.number() > 0 && f.0.join("submission.json").is_file())
+            .collect();
         all.sort_by_key(Self::number);
         all
     }
 
     /// Its name; 0 when that is no number.
     pub fn number(&self) -> usize {
-        self.0.file_name().and_then(|n| n.to_str()?.parse().ok()).unwrap_or(0)
+        self.0
+            .file_name()
+            .and_then(|n| n.to_str()?.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Where a task's output goes.
     pub fn log(&self, place: (u64, usize)) -> PathBuf {
-        self.0.join("logs").join(format!("{}_{}.log", place.0, place.1))
+        self.0
+            .join("logs")
+            .join(format!("{}_{}.log", place.0, place.1))
     }
 
     /// Where the collecting job's output goes.
@@ -158,7 +186,9 @@ impl Folder {
     fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.0.join(name);
         let text = read_text(&path, MAX_FILE).user("submission")?;
-        serde_json::from_str(&text).with_context(|| format!("{} was changed", path.display())).user("submission")
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} was changed", path.display()))
+            .user("submission")
     }
 
     /// What was submitted.
@@ -168,7 +198,10 @@ impl Folder {
 
     /// Keeps what is submitted.
     pub fn keep(&self, submission: &Submission) -> Result<()> {
-        write_atomically(&self.0.join("submission.json"), &serde_json::to_vec(submission)?)
+        write_atomically(
+            &self.0.join("submission.json"),
+            &serde_json::to_vec(submission)?,
+        )
     }
 
     /// What Slurm calls it; nothing when it never came so far.

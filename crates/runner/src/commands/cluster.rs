@@ -5,7 +5,9 @@ use crate::cluster::script::{collect_options, script, task_options};
 use crate::cluster::site::Site;
 use crate::cluster::slurm::{self, Limits, Queue};
 use crate::cluster::status::{self, Status};
-use crate::cluster::submission::{Array, Folder, Numbers, Submission, divide, plan_sha256, task_count};
+use crate::cluster::submission::{
+    Array, Folder, Numbers, Submission, divide, plan_sha256, task_count,
+};
 use crate::device;
 use crate::error::{Problem, UserError};
 use crate::interrupt::OUT_OF_TIME;
@@ -56,14 +58,26 @@ pub struct TaskArgs {
 
 /// Jobs still to be done that no task in the queue will do, and what each costs.
 fn to_submit<'a>(plan: &'a Plan, underway: &HashSet<String>) -> Vec<(&'a Job, usize)> {
-    let open = plan.jobs.iter().filter(|j| !underway.contains(&j.id) && JobFolder::of(&plan.folder, j).scores().is_none());
-    open.map(|j| (j, plan.spec.pictures * j.identity.settings.evaluations().diffusion.max(1))).collect()
+    let open = plan
+        .jobs
+        .iter()
+        .filter(|j| !underway.contains(&j.id) && JobFolder::of(&plan.folder, j).scores().is_none());
+    open.map(|j| {
+        (
+            j,
+            plan.spec.pictures * j.identity.settings.evaluations().diffusion.max(1),
+        )
+    })
+    .collect()
 }
 
 /// Every task would fail for want of these.
 fn check_inputs(plan: &Plan) -> Result<()> {
     match plan.inputs.iter().find(|i| !i.exists()) {
-        Some(missing) => Err(Problem::user(format!("missing: {}", missing.instructions()))),
+        Some(missing) => Err(Problem::user(format!(
+            "missing: {}",
+            missing.instructions()
+        ))),
         None => Ok(()),
     }
 }
@@ -71,13 +85,31 @@ fn check_inputs(plan: &Plan) -> Result<()> {
 /// The options of each array: as many tasks as Slurm takes in one, and its share of what may run at once.
 fn arrays(tasks: usize, site: &Site, limits: Limits) -> Vec<(usize, usize, String)> {
     let starts: Vec<usize> = (0..tasks).step_by(limits.array.max(1)).collect();
-    let share = site.max_parallel.map(|n| format!("%{}", (n / starts.len().max(1)).max(1))).unwrap_or_default();
+    let share = site
+        .max_parallel
+        .map(|n| format!("%{}", (n / starts.len().max(1)).max(1)))
+        .unwrap_or_default();
     let size = |first: usize| (tasks - first).min(limits.array.max(1));
-    starts.iter().map(|first| (*first, size(*first), format!("--array=0-{}{share}", size(*first) - 1))).collect()
+    starts
+        .iter()
+        .map(|first| {
+            (
+                *first,
+                size(*first),
+                format!("--array=0-{}{share}", size(*first) - 1),
+            )
+        })
+        .collect()
 }
 
 /// Hands over arrays and collecting job; what was handed over is in `numbers` even when a later part is refused.
-fn hand_over(plan: &Plan, folder: &Folder, submission: &Submission, limits: Limits, numbers: &mut Numbers) -> Result<()> {
+fn hand_over(
+    plan: &Plan,
+    folder: &Folder,
+    submission: &Submission,
+    limits: Limits,
+    numbers: &mut Numbers,
+) -> Result<()> {
     let (name, site, script) = (&plan.spec.name, &submission.site, folder.script());
     for (first, tasks, array) in arrays(submission.tasks.len(), site, limits) {
         let options = [vec![array], task_options(name, folder, site)].concat();
@@ -85,8 +117,16 @@ fn hand_over(plan: &Plan, folder: &Folder, submission: &Submission, limits: Limi
         numbers.arrays.push(Array { job, first, tasks });
         folder.keep_numbers(numbers)?;
     }
-    let after: String = numbers.arrays.iter().map(|a| format!(":{}", a.job)).collect();
-    let options = [vec![format!("--dependency=afterany{after}")], collect_options(name, folder, site)].concat();
+    let after: String = numbers
+        .arrays
+        .iter()
+        .map(|a| format!(":{}", a.job))
+        .collect();
+    let options = [
+        vec![format!("--dependency=afterany{after}")],
+        collect_options(name, folder, site),
+    ]
+    .concat();
     numbers.collect = Some(slurm::submit(&script, &options, &["collect".into()])?);
     folder.keep_numbers(numbers)
 }
@@ -96,22 +136,40 @@ fn show(plan: &Plan, submission: &Submission, limits: Limits, egsde: &Path) -> R
     let folder = Folder(std::path::absolute(plan.folder.join(".slurm/N"))?);
     let site = &submission.site;
     let line = |options: Vec<String>, argument: &str| {
-        let words = ["sbatch".to_string()].into_iter().chain(options).chain([folder.script().display().to_string(), argument.into()]);
+        let words = ["sbatch".to_string()]
+            .into_iter()
+            .chain(options)
+            .chain([folder.script().display().to_string(), argument.into()]);
         let words: Vec<String> = words.collect();
         shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()
     };
     for (first, _, array) in arrays(submission.tasks.len(), site, limits) {
-        println!("{}", line([vec![array], task_options(&plan.spec.name, &folder, site)].concat(), &first.to_string()));
+        println!(
+            "{}",
+            line(
+                [vec![array], task_options(&plan.spec.name, &folder, site)].concat(),
+                &first.to_string()
+            )
+        );
     }
     let after = "--dependency=afterany:JOB...".to_string();
-    println!("{}\n", line([vec![after], collect_options(&plan.spec.name, &folder, site)].concat(), "collect"));
+    println!(
+        "{}\n",
+        line(
+            [vec![after], collect_options(&plan.spec.name, &folder, site)].concat(),
+            "collect"
+        )
+    );
     print!("{}", script(submission, &folder, egsde)?);
     Ok(())
 }
 
 /// `egsde submit`.
 pub fn submit(args: &SubmitArgs, root: &Path) -> Result<()> {
-    let site = args.site.as_ref().map_or(Ok(Site::default()), |name| Site::read(root, name))?;
+    let site = args
+        .site
+        .as_ref()
+        .map_or(Ok(Site::default()), |name| Site::read(root, name))?;
     let site = args.options.clone().over(site);
     site.check()?;
     for name in site.device.iter().flat_map(|d| d.split(',')) {
@@ -130,11 +188,23 @@ pub fn submit(args: &SubmitArgs, root: &Path) -> Result<()> {
     let jobs = to_submit(&plan, &underway);
     let name = &plan.spec.name;
     if jobs.is_empty() {
-        eprintln!("{name}: nothing to submit, {} jobs are in the queue, the others done (egsde status)", underway.len());
+        eprintln!(
+            "{name}: nothing to submit, {} jobs are in the queue, the others done (egsde status)",
+            underway.len()
+        );
         return Ok(());
     }
-    let tasks = divide(&jobs, task_count(&site, jobs.len() * plan.spec.pictures, limits)?);
-    let submission = Submission { which: args.which.clone(), root: root.into(), plan_sha256: plan_sha256(&plan), site, tasks };
+    let tasks = divide(
+        &jobs,
+        task_count(&site, jobs.len() * plan.spec.pictures, limits)?,
+    );
+    let submission = Submission {
+        which: args.which.clone(),
+        root: root.into(),
+        plan_sha256: plan_sha256(&plan),
+        site,
+        tasks,
+    };
     let egsde = std::env::current_exe().context("cannot tell where this program lies")?;
     if args.dry_run {
         return show(&plan, &submission, limits, &egsde);
@@ -144,7 +214,12 @@ pub fn submit(args: &SubmitArgs, root: &Path) -> Result<()> {
     let mut numbers = Numbers::default();
     let handed = folder
         .keep(&submission)
-        .and_then(|()| write_atomically(&folder.script(), script(&submission, &folder, &egsde)?.as_bytes()))
+        .and_then(|()| {
+            write_atomically(
+                &folder.script(),
+                script(&submission, &folder, &egsde)?.as_bytes(),
+            )
+        })
         .and_then(|()| hand_over(&plan, &folder, &submission, limits, &mut numbers));
     if let Err(error) = handed {
         // Half an experiment is not left in the queue.
@@ -170,14 +245,29 @@ pub fn submit(args: &SubmitArgs, root: &Path) -> Result<()> {
 /// The last line of a log, or why there is none.
 fn last_line(log: &Path) -> String {
     match std::fs::read(log) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("nothing").to_string(),
+        Ok(bytes) => String::from_utf8_lossy(&bytes)
+            .lines()
+            .rev()
+            .find(|l| !l.trim().is_empty())
+            .unwrap_or("nothing")
+            .to_string(),
         Err(_) => "there is no log: it never began, or its node does not see this folder".into(),
     }
 }
 
 fn print(status: &Status) {
-    let states: Vec<String> = status.states.iter().map(|(word, n)| format!("{n} {word}")).collect();
-    println!("submission {}: {} tasks: {}; collecting: {}", status.number, status.tasks, states.join(", "), status.collect);
+    let states: Vec<String> = status
+        .states
+        .iter()
+        .map(|(word, n)| format!("{n} {word}"))
+        .collect();
+    println!(
+        "submission {}: {} tasks: {}; collecting: {}",
+        status.number,
+        status.tasks,
+        states.join(", "),
+        status.collect
+    );
     for failed in &status.failed {
         println!(
             "  task {} ({}) {}, {} of its jobs unfinished, log {}: {}",
@@ -195,9 +285,17 @@ fn print(status: &Status) {
 pub fn status(args: &StatusArgs, root: &Path) -> Result<()> {
     let plan = args.which.plan(root)?;
     let open = status::unfinished(&plan);
-    println!("{}: {} of {} jobs done", plan.spec.name, plan.jobs.len() - open.len(), plan.jobs.len());
+    println!(
+        "{}: {} of {} jobs done",
+        plan.spec.name,
+        plan.jobs.len() - open.len(),
+        plan.jobs.len()
+    );
     if Folder::all(&plan).is_empty() {
-        println!("never submitted: egsde submit {}", args.which.file().display());
+        println!(
+            "never submitted: egsde submit {}",
+            args.which.file().display()
+        );
         return Ok(());
     }
     let statuses = status::all(&plan, &open, &Queue::ask()?)?;
@@ -205,7 +303,10 @@ pub fn status(args: &StatusArgs, root: &Path) -> Result<()> {
     match statuses.iter().map(|s| s.failed.len()).sum::<usize>() {
         0 => Ok(()),
         n => {
-            let text = format!("{n} tasks ended without all of their results: egsde submit {} takes them up", args.which.file().display());
+            let text = format!(
+                "{n} tasks ended without all of their results: egsde submit {} takes them up",
+                args.which.file().display()
+            );
             Err(Problem::No(text).into())
         }
     }
@@ -217,16 +318,32 @@ pub fn cancel(args: &StatusArgs, root: &Path) -> Result<()> {
     let queue = Queue::ask()?;
     let statuses = status::all(&plan, &status::unfinished(&plan), &queue)?;
     let underway: usize = statuses.iter().map(|s| s.underway.len()).sum();
-    let lives = |job: &u64, tasks: usize| (0..tasks.max(1)).any(|i| queue.get(*job, (tasks > 0).then_some(i)).is_some_and(|t| t.lives()));
+    let lives = |job: &u64, tasks: usize| {
+        (0..tasks.max(1)).any(|i| {
+            queue
+                .get(*job, (tasks > 0).then_some(i))
+                .is_some_and(|t| t.lives())
+        })
+    };
     let mut jobs = Vec::new();
     for numbers in Folder::all(&plan).iter().map(Folder::numbers) {
-        jobs.extend(numbers.arrays.iter().filter(|a| lives(&a.job, a.tasks)).map(|a| a.job));
+        jobs.extend(
+            numbers
+                .arrays
+                .iter()
+                .filter(|a| lives(&a.job, a.tasks))
+                .map(|a| a.job),
+        );
         jobs.extend(numbers.collect.filter(|job| lives(job, 0)));
     }
     if !jobs.is_empty() {
         slurm::cancel(&jobs)?;
     }
-    eprintln!("{}: cancelled {} of Slurm's jobs with {underway} unfinished jobs; what is done stays", plan.spec.name, jobs.len());
+    eprintln!(
+        "{}: cancelled {} of Slurm's jobs with {underway} unfinished jobs; what is done stays",
+        plan.spec.name,
+        jobs.len()
+    );
     Ok(())
 }
 
@@ -243,16 +360,42 @@ pub fn task(args: &TaskArgs, root: &Path) -> Result<()> {
     }
     let number = args.task.parse::<usize>().ok();
     let jobs = number.and_then(|n| submission.tasks.get(n));
-    let jobs = jobs.ok_or_else(|| Problem::user(format!("{} has no task {:?}", folder.0.display(), args.task)))?;
-    let devices = submission.site.device.as_deref().unwrap_or("cpu").split(',').map(device::open_device);
+    let jobs = jobs.ok_or_else(|| {
+        Problem::user(format!(
+            "{} has no task {:?}",
+            folder.0.display(),
+            args.task
+        ))
+    })?;
+    let devices = submission
+        .site
+        .device
+        .as_deref()
+        .unwrap_or("cpu")
+        .split(',')
+        .map(device::open_device);
     let resources = Resources {
-        devices: devices.collect::<Result<_, String>>().map_err(Problem::user)?,
+        devices: devices
+            .collect::<Result<_, String>>()
+            .map_err(Problem::user)?,
         batch_size: submission.site.batch_size.unwrap_or(plan.spec.batch_size),
     };
     let only = Some(jobs.iter().cloned().collect());
-    match execute(&plan, root, &resources, Part { only, ..Default::default() }) {
+    match execute(
+        &plan,
+        root,
+        &resources,
+        Part {
+            only,
+            ..Default::default()
+        },
+    ) {
         Ok(ran) => {
-            eprintln!("task {}: ran {ran} of its {} jobs, the others were done", args.task, jobs.len());
+            eprintln!(
+                "task {}: ran {ran} of its {} jobs, the others were done",
+                args.task,
+                jobs.len()
+            );
             Ok(())
         }
         Err(error) => go_on_later(error, &submission.site),
@@ -261,15 +404,34 @@ pub fn task(args: &TaskArgs, root: &Path) -> Result<()> {
 
 /// A task whose time was over goes back into the queue.
 fn go_on_later(error: anyhow::Error, site: &Site) -> Result<()> {
-    let out_of_time = matches!(error.downcast_ref::<Problem>(), Some(Problem::Interrupted { code: OUT_OF_TIME, .. }));
-    let (true, Ok(job)) = (out_of_time, std::env::var("SLURM_JOB_ID")) else { return Err(error) };
-    let restarts = std::env::var("SLURM_RESTART_COUNT").ok().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+    let out_of_time = matches!(
+        error.downcast_ref::<Problem>(),
+        Some(Problem::Interrupted {
+            code: OUT_OF_TIME,
+            ..
+        })
+    );
+    let (true, Ok(job)) = (out_of_time, std::env::var("SLURM_JOB_ID")) else {
+        return Err(error);
+    };
+    let restarts = std::env::var("SLURM_RESTART_COUNT")
+        .ok()
+        .and_then(|n| n.parse::<usize>().ok())
+        .unwrap_or(0);
     if restarts >= site.restarts() {
-        return Err(error).user(format!("not requeued after {restarts} restarts (--most-restarts)"));
+        return Err(error).user(format!(
+            "not requeued after {restarts} restarts (--most-restarts)"
+        ));
     }
     // Before the call: Slurm may end this process before it returns.
-    eprintln!("{error:#}; back into the queue for the {}. time", restarts + 1);
+    eprintln!(
+        "{error:#}; back into the queue for the {}. time",
+        restarts + 1
+    );
     // The controller may be away for a while: seven tries in about a minute.
     let patience = ExponentialBuilder::default().with_max_times(6);
-    (|| slurm::requeue(&job)).retry(patience).notify(|error, wait| eprintln!("{error:#}; again in {wait:?}")).call()
+    (|| slurm::requeue(&job))
+        .retry(patience)
+        .notify(|error, wait| eprintln!("{error:#}; again in {wait:?}"))
+        .call()
 }

@@ -41,8 +41,11 @@ enum What {
 const CIFAR10: &str = "datasets/cifar10.yaml";
 
 /// Manifests of published files and folders, by the name `data check` knows them by.
-const PUBLISHED: [(&str, &str); 3] =
-    [("afhq", "datasets/afhq.yaml"), ("celeba_hq", "datasets/celeba_hq.yaml"), ("checkpoints", "checkpoints/manifest.yaml")];
+const PUBLISHED: [(&str, &str); 3] = [
+    ("afhq", "datasets/afhq.yaml"),
+    ("celeba_hq", "datasets/celeba_hq.yaml"),
+    ("checkpoints", "checkpoints/manifest.yaml"),
+];
 
 fn cifar10(root: &Path) -> Result<(PathBuf, String, Cifar10)> {
     let manifest: ArchiveManifest = read_yaml(&root.join(CIFAR10))?;
@@ -56,9 +59,16 @@ fn check_cifar10(root: &Path) -> Result<()> {
     let x = data.train.pictures.tensor();
     let means = Vec::<f64>::try_from(x.mean_dim([0i64, 2, 3].as_slice(), false, Kind::Double))?;
     println!("{} sha256 {sha256}", path.display());
-    println!("channel means {:.4} {:.4} {:.4}", means[0], means[1], means[2]);
+    println!(
+        "channel means {:.4} {:.4} {:.4}",
+        means[0], means[1], means[2]
+    );
     for (name, label) in [("cat", 3), ("dog", 5)] {
-        println!("{name}: {} train, {} test", data.train.of_class(label).len(), data.test.of_class(label).len());
+        println!(
+            "{name}: {} train, {} test",
+            data.train.of_class(label).len(),
+            data.test.of_class(label).len()
+        );
     }
     Ok(())
 }
@@ -75,7 +85,10 @@ fn check_input(input: &Input, root: &Path, pin: bool) -> Result<bool> {
             Pins::add(root, &input.key, &sha256)?;
             println!("pinned: {} sha256 {sha256}", input.key);
         }
-        Ok(sha256) => println!("there, not pinned: {} sha256 {sha256} (--pin keeps it)", input.key),
+        Ok(sha256) => println!(
+            "there, not pinned: {} sha256 {sha256} (--pin keeps it)",
+            input.key
+        ),
         Err(error) => {
             println!("wrong: {}", one_line(&format!("{error:#}")));
             return Ok(true);
@@ -86,9 +99,14 @@ fn check_input(input: &Input, root: &Path, pin: bool) -> Result<bool> {
 
 /// Exit 1 when something that is there is not what it should be; a data set asked for by name must be there.
 fn check(names: &[String], root: &Path, pin: bool) -> Result<()> {
-    let known: Vec<&str> = std::iter::once("cifar10").chain(PUBLISHED.iter().map(|(n, _)| *n)).collect();
+    let known: Vec<&str> = std::iter::once("cifar10")
+        .chain(PUBLISHED.iter().map(|(n, _)| *n))
+        .collect();
     if let Some(name) = names.iter().find(|n| !known.contains(&n.as_str())) {
-        return Err(Problem::user(format!("no data set {name:?}; there are {}", known.join(", "))));
+        return Err(Problem::user(format!(
+            "no data set {name:?}; there are {}",
+            known.join(", ")
+        )));
     }
     let mut wrong = 0;
     if names.iter().any(|n| n == "cifar10") {
@@ -104,7 +122,14 @@ fn check(names: &[String], root: &Path, pin: bool) -> Result<()> {
             wrong += usize::from(check_input(&input, root, pin)?);
         }
     }
-    if wrong == 0 { Ok(()) } else { Err(Problem::No(format!("{wrong} of the files that are there are not what they should be")).into()) }
+    if wrong == 0 {
+        Ok(())
+    } else {
+        Err(Problem::No(format!(
+            "{wrong} of the files that are there are not what they should be"
+        ))
+        .into())
+    }
 }
 
 /// The distances that say what a Fréchet distance of the embedded table means.
@@ -116,15 +141,30 @@ fn distances(root: &Path) -> Result<()> {
     let (cats, dogs) = (load(&task.source)?, load(&task.reference)?);
     let reference = of(&dogs)?;
     println!("{}", task.distance);
-    println!("{} test cats: {:.3}", cats.len(), frechet_distance(&of(&cats)?, &reference)?);
+    println!(
+        "{} test cats: {:.3}",
+        cats.len(),
+        frechet_distance(&of(&cats)?, &reference)?
+    );
     let (even, odd): (Vec<usize>, Vec<usize>) = (0..dogs.len()).partition(|i| i % 2 == 0);
     let halves = frechet_distance(&of(&dogs.select(&even))?, &of(&dogs.select(&odd))?)?;
-    println!("{} test dogs to the other {}: {halves:.3}", even.len(), odd.len());
+    println!(
+        "{} test dogs to the other {}: {halves:.3}",
+        even.len(),
+        odd.len()
+    );
     match cifar10(root) {
         Ok((_, _, data)) => {
             let train = data.train.of_class(5);
-            println!("{} training dogs: {:.3}", train.len(), frechet_distance(&of(&train)?, &reference)?);
-            println!("1000 training dogs: {:.3}", frechet_distance(&of(&train.first(1000))?, &reference)?);
+            println!(
+                "{} training dogs: {:.3}",
+                train.len(),
+                frechet_distance(&of(&train)?, &reference)?
+            );
+            println!(
+                "1000 training dogs: {:.3}",
+                frechet_distance(&of(&train.first(1000))?, &reference)?
+            );
         }
         Err(error) => println!("training dogs: not measured: {error:#}"),
     }

@@ -25,7 +25,10 @@ pub struct Args {
     #[arg(long, default_value = "afhq", value_parser = PROTOCOLS)]
     protocol: String,
     /// FID Inception's weights (PyTorch file or safetensors).
-    #[arg(long, default_value = "checkpoints/pt_inception-2015-12-05-6726825d.pth")]
+    #[arg(
+        long,
+        default_value = "checkpoints/pt_inception-2015-12-05-6726825d.pth"
+    )]
     inception: PathBuf,
     /// Leave out unreadable, unmatched and wrongly sized pictures; the answer lists them.
     #[arg(long)]
@@ -46,7 +49,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, root: &Path) -> Result<()> {
-    let protocol = if args.protocol == "celebahq" { Protocol::Celebahq } else { Protocol::Afhq };
+    let protocol = if args.protocol == "celebahq" {
+        Protocol::Celebahq
+    } else {
+        Protocol::Afhq
+    };
     let evaluation = Evaluation {
         protocol,
         inception: inception(&args.inception, args.device)?,
@@ -56,7 +63,8 @@ pub fn run(args: &Args, root: &Path) -> Result<()> {
         skip_bad: args.skip_bad,
         cache: root.join("runs/.statistics"),
     };
-    let (answer, target) = evaluation.run(args.source.as_deref(), &args.translated, &args.target)?;
+    let (answer, target) =
+        evaluation.run(args.source.as_deref(), &args.translated, &args.target)?;
     if let Some(path) = &args.save_statistics {
         write_atomically(path, &to_npz(&target)?).user("--save-statistics")?;
     }
@@ -67,7 +75,10 @@ pub fn run(args: &Args, root: &Path) -> Result<()> {
     for (name, value) in &answer.metrics {
         println!("{name:5} {value:.6}");
     }
-    println!("{} translated, {} target, {} pairs, protocol {}", answer.translated, answer.target, answer.pairs, answer.protocol);
+    println!(
+        "{} translated, {} target, {} pairs, protocol {}",
+        answer.translated, answer.target, answer.pairs, answer.protocol
+    );
     for text in &answer.skipped {
         println!("skipped: {text}");
     }

@@ -85,7 +85,12 @@ pub fn compare(args: &CompareArgs, root: &Path) -> Result<()> {
     let plan = args.which.plan(root)?;
     let table = Table::of(&plan, root)?;
     if !table.missing.is_empty() {
-        let text = format!("{} of {} jobs have no result: egsde run {}", table.missing.len(), plan.jobs.len(), args.which.file().display());
+        let text = format!(
+            "{} of {} jobs have no result: egsde run {}",
+            table.missing.len(),
+            plan.jobs.len(),
+            args.which.file().display()
+        );
         return Err(Problem::No(text).into());
     }
     let new = baseline::lines(&table);
@@ -93,7 +98,12 @@ pub fn compare(args: &CompareArgs, root: &Path) -> Result<()> {
         return write_atomically(&args.baseline, baseline::write(&new)?.as_bytes());
     }
     baseline::compare(&new, &baseline::read(&args.baseline)?)?;
-    println!("{}: {} numbers within tolerance of {}", plan.spec.name, new.len(), args.baseline.display());
+    println!(
+        "{}: {} numbers within tolerance of {}",
+        plan.spec.name,
+        new.len(),
+        args.baseline.display()
+    );
     Ok(())
 }
 
@@ -109,7 +119,13 @@ struct Left {
 
 impl Left {
     /// Adds a job; returns its line's state and time.
-    fn add(&mut self, plan: &Plan, job: &Job, measured: &Measured, device: &str) -> (String, String) {
+    fn add(
+        &mut self,
+        plan: &Plan,
+        job: &Job,
+        measured: &Measured,
+        device: &str,
+    ) -> (String, String) {
         let folder = JobFolder::of(&plan.folder, job);
         if folder.scores().is_some() {
             self.done += 1;
@@ -136,8 +152,14 @@ impl Left {
         match (self.evaluations, self.unmeasured) {
             (0, _) => "nothing left to sample".into(),
             (all, none) if all == none => "time not measured on this machine yet".into(),
-            (_, 0) => format!("about {} by what this machine measured", seconds(self.seconds)),
-            (_, n) => format!("about {} by what this machine measured, and {n} evaluations not measured yet", seconds(self.seconds)),
+            (_, 0) => format!(
+                "about {} by what this machine measured",
+                seconds(self.seconds)
+            ),
+            (_, n) => format!(
+                "about {} by what this machine measured, and {n} evaluations not measured yet",
+                seconds(self.seconds)
+            ),
         }
     }
 }
@@ -149,21 +171,48 @@ pub fn plan(args: &PlanArgs, root: &Path) -> Result<()> {
     let mut left = Left::default();
     let mut grid = comfy_table::Table::new();
     grid.load_style(comfy_table::presets::NOTHING);
-    grid.set_header(["job", "state", "evaluations a picture (diffusion + extractor)", "time"]);
+    grid.set_header([
+        "job",
+        "state",
+        "evaluations a picture (diffusion + extractor)",
+        "time",
+    ]);
     for job in &plan.jobs {
         let cost = job.identity.settings.evaluations();
         let (state, time) = left.add(&plan, job, &measured, &device);
-        grid.add_row([job.id.clone(), state, format!("{} + {}", cost.diffusion, cost.extractor + cost.extractor_gradient), time]);
+        grid.add_row([
+            job.id.clone(),
+            state,
+            format!(
+                "{} + {}",
+                cost.diffusion,
+                cost.extractor + cost.extractor_gradient
+            ),
+            time,
+        ]);
     }
     println!("{grid}");
-    println!("{} of {} jobs done, {} evaluations left, {}", left.done, plan.jobs.len(), left.evaluations, left.time());
+    println!(
+        "{} of {} jobs done, {} evaluations left, {}",
+        left.done,
+        plan.jobs.len(),
+        left.evaluations,
+        left.time()
+    );
     for input in plan.inputs.iter().filter(|i| !i.exists()) {
         println!("missing: {}", input.instructions());
     }
-    for network in [&plan.task.diffusion, &plan.task.extractor, &plan.task.features] {
+    for network in [
+        &plan.task.diffusion,
+        &plan.task.extractor,
+        &plan.task.features,
+    ] {
         if let Some(file) = network.file.as_ref().filter(|f| !root.join(f).exists()) {
             let sha256 = network.sha256.as_deref().unwrap_or("not given");
-            println!("missing: {} (SHA-256 {sha256}): restore it (git checkout) or make it again (just train-embedded)", file.display());
+            println!(
+                "missing: {} (SHA-256 {sha256}): restore it (git checkout) or make it again (just train-embedded)",
+                file.display()
+            );
         }
     }
     Ok(())
@@ -179,15 +228,34 @@ pub fn run(args: &RunArgs, root: &Path) -> Result<()> {
     let ran = execute(
         &plan,
         root,
-        &Resources { devices: args.devices.clone(), batch_size },
-        Part { shard: args.shard, only: None, limit: args.limit },
+        &Resources {
+            devices: args.devices.clone(),
+            batch_size,
+        },
+        Part {
+            shard: args.shard,
+            only: None,
+            limit: args.limit,
+        },
     )?;
     let total = plan.jobs.len();
     match ran {
-        0 => eprintln!("{}: nothing to do, all {total} jobs are done in {}", plan.spec.name, plan.folder.display()),
-        n => eprintln!("{}: ran {n} jobs into {}", plan.spec.name, plan.folder.display()),
+        0 => eprintln!(
+            "{}: nothing to do, all {total} jobs are done in {}",
+            plan.spec.name,
+            plan.folder.display()
+        ),
+        n => eprintln!(
+            "{}: ran {n} jobs into {}",
+            plan.spec.name,
+            plan.folder.display()
+        ),
     }
-    if args.report { report_and_table(&plan, root, args.which.file()) } else { Ok(()) }
+    if args.report {
+        report_and_table(&plan, root, args.which.file())
+    } else {
+        Ok(())
+    }
 }
 
 /// The end of `egsde run --report`.
@@ -195,7 +263,11 @@ fn report_and_table(plan: &Plan, root: &Path, file: &Path) -> Result<()> {
     let table = Table::of(plan, root)?;
     let folder = report_folder(plan);
     if report::stamp::is_fresh(plan, &table, &folder)? {
-        eprintln!("{}: the report is up to date in {}", plan.spec.name, folder.display());
+        eprintln!(
+            "{}: the report is up to date in {}",
+            plan.spec.name,
+            folder.display()
+        );
     } else {
         write_report(&table, plan, root, file, None)?;
     }
@@ -205,7 +277,12 @@ fn report_and_table(plan: &Plan, root: &Path, file: &Path) -> Result<()> {
 /// `egsde table`: exits with 1 when a job has no result.
 pub fn table(args: &TableArgs, root: &Path) -> Result<()> {
     let plan = args.which.plan(root)?;
-    print_table(&Table::of(&plan, root)?, &plan, args.which.file(), args.json)
+    print_table(
+        &Table::of(&plan, root)?,
+        &plan,
+        args.which.file(),
+        args.json,
+    )
 }
 
 /// Prints a plan's table; `file` is told when jobs are missing.
@@ -217,14 +294,25 @@ pub(super) fn print_table(table: &Table, plan: &Plan, file: &Path, json: bool) -
     }
     match table.missing.len() {
         0 => Ok(()),
-        n => Err(Problem::No(format!("{n} of {} jobs have no result: egsde run {}", plan.jobs.len(), file.display())).into()),
+        n => Err(Problem::No(format!(
+            "{n} of {} jobs have no result: egsde run {}",
+            plan.jobs.len(),
+            file.display()
+        ))
+        .into()),
     }
 }
 
 /// `egsde report`: tables, plots, picture grids and the page that holds them.
 pub fn report(args: &ReportArgs, root: &Path) -> Result<()> {
     let plan = args.which.plan(root)?;
-    write_report(&Table::of(&plan, root)?, &plan, root, args.which.file(), args.out.as_deref())
+    write_report(
+        &Table::of(&plan, root)?,
+        &plan,
+        root,
+        args.which.file(),
+        args.out.as_deref(),
+    )
 }
 
 /// Where a plan's report lies unless told otherwise.
@@ -233,9 +321,19 @@ fn report_folder(plan: &Plan) -> PathBuf {
 }
 
 /// Writes a plan's report, beside its results unless told otherwise; `file` is told when nothing is finished.
-pub(super) fn write_report(table: &Table, plan: &Plan, root: &Path, file: &Path, out: Option<&Path>) -> Result<()> {
+pub(super) fn write_report(
+    table: &Table,
+    plan: &Plan,
+    root: &Path,
+    file: &Path,
+    out: Option<&Path>,
+) -> Result<()> {
     if table.missing.len() == plan.jobs.len() {
-        let text = format!("{} holds no finished job: egsde run {}", plan.folder.display(), file.display());
+        let text = format!(
+            "{} holds no finished job: egsde run {}",
+            plan.folder.display(),
+            file.display()
+        );
         return Err(Problem::user(text));
     }
     let folder = out.map_or_else(|| report_folder(plan), Path::to_path_buf);
@@ -244,6 +342,11 @@ pub(super) fn write_report(table: &Table, plan: &Plan, root: &Path, file: &Path,
     if out.is_none() {
         report::stamp::keep(plan, table, &folder, &made)?;
     }
-    eprintln!("{}: wrote {} into {}", plan.spec.name, made.join(", "), folder.display());
+    eprintln!(
+        "{}: wrote {} into {}",
+        plan.spec.name,
+        made.join(", "),
+        folder.display()
+    );
     Ok(())
 }

@@ -35,7 +35,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         // Links are not followed, locks not copied.
         match entry.file_type()? {
             kind if kind.is_dir() => copy(&entry.path(), &target)?,
-            kind if kind.is_file() && entry.file_name() != ".lock" => _ = std::fs::copy(entry.path(), target)?,
+            kind if kind.is_file() && entry.file_name() != ".lock" => {
+                _ = std::fs::copy(entry.path(), target)?
+            }
             _ => {}
         }
     }
@@ -50,13 +52,21 @@ fn take(from: &Path, to: &Path) -> Result<Outcome> {
     }
     if to.exists() {
         if target.is_finished() {
-            return Ok(if source.results()? == target.results()? { Outcome::Same } else { Outcome::Conflict });
+            return Ok(if source.results()? == target.results()? {
+                Outcome::Same
+            } else {
+                Outcome::Conflict
+            });
         }
-        let Some(_held) = target.hold()? else { return Ok(Outcome::Conflict) };
+        let Some(_held) = target.hold()? else {
+            return Ok(Outcome::Conflict);
+        };
         std::fs::remove_dir_all(to)?;
     }
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".merge-").permissions(std::fs::Permissions::from_mode(0o777));
+    builder
+        .prefix(".merge-")
+        .permissions(std::fs::Permissions::from_mode(0o777));
     let temporary = builder.tempdir_in(to.parent().unwrap_or(Path::new(".")))?;
     copy(from, temporary.path())?;
     std::fs::rename(temporary.keep(), to)?;
@@ -70,7 +80,10 @@ pub fn run(args: &Args) -> Result<()> {
         let mut folders = Vec::new();
         jobs(root, &mut folders)?;
         if folders.is_empty() {
-            return Err(Problem::user(format!("{} holds no job (no job.json)", root.display())));
+            return Err(Problem::user(format!(
+                "{} holds no job (no job.json)",
+                root.display()
+            )));
         }
         folders.sort();
         for from in folders {
@@ -80,14 +93,23 @@ pub fn run(args: &Args) -> Result<()> {
                 Outcome::Copied => copied += 1,
                 Outcome::Same => same += 1,
                 Outcome::Unfinished => unfinished += 1,
-                Outcome::Conflict => conflicts.push(format!("{} and {}", from.display(), to.display())),
+                Outcome::Conflict => {
+                    conflicts.push(format!("{} and {}", from.display(), to.display()))
+                }
             }
         }
     }
-    println!("{copied} jobs copied, {same} were there, {unfinished} unfinished ones left, {} conflicts", conflicts.len());
+    println!(
+        "{copied} jobs copied, {same} were there, {unfinished} unfinished ones left, {} conflicts",
+        conflicts.len()
+    );
     if conflicts.is_empty() {
         return Ok(());
     }
-    let text = format!("{} jobs have other results on both sides (nothing was overwritten): {}", conflicts.len(), conflicts.join("; "));
+    let text = format!(
+        "{} jobs have other results on both sides (nothing was overwritten): {}",
+        conflicts.len(),
+        conflicts.join("; ")
+    );
     Err(Problem::No(text).into())
 }

@@ -46,12 +46,19 @@ pub fn verify(args: &VerifyArgs) -> Result<()> {
     jobs(&args.folder, &mut folders)?;
     folders.sort();
     if folders.is_empty() {
-        return Err(Problem::user(format!("{} holds no job (no job.json)", args.folder.display())));
+        return Err(Problem::user(format!(
+            "{} holds no job (no job.json)",
+            args.folder.display()
+        )));
     }
     let mut bad = Vec::new();
     for path in &folders {
         let problems = JobFolder::at(path).problems();
-        let state = if problems.is_empty() { "ok".to_string() } else { problems.join("; ") };
+        let state = if problems.is_empty() {
+            "ok".to_string()
+        } else {
+            problems.join("; ")
+        };
         println!("{}: {state}", path.display());
         if !problems.is_empty() {
             bad.push(path.display().to_string());
@@ -59,7 +66,12 @@ pub fn verify(args: &VerifyArgs) -> Result<()> {
     }
     match bad.len() {
         0 => Ok(()),
-        n => Err(Problem::No(format!("{n} of {} jobs are not what was written ({LEDGER}): {}", folders.len(), bad.join(", "))).into()),
+        n => Err(Problem::No(format!(
+            "{n} of {} jobs are not what was written ({LEDGER}): {}",
+            folders.len(),
+            bad.join(", ")
+        ))
+        .into()),
     }
 }
 

@@ -46,14 +46,36 @@ enum What {
 /// Runs the command.
 pub fn run(args: &Args, root: &Path) -> Result<()> {
     match &args.what {
-        What::Make { which, rows, out, pictures, seed } => {
-            let [a, b] = rows.as_slice() else { return Err(Problem::user(format!("--rows: two rows, not {}", rows.len()))) };
-            let what = Make { rows: [a.clone(), b.clone()], pictures: *pictures, seed: *seed };
+        What::Make {
+            which,
+            rows,
+            out,
+            pictures,
+            seed,
+        } => {
+            let [a, b] = rows.as_slice() else {
+                return Err(Problem::user(format!(
+                    "--rows: two rows, not {}",
+                    rows.len()
+                )));
+            };
+            let what = Make {
+                rows: [a.clone(), b.clone()],
+                pictures: *pictures,
+                seed: *seed,
+            };
             let count = make(&which.plan(root)?, root, &what, out)?;
-            println!("{}: {count} questions; keep key.csv, give raters index.html alone", out.join("index.html").display());
+            println!(
+                "{}: {count} questions; keep key.csv, give raters index.html alone",
+                out.join("index.html").display()
+            );
             Ok(())
         }
-        What::Score { folder, answers, json } => {
+        What::Score {
+            folder,
+            answers,
+            json,
+        } => {
             let found = score(folder, answers)?;
             if *json {
                 println!("{}", serde_json::to_string(&found)?);
@@ -61,11 +83,23 @@ pub fn run(args: &Args, root: &Path) -> Result<()> {
             }
             let mut grid = comfy_table::Table::new();
             grid.load_style(comfy_table::presets::ASCII_MARKDOWN);
-            grid.set_header(["Method", "preferred to", "AMT ↑", "95 % interval", "answers"]);
+            grid.set_header([
+                "Method",
+                "preferred to",
+                "AMT ↑",
+                "95 % interval",
+                "answers",
+            ]);
             for p in &found {
                 let percent = |share: f64| format!("{:.1} %", share * 100.0);
                 let interval = format!("{} to {}", percent(p.amt.low), percent(p.amt.high));
-                grid.add_row([p.method.clone(), p.over.clone(), percent(p.amt.estimate), interval, p.answers.to_string()]);
+                grid.add_row([
+                    p.method.clone(),
+                    p.over.clone(),
+                    percent(p.amt.estimate),
+                    interval,
+                    p.answers.to_string(),
+                ]);
             }
             println!("{grid}");
             Ok(())

@@ -55,21 +55,42 @@ pub fn run(args: &Args, root: &Path) -> Result<()> {
     egsde_models::cuda::set_deterministic(false);
     let kind = precision.kind();
     let folder = args.checkpoints.join(&recipe.name);
-    eprintln!("{}: {} steps of {} in {kind:?}, checkpoints in {}", recipe.name, recipe.steps, recipe.batch_size, folder.display());
-    let setting = Setting { device: args.device, kind, folder, data_sha256, stop_at: args.stop_at };
+    eprintln!(
+        "{}: {} steps of {} in {kind:?}, checkpoints in {}",
+        recipe.name,
+        recipe.steps,
+        recipe.batch_size,
+        folder.display()
+    );
+    let setting = Setting {
+        device: args.device,
+        kind,
+        folder,
+        data_sha256,
+        stop_at: args.stop_at,
+    };
     let mut bar = Progress::new(&recipe.name, "steps", recipe.steps);
     let outcome = train(&recipe, &data, &setting, |event| match event {
         Event::Resumed { step } => {
             bar.say(&format!("{}: resumed at step {step}", recipe.name));
             bar.skip(step);
         }
-        Event::Step { step, loss, learning_rate } => bar.set(step, &format!("loss {loss:.4} lr {learning_rate:.1e}")),
+        Event::Step {
+            step,
+            loss,
+            learning_rate,
+        } => bar.set(step, &format!("loss {loss:.4} lr {learning_rate:.1e}")),
         Event::Checkpoint { .. } => {}
     })?;
     bar.finish();
     let path = root.join(&recipe.output);
     write_safetensors(&path, &outcome.weights, Kind::Half)?;
-    println!("{}: step {}, {}", recipe.name, outcome.step, serde_json::to_string(&outcome.figures)?);
+    println!(
+        "{}: step {}, {}",
+        recipe.name,
+        outcome.step,
+        serde_json::to_string(&outcome.figures)?
+    );
     println!("{} {}", sha256_file(&path)?, path.display());
     Ok(())
 }

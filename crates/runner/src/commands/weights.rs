@@ -67,14 +67,24 @@ fn check(file: &WeightFile, config: &NetworkConfig) -> Result<Option<String>> {
 /// Runs the command. `check` exits with 1 when the file does not fit.
 pub fn run(args: &Args) -> Result<()> {
     match &args.what {
-        What::Convert { input, output, ema, network } => {
+        What::Convert {
+            input,
+            output,
+            ema,
+            network,
+        } => {
             let mut file = read_weights(input, which(*ema)).user("weights")?;
             if let Some(path) = network {
                 let config: NetworkConfig = read_yaml(path)?;
                 if let Some(text) = check(&file, &config)? {
-                    return Err(Problem::user(format!("{} does not fit {}: {text}", input.display(), path.display())));
+                    return Err(Problem::user(format!(
+                        "{} does not fit {}: {text}",
+                        input.display(),
+                        path.display()
+                    )));
                 }
-                file.metadata.insert(NETWORK_KEY.into(), serde_json::to_string(&config)?);
+                file.metadata
+                    .insert(NETWORK_KEY.into(), serde_json::to_string(&config)?);
             }
             let count = file.tensors.len();
             write_safetensors(output, &in_float32(file), Kind::Float).user("cannot write")?;
@@ -85,19 +95,37 @@ pub fn run(args: &Args) -> Result<()> {
             let config: NetworkConfig = read_yaml(network)?;
             let weights = read_weights(file, which(*ema)).user("weights")?;
             match check(&weights, &config)? {
-                Some(text) => Err(Problem::No(format!("{} does not fit {}: {text}", file.display(), network.display())).into()),
+                Some(text) => Err(Problem::No(format!(
+                    "{} does not fit {}: {text}",
+                    file.display(),
+                    network.display()
+                ))
+                .into()),
                 None => {
-                    println!("{} fits {}: {} entries", file.display(), network.display(), weights.tensors.len());
+                    println!(
+                        "{} fits {}: {} entries",
+                        file.display(),
+                        network.display(),
+                        weights.tensors.len()
+                    );
                     Ok(())
                 }
             }
         }
-        What::Synthesize { network, output, gain } => {
+        What::Synthesize {
+            network,
+            output,
+            gain,
+        } => {
             let config: NetworkConfig = read_yaml(network)?;
-            let tensors =
-                variables(&config)?.into_iter().map(|(key, shape)| (key.clone(), synthetic::weight(&key, &shape, *gain))).collect();
-            let metadata = BTreeMap::from([(NETWORK_KEY.to_string(), serde_json::to_string(&config)?)]);
-            write_safetensors(output, &WeightFile { tensors, metadata }, Kind::Float).user("cannot write")
+            let tensors = variables(&config)?
+                .into_iter()
+                .map(|(key, shape)| (key.clone(), synthetic::weight(&key, &shape, *gain)))
+                .collect();
+            let metadata =
+                BTreeMap::from([(NETWORK_KEY.to_string(), serde_json::to_string(&config)?)]);
+            write_safetensors(output, &WeightFile { tensors, metadata }, Kind::Float)
+                .user("cannot write")
         }
     }
 }

@@ -20,7 +20,9 @@ fn heading(name: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in name.split_whitespace() {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= HEADING_WIDTH => *line = format!("{line} {word}"),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= HEADING_WIDTH => {
+                *line = format!("{line} {word}")
+            }
             _ => lines.push(word.to_string()),
         }
     }
@@ -34,18 +36,32 @@ pub fn draw_grid(columns: &[(String, Pictures)], path: &Path) -> Result<()> {
 }
 
 fn draw(columns: &[(String, Pictures)], path: &Path) -> Result<()> {
-    let (pitch, rows) = (CELL + GAP, columns.iter().map(|(_, p)| p.len()).max().unwrap_or(0) as u32);
-    let most = columns.iter().map(|(name, _)| heading(name).len()).max().unwrap_or(1) as u32;
+    let (pitch, rows) = (
+        CELL + GAP,
+        columns.iter().map(|(_, p)| p.len()).max().unwrap_or(0) as u32,
+    );
+    let most = columns
+        .iter()
+        .map(|(name, _)| heading(name).len())
+        .max()
+        .unwrap_or(1) as u32;
     let head = (most + 1) * HEADING_LINE;
-    let size = (columns.len() as u32 * pitch + GAP, head + rows * pitch + GAP);
+    let size = (
+        columns.len() as u32 * pitch + GAP,
+        head + rows * pitch + GAP,
+    );
     let area = BitMapBackend::new(path, size).into_drawing_area();
     area.fill(&WHITE).map_err(broken)?;
     let style = TextStyle::from((FONT, 13)).pos(Pos::new(HPos::Center, VPos::Center));
     for (c, (name, pictures)) in columns.iter().enumerate() {
         let left = (GAP + c as u32 * pitch) as i32;
         for (l, line) in heading(name).into_iter().enumerate() {
-            let at = (left + CELL as i32 / 2, (HEADING_LINE * (l as u32 + 1)) as i32);
-            area.draw(&Text::new(line, at, style.clone())).map_err(broken)?;
+            let at = (
+                left + CELL as i32 / 2,
+                (HEADING_LINE * (l as u32 + 1)) as i32,
+            );
+            area.draw(&Text::new(line, at, style.clone()))
+                .map_err(broken)?;
         }
         for r in 0..pictures.len() {
             let top = (head + r as u32 * pitch) as i32;

@@ -36,7 +36,9 @@ const MOST_HEIGHT: u32 = 1600;
 
 /// Height of a picture at least `least` tall with this many names in its legend.
 fn height(least: u32, names: usize) -> u32 {
-    let legend = u32::try_from(names).unwrap_or(u32::MAX).saturating_mul(LEGEND_LINE as u32);
+    let legend = u32::try_from(names)
+        .unwrap_or(u32::MAX)
+        .saturating_mul(LEGEND_LINE as u32);
     least.max(legend.saturating_add(60)).min(MOST_HEIGHT)
 }
 
@@ -44,7 +46,11 @@ fn height(least: u32, names: usize) -> u32 {
 fn use_own_font() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let _ = register_font(FONT, FontStyle::Normal, include_bytes!("../../../../assets/fonts/DejaVuSans.ttf"));
+        let _ = register_font(
+            FONT,
+            FontStyle::Normal,
+            include_bytes!("../../../../assets/fonts/DejaVuSans.ttf"),
+        );
     });
 }
 
@@ -64,9 +70,15 @@ where
     let (style, (x, y)) = (colour(i).filled(), at);
     match i % 4 {
         0 => area.draw(&Circle::new(at, 6, style)),
-        1 => area.draw(&Polygon::new(vec![(x, y - 7), (x - 7, y + 6), (x + 7, y + 6)], style)),
+        1 => area.draw(&Polygon::new(
+            vec![(x, y - 7), (x - 7, y + 6), (x + 7, y + 6)],
+            style,
+        )),
         2 => area.draw(&Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], style)),
-        _ => area.draw(&Polygon::new(vec![(x, y - 8), (x + 7, y), (x, y + 8), (x - 7, y)], style)),
+        _ => area.draw(&Polygon::new(
+            vec![(x, y - 8), (x + 7, y), (x, y + 8), (x - 7, y)],
+            style,
+        )),
     }
     .map_err(broken)
 }
@@ -86,11 +98,16 @@ where
     for (i, name) in names.iter().take(fit).enumerate() {
         let y = 40 + i as i32 * LEGEND_LINE;
         let last = i + 1 == fit && names.len() > fit;
-        let text = if last { format!("... and {} more", names.len() - i) } else { shortened(name) };
+        let text = if last {
+            format!("... and {} more", names.len() - i)
+        } else {
+            shortened(name)
+        };
         if !last {
             marker(area, i, (12, y))?;
         }
-        area.draw(&Text::new(text, (28, y), style.clone())).map_err(broken)?;
+        area.draw(&Text::new(text, (28, y), style.clone()))
+            .map_err(broken)?;
     }
     Ok(())
 }
@@ -98,12 +115,18 @@ where
 /// A name that fits the legend.
 fn shortened(name: &str) -> String {
     const MOST: usize = 30;
-    if name.chars().count() <= MOST { name.into() } else { name.chars().take(MOST - 1).chain(['…']).collect() }
+    if name.chars().count() <= MOST {
+        name.into()
+    } else {
+        name.chars().take(MOST - 1).chain(['…']).collect()
+    }
 }
 
 /// A range with some room around; never empty.
 fn range(values: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), (m, s)| (l.min(m - s), h.max(m + s)));
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), (m, s)| {
+        (l.min(m - s), h.max(m + s))
+    });
     let margin = ((high - low) * 0.12).max(high.abs() * 0.02).max(1e-6);
     (low - margin, high + margin)
 }

@@ -9,7 +9,15 @@ use std::path::Path;
 
 /// One line a row and metric.
 fn frame(table: &Table) -> Result<DataFrame> {
-    let lines: Vec<_> = table.rows.iter().flat_map(|row| row.metrics.iter().map(move |(metric, cell)| (row, metric, cell))).collect();
+    let lines: Vec<_> = table
+        .rows
+        .iter()
+        .flat_map(|row| {
+            row.metrics
+                .iter()
+                .map(move |(metric, cell)| (row, metric, cell))
+        })
+        .collect();
     Ok(df!(
         "experiment" => lines.iter().map(|_| table.experiment.as_str()).collect::<Vec<_>>(),
         "method" => lines.iter().map(|(row, _, _)| row.method.as_str()).collect::<Vec<_>>(),
@@ -32,7 +40,9 @@ pub fn tables(table: &Table, folder: &Path) -> Result<Vec<String>> {
         ("table.csv", render::csv(table)?.into_bytes()),
         ("table.parquet", parquet),
     ];
-    files.iter().try_for_each(|(name, bytes)| write_atomically(&folder.join(name), bytes))?;
+    files
+        .iter()
+        .try_for_each(|(name, bytes)| write_atomically(&folder.join(name), bytes))?;
     Ok(files.iter().map(|(name, _)| (*name).to_string()).collect())
 }
 
@@ -44,8 +54,17 @@ mod tests {
 
     #[test]
     fn parquet_holds_a_line_a_number() {
-        let cell = Cell { mean: 3.5, std: None, n: Some(1), ci95: None };
-        let row = TableRow { method: "A".into(), source: Origin::Ours, metrics: BTreeMap::from([("l2".to_string(), cell)]) };
+        let cell = Cell {
+            mean: 3.5,
+            std: None,
+            n: Some(1),
+            ci95: None,
+        };
+        let row = TableRow {
+            method: "A".into(),
+            source: Origin::Ours,
+            metrics: BTreeMap::from([("l2".to_string(), cell)]),
+        };
         let table = Table {
             experiment: "t".into(),
             rows: vec![row],
@@ -59,6 +78,12 @@ mod tests {
         assert_eq!(tables(&table, folder.path()).unwrap().len(), 4);
         let file = std::fs::File::open(folder.path().join("table.parquet")).unwrap();
         let back = ParquetReader::new(file).finish().unwrap();
-        assert_eq!((back.height(), back.column("mean").unwrap().f64().unwrap().get(0)), (1, Some(3.5)));
+        assert_eq!(
+            (
+                back.height(),
+                back.column("mean").unwrap().f64().unwrap().get(0)
+            ),
+            (1, Some(3.5))
+        );
     }
 }

@@ -51,7 +51,15 @@ pub fn write(plan: &Plan, table: &Table, root: &Path, folder: &Path) -> Result<V
         names.push(name);
     }
     let conditions = conditions::of(plan)?;
-    let report = Report { plan, table, tradeoff, curves, grids, conditions, files: names.clone() };
+    let report = Report {
+        plan,
+        table,
+        tradeoff,
+        curves,
+        grids,
+        conditions,
+        files: names.clone(),
+    };
     write_atomically(&folder.join("index.html"), page::html(&report)?.as_bytes())?;
     names.push("index.html".into());
     Ok(names)

@@ -47,11 +47,18 @@ fn ci(cell: Option<&crate::table::Cell>, m: &Metric) -> Option<String> {
     let cell = cell?;
     let (digits, half) = (m.digits, cell.ci95? * m.scale);
     let mean = cell.mean * m.scale;
-    Some(format!("95 % interval over {} seeds: {:.digits$} to {:.digits$}", cell.n.unwrap_or(0), mean - half, mean + half))
+    Some(format!(
+        "95 % interval over {} seeds: {:.digits$} to {:.digits$}",
+        cell.n.unwrap_or(0),
+        mean - half,
+        mean + half
+    ))
 }
 
 fn differences(table: &Table) -> Markup {
-    let Some(found) = &table.differences else { return html! {} };
+    let Some(found) = &table.differences else {
+        return html! {};
+    };
     let metrics = paired::columns();
     html! {
         section #differences {

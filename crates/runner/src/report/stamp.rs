@@ -33,7 +33,13 @@ fn program() -> Result<String> {
 /// Everything a report shows or is drawn by. Pictures and published numbers are known by the scores' hashes and the table.
 fn of(plan: &Plan, table: &Table) -> Result<String> {
     sha256_of(|to| {
-        write!(to, "{} {:?} {:?} {table:?}", program()?, plan.spec, plan.task)?;
+        write!(
+            to,
+            "{} {:?} {:?} {table:?}",
+            program()?,
+            plan.spec,
+            plan.task
+        )?;
         for job in &plan.jobs {
             write!(to, " {} ", job.id)?;
             serde_json::to_writer(&mut *to, &JobFolder::of(&plan.folder, job).scores())?;
@@ -44,14 +50,29 @@ fn of(plan: &Plan, table: &Table) -> Result<String> {
 
 /// Keeps what the files of [`super::write()`] in `folder` were made of.
 pub fn keep(plan: &Plan, table: &Table, folder: &Path, names: &[String]) -> Result<()> {
-    let files = names.iter().map(|name| Ok((name.clone(), sha256_file(&folder.join(name))?))).collect::<Result<_>>()?;
-    write_atomically(&folder.join(STAMP), &serde_json::to_vec_pretty(&Stamp { of: of(plan, table)?, files })?)
+    let files = names
+        .iter()
+        .map(|name| Ok((name.clone(), sha256_file(&folder.join(name))?)))
+        .collect::<Result<_>>()?;
+    write_atomically(
+        &folder.join(STAMP),
+        &serde_json::to_vec_pretty(&Stamp {
+            of: of(plan, table)?,
+            files,
+        })?,
+    )
 }
 
 /// Whether what [`super::write()`] would put into `folder` lies there already.
 pub fn is_fresh(plan: &Plan, table: &Table, folder: &Path) -> Result<bool> {
-    let Ok(bytes) = read_bounded(&folder.join(STAMP), MAX_FILE) else { return Ok(false) };
-    let Ok(stamp) = serde_json::from_slice::<Stamp>(&bytes) else { return Ok(false) };
-    let whole = |(name, sha256): (&String, &String)| sha256_file(&folder.join(name)).is_ok_and(|found| found == *sha256);
+    let Ok(bytes) = read_bounded(&folder.join(STAMP), MAX_FILE) else {
+        return Ok(false);
+    };
+    let Ok(stamp) = serde_json::from_slice::<Stamp>(&bytes) else {
+        return Ok(false);
+    };
+    let whole = |(name, sha256): (&String, &String)| {
+        sha256_file(&folder.join(name)).is_ok_and(|found| found == *sha256)
+    };
     Ok(stamp.of == of(plan, table)? && stamp.files.iter().all(whole))
 }

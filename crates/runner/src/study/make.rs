@@ -33,8 +33,16 @@ pub struct Make {
 
 /// Pictures of a row at its first seed.
 fn translations(plan: &Plan, row: &str, names: &[String]) -> Result<Pictures> {
-    let finished = plan.jobs_of(row)?.into_iter().map(|j| JobFolder::of(&plan.folder, j)).find(|f| f.scores().is_some());
-    let folder = finished.ok_or_else(|| Problem::user(format!("row {row:?} has no finished job: run the experiment first")))?;
+    let finished = plan
+        .jobs_of(row)?
+        .into_iter()
+        .map(|j| JobFolder::of(&plan.folder, j))
+        .find(|f| f.scores().is_some());
+    let folder = finished.ok_or_else(|| {
+        Problem::user(format!(
+            "row {row:?} has no finished job: run the experiment first"
+        ))
+    })?;
     folder.read_all(names, plan.task.image_size).user("study")
 }
 
@@ -45,8 +53,17 @@ fn trials(names: &[String], make: &Make) -> Vec<Trial> {
     order.shuffle(&mut random);
     let [a, b] = &make.rows;
     let trial = |(trial, picture): (usize, &String)| {
-        let (left, right) = if random.random_bool(0.5) { (a, b) } else { (b, a) };
-        Trial { trial, picture: picture.clone(), left: left.clone(), right: right.clone() }
+        let (left, right) = if random.random_bool(0.5) {
+            (a, b)
+        } else {
+            (b, a)
+        };
+        Trial {
+            trial,
+            picture: picture.clone(),
+            left: left.clone(),
+            right: right.clone(),
+        }
     };
     order.into_iter().enumerate().map(trial).collect()
 }
@@ -55,12 +72,26 @@ fn trials(names: &[String], make: &Make) -> Vec<Trial> {
 pub fn make(plan: &Plan, root: &Path, what: &Make, folder: &Path) -> Result<usize> {
     let [a, b] = &what.rows;
     if a == b {
-        return Err(Problem::user(format!("a study compares two rows, {a:?} stands twice")));
+        return Err(Problem::user(format!(
+            "a study compares two rows, {a:?} stands twice"
+        )));
     }
-    let source = plan.task.source.load(root, plan.task.image_size, plan.spec.pictures)?.first(what.pictures);
-    let made = [translations(plan, a, &source.names)?, translations(plan, b, &source.names)?];
+    let source = plan
+        .task
+        .source
+        .load(root, plan.task.image_size, plan.spec.pictures)?
+        .first(what.pictures);
+    let made = [
+        translations(plan, a, &source.names)?,
+        translations(plan, b, &source.names)?,
+    ];
     let trials = trials(&source.names, what);
-    let uri = |pictures: &Pictures, name: &str| data_uri(pictures, pictures.names.iter().position(|n| n == name).unwrap_or(0));
+    let uri = |pictures: &Pictures, name: &str| {
+        data_uri(
+            pictures,
+            pictures.names.iter().position(|n| n == name).unwrap_or(0),
+        )
+    };
     let mut questions = Vec::new();
     for trial in &trials {
         let side = |row: &String| uri(&made[usize::from(row == b)], &trial.picture);
@@ -75,7 +106,11 @@ pub fn make(plan: &Plan, root: &Path, what: &Make, folder: &Path) -> Result<usiz
     let name = &sha256_hex(&key)[..12];
     std::fs::create_dir_all(folder).user(format!("cannot write to {}", folder.display()))?;
     write_atomically(&folder.join(KEY_FILE), &key).user("study")?;
-    write_atomically(&folder.join("index.html"), page(name, &plan.task.reference.domain, &questions)?.as_bytes()).user("study")?;
+    write_atomically(
+        &folder.join("index.html"),
+        page(name, &plan.task.reference.domain, &questions)?.as_bytes(),
+    )
+    .user("study")?;
     Ok(trials.len())
 }
 
@@ -111,12 +146,28 @@ mod tests {
     #[test]
     fn order_and_sides_are_random_but_fixed_and_every_picture_is_asked_once() {
         let names: Vec<String> = (0..200).map(|i| format!("p{i:03}")).collect();
-        let what = Make { rows: ["A".into(), "B".into()], pictures: 200, seed: 4 };
+        let what = Make {
+            rows: ["A".into(), "B".into()],
+            pictures: 200,
+            seed: 4,
+        };
         let found = trials(&names, &what);
         assert_eq!(found, trials(&names, &what));
-        assert_ne!(found, trials(&names, &Make { seed: 5, ..what.clone() }));
+        assert_ne!(
+            found,
+            trials(
+                &names,
+                &Make {
+                    seed: 5,
+                    ..what.clone()
+                }
+            )
+        );
         let mut asked: Vec<&String> = found.iter().map(|t| &t.picture).collect();
-        assert!(asked.windows(2).any(|w| w[0] > w[1]), "the order is the data set's");
+        assert!(
+            asked.windows(2).any(|w| w[0] > w[1]),
+            "the order is the data set's"
+        );
         asked.sort();
         asked.dedup();
         let left = found.iter().filter(|t| t.left == "A").count();

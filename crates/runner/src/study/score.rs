@@ -25,12 +25,19 @@ pub struct Preference {
 
 fn rows<T: serde::de::DeserializeOwned>(path: &Path) -> Result<(Vec<T>, Vec<u8>)> {
     let bytes = read_bounded(path, MAX_FILE).map_err(|e| Problem::user(format!("{e:#}")))?;
-    let rows = csv::Reader::from_reader(bytes.as_slice()).deserialize().collect::<Result<Vec<T>, csv::Error>>().user(path.display())?;
+    let rows = csv::Reader::from_reader(bytes.as_slice())
+        .deserialize()
+        .collect::<Result<Vec<T>, csv::Error>>()
+        .user(path.display())?;
     Ok((rows, bytes))
 }
 
 /// The winner and the loser of each answer; an answer of another study, to no question or given twice is refused with its line.
-fn votes(key: &BTreeMap<usize, Trial>, study: &str, files: &[PathBuf]) -> Result<Vec<(String, String)>> {
+fn votes(
+    key: &BTreeMap<usize, Trial>,
+    study: &str,
+    files: &[PathBuf],
+) -> Result<Vec<(String, String)>> {
     let mut votes = Vec::new();
     for path in files {
         let (answers, _) = rows::<Answer>(path)?;
@@ -38,7 +45,10 @@ fn votes(key: &BTreeMap<usize, Trial>, study: &str, files: &[PathBuf]) -> Result
         for (i, answer) in answers.iter().enumerate() {
             let at = format!("{}:{}", path.display(), i + 2);
             if answer.study != study {
-                return Err(Problem::user(format!("{at}: an answer to study {}, this is {study}", answer.study)));
+                return Err(Problem::user(format!(
+                    "{at}: an answer to study {}, this is {study}",
+                    answer.study
+                )));
             }
             let Some(trial) = key.get(&answer.trial) else {
                 return Err(Problem::user(format!(
@@ -48,10 +58,17 @@ fn votes(key: &BTreeMap<usize, Trial>, study: &str, files: &[PathBuf]) -> Result
                 )));
             };
             if !seen.insert(answer.trial) {
-                return Err(Problem::user(format!("{at}: question {} is answered twice by one rater", answer.trial)));
+                return Err(Problem::user(format!(
+                    "{at}: question {} is answered twice by one rater",
+                    answer.trial
+                )));
             }
             let (l, r) = (trial.left.clone(), trial.right.clone());
-            votes.push(if answer.answer == Side::Left { (l, r) } else { (r, l) });
+            votes.push(if answer.answer == Side::Left {
+                (l, r)
+            } else {
+                (r, l)
+            });
         }
     }
     Ok(votes)
@@ -64,13 +81,30 @@ pub fn score(folder: &Path, files: &[PathBuf]) -> Result<Vec<Preference>> {
     let key: BTreeMap<usize, Trial> = trials.into_iter().map(|t| (t.trial, t)).collect();
     let votes = votes(&key, &study, files)?;
     if votes.is_empty() {
-        return Err(Problem::user("no answers: give the CSV files that raters sent back"));
+        return Err(Problem::user(
+            "no answers: give the CSV files that raters sent back",
+        ));
     }
-    let methods: BTreeSet<(String, String)> = votes.iter().flat_map(|(w, l)| [(w.clone(), l.clone()), (l.clone(), w.clone())]).collect();
+    let methods: BTreeSet<(String, String)> = votes
+        .iter()
+        .flat_map(|(w, l)| [(w.clone(), l.clone()), (l.clone(), w.clone())])
+        .collect();
     let of = |(method, over): (String, String)| {
-        let preferred = votes.iter().filter(|(w, l)| *w == method && *l == over).count();
-        let answers = votes.iter().filter(|(w, l)| (w, l) == (&method, &over) || (w, l) == (&over, &method)).count();
-        Ok(Preference { amt: binomial(preferred, answers)?, method, over, preferred, answers })
+        let preferred = votes
+            .iter()
+            .filter(|(w, l)| *w == method && *l == over)
+            .count();
+        let answers = votes
+            .iter()
+            .filter(|(w, l)| (w, l) == (&method, &over) || (w, l) == (&over, &method))
+            .count();
+        Ok(Preference {
+            amt: binomial(preferred, answers)?,
+            method,
+            over,
+            preferred,
+            answers,
+        })
     };
     methods.into_iter().map(of).collect()
 }
@@ -81,7 +115,8 @@ mod tests {
 
     fn study() -> (tempfile::TempDir, String) {
         let folder = tempfile::tempdir().unwrap();
-        let key = "trial,picture,left,right\n0,a,EGSDE,SDEdit\n1,b,SDEdit,EGSDE\n2,c,EGSDE,SDEdit\n";
+        let key =
+            "trial,picture,left,right\n0,a,EGSDE,SDEdit\n1,b,SDEdit,EGSDE\n2,c,EGSDE,SDEdit\n";
         std::fs::write(folder.path().join(KEY_FILE), key).unwrap();
         (folder, sha256_hex(key.as_bytes())[..12].into())
     }
@@ -95,10 +130,19 @@ mod tests {
 
     #[test]
     fn sides_are_resolved_to_methods() {
-        let found = scored(|s| format!("study,trial,answer\n{s},0,left\n{s},1,right\n{s},2,right\n")).unwrap();
+        let found =
+            scored(|s| format!("study,trial,answer\n{s},0,left\n{s},1,right\n{s},2,right\n"))
+                .unwrap();
         let egsde = found.iter().find(|p| p.method == "EGSDE").unwrap();
-        assert_eq!((egsde.preferred, egsde.answers, egsde.over.as_str()), (2, 3, "SDEdit"));
-        assert!(egsde.amt.low < 0.2 && egsde.amt.high > 0.95, "three answers say little: {:?}", egsde.amt);
+        assert_eq!(
+            (egsde.preferred, egsde.answers, egsde.over.as_str()),
+            (2, 3, "SDEdit")
+        );
+        assert!(
+            egsde.amt.low < 0.2 && egsde.amt.high > 0.95,
+            "three answers say little: {:?}",
+            egsde.amt
+        );
     }
 
     #[test]
@@ -108,8 +152,14 @@ mod tests {
             error(|s| format!("study,trial,answer\n{s},0,left\n{s},9,left\n"))
                 .contains("answers.csv:3: no question 9; this study has 0 to 2")
         );
-        assert!(error(|_| "study,trial,answer\nother,0,left\n".into()).contains("answers.csv:2: an answer to study other"));
-        assert!(error(|s| format!("study,trial,answer\n{s},0,left\n{s},0,right\n")).contains("answered twice"));
+        assert!(
+            error(|_| "study,trial,answer\nother,0,left\n".into())
+                .contains("answers.csv:2: an answer to study other")
+        );
+        assert!(
+            error(|s| format!("study,trial,answer\n{s},0,left\n{s},0,right\n"))
+                .contains("answered twice")
+        );
         assert!(error(|s| format!("study,trial,answer\n{s},0,both\n")).contains("both"));
         assert!(error(|_| "study,trial,answer\n".into()).contains("no answers"));
     }

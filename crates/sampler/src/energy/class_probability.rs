@@ -20,7 +20,11 @@ impl Expert for ClassProbability<'_> {
 
     fn gradient(&self, state: &State) -> Tensor {
         let Loaded { net, kind, .. } = self.classifier;
-        let energy = |features: &Tensor| -net.logits(features, *kind).log_softmax(-1, Kind::Float).select(1, self.class);
+        let energy = |features: &Tensor| {
+            -net.logits(features, *kind)
+                .log_softmax(-1, Kind::Float)
+                .select(1, self.class)
+        };
         self.classifier.gradient(state.y, state.t, energy)
     }
 
@@ -44,19 +48,44 @@ mod tests {
         let config: NetworkConfig = serde_json::from_str(text).unwrap();
         let classifier = Loaded::<Dse>::fresh(&config, Device::Cpu, Kind::Float).unwrap();
         // A fresh head may be zero: give every weight some size.
-        tch::no_grad(|| classifier.vs.variables().values_mut().for_each(|w| _ = w.f_add_(&(w.randn_like() * 0.1)).unwrap()));
+        tch::no_grad(|| {
+            classifier
+                .vs
+                .variables()
+                .values_mut()
+                .for_each(|w| _ = w.f_add_(&(w.randn_like() * 0.1)).unwrap())
+        });
         let draw = || Tensor::randn([2, 3, 8, 8], (Kind::Float, Device::Cpu));
         let (y, t) = (draw(), Tensor::from_slice(&[100f32, 400.0]));
-        let expert = ClassProbability { classifier: &classifier, class: 1, weight: Weight::Constant(1.0) };
-        let gradient = expert.gradient(&State { y: &y, xt: &y, t: &t, share: 0.1 });
+        let expert = ClassProbability {
+            classifier: &classifier,
+            class: 1,
+            weight: Weight::Constant(1.0),
+        };
+        let gradient = expert.gradient(&State {
+            y: &y,
+            xt: &y,
+            t: &t,
+            share: 0.1,
+        });
         let energy = |y: &Tensor| {
             let logits = tch::no_grad(|| classifier.logits(y, &t));
-            -logits.log_softmax(-1, Kind::Float).select(1, 1).sum(Kind::Double).double_value(&[])
+            -logits
+                .log_softmax(-1, Kind::Float)
+                .select(1, 1)
+                .sum(Kind::Double)
+                .double_value(&[])
         };
         let direction = draw();
         let slope = (energy(&(&y + &direction * 1e-2)) - energy(&(&y - &direction * 1e-2))) / 2e-2;
         let want = (&gradient * &direction).sum(Kind::Double).double_value(&[]);
-        assert!((slope - want).abs() < 0.02 * want.abs().max(0.1), "{slope} {want}");
-        assert!(energy(&(&y - &gradient)) < energy(&y), "a step down the energy makes the class more probable");
+        assert!(
+            (slope - want).abs() < 0.02 * want.abs().max(0.1),
+            "{slope} {want}"
+        );
+        assert!(
+            energy(&(&y - &gradient)) < energy(&y),
+            "a step down the energy makes the class more probable"
+        );
     }
 }

@@ -49,11 +49,32 @@ mod tests {
         tch::manual_seed(2);
         let low_pass = LowPass::new(16, 4, Kernel::Linear, Device::Cpu).unwrap();
         let draw = || Tensor::randn([2, 3, 16, 16], (Kind::Float, Device::Cpu));
-        let (y, xt, t) = (draw(), draw(), Tensor::zeros([2], (Kind::Float, Device::Cpu)));
-        let expert = DomainIndependent { low_pass: &low_pass, similarity: Similarity::NegL2, weight: Weight::Constant(2.0) };
-        let got = expert.gradient(&State { y: &y, xt: &xt, t: &t, share: 0.0 });
-        let energy = |y: &Tensor| similarity(Similarity::NegL2, &low_pass.filter(y), &low_pass.filter(&xt)) * -1.0;
+        let (y, xt, t) = (
+            draw(),
+            draw(),
+            Tensor::zeros([2], (Kind::Float, Device::Cpu)),
+        );
+        let expert = DomainIndependent {
+            low_pass: &low_pass,
+            similarity: Similarity::NegL2,
+            weight: Weight::Constant(2.0),
+        };
+        let got = expert.gradient(&State {
+            y: &y,
+            xt: &xt,
+            t: &t,
+            share: 0.0,
+        });
+        let energy = |y: &Tensor| {
+            similarity(
+                Similarity::NegL2,
+                &low_pass.filter(y),
+                &low_pass.filter(&xt),
+            ) * -1.0
+        };
         let want = gradient_of(&y, energy);
-        assert!((got - &want).abs().max().double_value(&[]) < 1e-4 * want.abs().max().double_value(&[]));
+        assert!(
+            (got - &want).abs().max().double_value(&[]) < 1e-4 * want.abs().max().double_value(&[])
+        );
     }
 }

@@ -22,8 +22,12 @@ impl Expert for DomainSpecific<'_> {
     fn gradient(&self, state: &State) -> Tensor {
         // The source's features need no gradient graph.
         let make = || tch::no_grad(|| self.extractor.features(state.xt, state.t));
-        let source = self.shared.map_or_else(make, |shared| shared.of(state.xt, state.t, make));
-        self.extractor.gradient(state.y, state.t, |features| similarity(self.similarity, features, &source))
+        let source = self
+            .shared
+            .map_or_else(make, |shared| shared.of(state.xt, state.t, make));
+        self.extractor.gradient(state.y, state.t, |features| {
+            similarity(self.similarity, features, &source)
+        })
     }
 
     fn evaluations(&self) -> (usize, usize) {

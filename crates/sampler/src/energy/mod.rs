@@ -55,8 +55,14 @@ pub struct Energy<'a>(pub Vec<Box<dyn Expert + 'a>>);
 impl Energy<'_> {
     /// The gradient of the weighted sum, or nothing when no expert counts at this time.
     pub fn gradient(&self, state: &State) -> Option<Tensor> {
-        let active = self.0.iter().map(|e| (e, e.weight().at(state.share))).filter(|(_, w)| *w != 0.0);
-        active.map(|(expert, w)| expert.gradient(state) * w).reduce(|sum, g| sum + g)
+        let active = self
+            .0
+            .iter()
+            .map(|e| (e, e.weight().at(state.share)))
+            .filter(|(_, w)| *w != 0.0);
+        active
+            .map(|(expert, w)| expert.gradient(state) * w)
+            .reduce(|sum, g| sum + g)
     }
 
     /// Whether any expert counts at t / T.
@@ -67,7 +73,10 @@ impl Energy<'_> {
 
 /// `f` divided by its norm over channels (eps 1e-10, outside the root, as the reference has it).
 fn normalised(f: &Tensor) -> Tensor {
-    let norm = f.square().sum_dim_intlist([1i64].as_slice(), true, Kind::Float).sqrt();
+    let norm = f
+        .square()
+        .sum_dim_intlist([1i64].as_slice(), true, Kind::Float)
+        .sqrt();
     f / (norm + 1e-10)
 }
 
@@ -75,9 +84,17 @@ fn normalised(f: &Tensor) -> Tensor {
 pub fn similarity(kind: Similarity, a: &Tensor, b: &Tensor) -> Tensor {
     match kind {
         Similarity::Cosine => {
-            let dot = (normalised(a) * normalised(b)).sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
+            let dot = (normalised(a) * normalised(b)).sum_dim_intlist(
+                [1i64].as_slice(),
+                false,
+                Kind::Float,
+            );
             dot.mean_dim([1i64, 2].as_slice(), false, Kind::Float)
         }
-        Similarity::NegL2 => -(a - b).square().sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float),
+        Similarity::NegL2 => {
+            -(a - b)
+                .square()
+                .sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float)
+        }
     }
 }

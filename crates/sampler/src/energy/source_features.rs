@@ -24,7 +24,10 @@ fn bytes(x: &Tensor) -> Vec<u8> {
 impl SourceFeatures {
     /// Keeps at most `room` bytes.
     pub fn new(room: usize) -> Self {
-        Self { kept: RefCell::default(), room: Cell::new(room) }
+        Self {
+            kept: RefCell::default(),
+            room: Cell::new(room),
+        }
     }
 
     /// The features of `xt` at `t`, made by `make` when they are not there. Only for float32 on the CPU: a GPU would have to
@@ -33,7 +36,10 @@ impl SourceFeatures {
         if xt.device() != Device::Cpu || xt.kind() != Kind::Float || t.kind() != Kind::Float {
             return make();
         }
-        let key: [u8; 32] = Sha256::new_with_prefix(bytes(xt)).chain_update(bytes(t)).finalize().into();
+        let key: [u8; 32] = Sha256::new_with_prefix(bytes(xt))
+            .chain_update(bytes(t))
+            .finalize()
+            .into();
         if let Some(features) = self.kept.borrow().get(&key) {
             return features.shallow_clone();
         }

@@ -35,7 +35,9 @@ impl Weight {
     pub fn at(self, share: f64) -> f64 {
         match self {
             Self::Constant(w) => w,
-            Self::Linear(Linear { linear: [noise, picture] }) => picture + (noise - picture) * share,
+            Self::Linear(Linear {
+                linear: [noise, picture],
+            }) => picture + (noise - picture) * share,
             Self::Range(Range { value, from, to }) => {
                 if (to..=from).contains(&share) {
                     value
@@ -51,7 +53,10 @@ impl Weight {
         let good = |w: f64| w.is_finite() && w >= 0.0;
         match self {
             Self::Constant(w) => ensure!(good(w), "a weight of {w}: must be 0 or more"),
-            Self::Linear(Linear { linear }) => ensure!(linear.into_iter().all(good), "weights {linear:?}: must be 0 or more"),
+            Self::Linear(Linear { linear }) => ensure!(
+                linear.into_iter().all(good),
+                "weights {linear:?}: must be 0 or more"
+            ),
             Self::Range(Range { value, from, to }) => {
                 ensure!(good(value), "a weight of {value}: must be 0 or more");
                 ensure!(
@@ -78,12 +83,31 @@ mod tests {
 
     #[test]
     fn weights_over_time() {
-        let linear = Weight::Linear(Linear { linear: [0.0, 10.0] });
+        let linear = Weight::Linear(Linear {
+            linear: [0.0, 10.0],
+        });
         assert_eq!([1.0, 0.5, 0.0].map(|t| linear.at(t)), [0.0, 5.0, 10.0]);
-        let range = Weight::Range(Range { value: 3.0, from: 0.4, to: 0.2 });
-        assert_eq!([0.5, 0.4, 0.3, 0.2, 0.1].map(|t| range.at(t)), [0.0, 3.0, 3.0, 3.0, 0.0]);
-        assert!(Weight::Constant(-1.0).check().is_err() && Weight::Constant(f64::NAN).check().is_err());
-        assert!(Weight::Range(Range { value: 1.0, from: 0.2, to: 0.4 }).check().is_err());
+        let range = Weight::Range(Range {
+            value: 3.0,
+            from: 0.4,
+            to: 0.2,
+        });
+        assert_eq!(
+            [0.5, 0.4, 0.3, 0.2, 0.1].map(|t| range.at(t)),
+            [0.0, 3.0, 3.0, 3.0, 0.0]
+        );
+        assert!(
+            Weight::Constant(-1.0).check().is_err() && Weight::Constant(f64::NAN).check().is_err()
+        );
+        assert!(
+            Weight::Range(Range {
+                value: 1.0,
+                from: 0.2,
+                to: 0.4
+            })
+            .check()
+            .is_err()
+        );
         assert!(Weight::Constant(0.0).is_zero() && !linear.is_zero() && range.check().is_ok());
     }
 }

@@ -52,17 +52,32 @@ impl Egsde<'_> {
         self.schedule.timesteps[i] / STEPS_OF_T
     }
 
-    fn energy_gradient(&self, y: &Tensor, x0: &Tensor, start: &Tensor, noise: &dyn Noise, repeat: usize, i: usize) -> Option<Tensor> {
+    fn energy_gradient(
+        &self,
+        y: &Tensor,
+        x0: &Tensor,
+        start: &Tensor,
+        noise: &dyn Noise,
+        repeat: usize,
+        i: usize,
+    ) -> Option<Tensor> {
         let share = self.share(i);
         if !self.energy.is_active(share) {
             return None;
         }
         let xt = match self.source_noise {
             SourceNoise::Shared => self.perturbed(x0, start, i),
-            SourceNoise::Fresh => self.perturbed(x0, &noise.draw(Purpose::Source { repeat, step: i }), i),
+            SourceNoise::Fresh => {
+                self.perturbed(x0, &noise.draw(Purpose::Source { repeat, step: i }), i)
+            }
         };
         let t = times(y, self.schedule.timesteps[i]);
-        self.energy.gradient(&State { y, xt: &xt, t: &t, share })
+        self.energy.gradient(&State {
+            y,
+            xt: &xt,
+            t: &t,
+            share,
+        })
     }
 
     /// `last` is what a multistep solver keeps from one step to the next.
@@ -75,7 +90,13 @@ impl Egsde<'_> {
         last: &mut Option<Tensor>,
     ) -> Tensor {
         let output = self.diffusion.predict(y, self.schedule.timesteps[i]);
-        let step = Step { schedule: &self.schedule, i, y, eps: &eps(&output), gradient: gradient.as_ref() };
+        let step = Step {
+            schedule: &self.schedule,
+            i,
+            y,
+            eps: &eps(&output),
+            gradient: gradient.as_ref(),
+        };
         let (mean, deviation) = match self.solver {
             Solver::Ancestral => step.ancestral(self.variance),
             Solver::EulerMaruyama => step.euler_maruyama(),
@@ -83,12 +104,21 @@ impl Egsde<'_> {
             Solver::DpmSolverPp => step.dpm_solver_pp(last, false),
             Solver::SdeDpmSolverPp => step.dpm_solver_pp(last, true),
         };
-        if i == 0 || deviation == 0.0 { mean } else { mean + noise.draw(Purpose::Step { repeat, step: i }) * deviation }
+        if i == 0 || deviation == 0.0 {
+            mean
+        } else {
+            mean + noise.draw(Purpose::Step { repeat, step: i }) * deviation
+        }
     }
 }
 
 impl Method for Egsde<'_> {
-    fn translate(&self, x0: &Tensor, noise: &dyn Noise, observe: &mut dyn FnMut(usize, usize, &Tensor)) -> Result<Tensor> {
+    fn translate(
+        &self,
+        x0: &Tensor,
+        noise: &dyn Noise,
+        observe: &mut dyn FnMut(usize, usize, &Tensor),
+    ) -> Result<Tensor> {
         let (m, n) = (self.start_steps, self.schedule.len());
         ensure!(m >= 1 && m <= n, "the start is {m} steps, must be 1 to {n}");
         ensure!(self.repeats >= 1, "repeats must be at least 1");
@@ -110,9 +140,24 @@ impl Method for Egsde<'_> {
     }
 
     fn evaluations(&self) -> Evaluations {
-        let active = |e: &dyn Expert| (0..self.start_steps).filter(|i| e.weight().at(self.share(*i)) != 0.0).count() * self.repeats;
-        let costs = self.energy.0.iter().map(|e| (active(e.as_ref()), e.evaluations()));
-        let (plain, with_gradient) = costs.fold((0, 0), |sum, (steps, each)| (sum.0 + steps * each.0, sum.1 + steps * each.1));
-        Evaluations { diffusion: self.start_steps * self.repeats, extractor: plain, extractor_gradient: with_gradient }
+        let active = |e: &dyn Expert| {
+            (0..self.start_steps)
+                .filter(|i| e.weight().at(self.share(*i)) != 0.0)
+                .count()
+                * self.repeats
+        };
+        let costs = self
+            .energy
+            .0
+            .iter()
+            .map(|e| (active(e.as_ref()), e.evaluations()));
+        let (plain, with_gradient) = costs.fold((0, 0), |sum, (steps, each)| {
+            (sum.0 + steps * each.0, sum.1 + steps * each.1)
+        });
+        Evaluations {
+            diffusion: self.start_steps * self.repeats,
+            extractor: plain,
+            extractor_gradient: with_gradient,
+        }
     }
 }

@@ -33,7 +33,10 @@ pub struct Ilvr<'a> {
 impl Ilvr<'_> {
     /// Log of the posterior variance, its first entry replaced by the second (guided-diffusion's `posterior_log_variance_clipped`).
     fn clipped_log_variance(&self, i: usize) -> f64 {
-        self.schedule.posterior_variance(i.max(1).min(self.schedule.len() - 1)).max(1e-20).ln()
+        self.schedule
+            .posterior_variance(i.max(1).min(self.schedule.len() - 1))
+            .max(1e-20)
+            .ln()
     }
 
     fn log_variance(&self, output: &Tensor, i: usize) -> Tensor {
@@ -57,7 +60,8 @@ impl Ilvr<'_> {
         if self.clip_denoised {
             x0 = x0.clamp(-1.0, 1.0);
         }
-        let mean = x0 * (beta * previous.sqrt() / (1.0 - a)) + y * ((1.0 - previous) * (1.0 - beta).sqrt() / (1.0 - a));
+        let mean = x0 * (beta * previous.sqrt() / (1.0 - a))
+            + y * ((1.0 - previous) * (1.0 - beta).sqrt() / (1.0 - a));
         if i == 0 {
             return mean;
         }
@@ -72,7 +76,12 @@ impl Ilvr<'_> {
 }
 
 impl Method for Ilvr<'_> {
-    fn translate(&self, x0: &Tensor, noise: &dyn Noise, observe: &mut dyn FnMut(usize, usize, &Tensor)) -> Result<Tensor> {
+    fn translate(
+        &self,
+        x0: &Tensor,
+        noise: &dyn Noise,
+        observe: &mut dyn FnMut(usize, usize, &Tensor),
+    ) -> Result<Tensor> {
         ensure!(self.schedule.len() >= 2, "ILVR needs at least 2 steps");
         tch::no_grad(|| {
             let mut y = noise.draw(Purpose::Start { repeat: 0 });
@@ -88,6 +97,9 @@ impl Method for Ilvr<'_> {
     }
 
     fn evaluations(&self) -> Evaluations {
-        Evaluations { diffusion: self.schedule.len(), ..Default::default() }
+        Evaluations {
+            diffusion: self.schedule.len(),
+            ..Default::default()
+        }
     }
 }

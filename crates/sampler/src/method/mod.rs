@@ -58,7 +58,12 @@ pub struct Evaluations {
 pub trait Method {
     /// Source pictures `x0` `[n, 3, s, s]` in [-1, 1] to translated pictures `[n, 3, s, s]` in [0, 1].
     /// All randomness comes from `noise`; `observe` is called with (repeat, step, y) after each step.
-    fn translate(&self, x0: &Tensor, noise: &dyn Noise, observe: &mut dyn FnMut(usize, usize, &Tensor)) -> Result<Tensor>;
+    fn translate(
+        &self,
+        x0: &Tensor,
+        noise: &dyn Noise,
+        observe: &mut dyn FnMut(usize, usize, &Tensor),
+    ) -> Result<Tensor>;
 
     /// What one picture costs.
     fn evaluations(&self) -> Evaluations;

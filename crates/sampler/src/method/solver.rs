@@ -43,7 +43,13 @@ fn lambda(alpha_cumprod: f64) -> f64 {
 impl Step<'_> {
     /// DDPM's step, its mean moved down the energy: `y - beta / sqrt(1 - a) eps`, then `- beta grad E`, over `sqrt(1 - beta)`.
     pub fn ancestral(&self, variance: Variance) -> Led {
-        let Self { schedule, i, y, eps, gradient } = *self;
+        let Self {
+            schedule,
+            i,
+            y,
+            eps,
+            gradient,
+        } = *self;
         let (beta, a) = (schedule.betas[i], schedule.alphas_cumprod[i]);
         let root = (1.0 - beta).sqrt();
         let mean = (y - eps * (beta / (1.0 - a).sqrt())) / root;
@@ -56,7 +62,13 @@ impl Step<'_> {
 
     /// `y - [f - g^2 (s - grad E)] h` with g^2 h the step's integrated beta: -ln(a_i / a_{i-1}).
     pub fn euler_maruyama(&self) -> Led {
-        let Self { schedule, i, y, eps, gradient } = *self;
+        let Self {
+            schedule,
+            i,
+            y,
+            eps,
+            gradient,
+        } = *self;
         let a = schedule.alphas_cumprod[i];
         let g2h = (schedule.alphas_cumprod_prev(i) / a).ln();
         let drift = y * -0.5 + eps / (1.0 - a).sqrt();
@@ -82,11 +94,17 @@ impl Step<'_> {
 
     /// DDIM, equation 12.
     pub fn ddim(&self, eta: f64) -> Led {
-        let (a, before) = (self.schedule.alphas_cumprod[self.i], self.schedule.alphas_cumprod_prev(self.i));
+        let (a, before) = (
+            self.schedule.alphas_cumprod[self.i],
+            self.schedule.alphas_cumprod_prev(self.i),
+        );
         let eps = self.guided();
         let deviation = eta * ((1.0 - before) / (1.0 - a)).sqrt() * (1.0 - a / before).sqrt();
         let direction = (1.0 - before - deviation * deviation).max(0.0).sqrt();
-        (self.picture(&eps) * before.sqrt() + eps * direction, deviation)
+        (
+            self.picture(&eps) * before.sqrt() + eps * direction,
+            deviation,
+        )
     }
 
     /// DPM-Solver++(2M), algorithm 2, in the form that predicts pictures; `last` is what the step before predicted, and is
@@ -111,7 +129,10 @@ impl Step<'_> {
         let ratio = sigma / (1.0 - a).sqrt();
         if sde {
             let lost = -(-2.0 * h).exp_m1();
-            (y * (ratio * (-h).exp()) + target * (before.sqrt() * lost), sigma * lost.sqrt())
+            (
+                y * (ratio * (-h).exp()) + target * (before.sqrt() * lost),
+                sigma * lost.sqrt(),
+            )
         } else {
             (y * ratio - target * (before.sqrt() * (-h).exp_m1()), 0.0)
         }
@@ -155,11 +176,23 @@ mod tests {
     }
 
     fn noise(n: usize) -> PictureNoise {
-        PictureNoise { seed: 3, names: (0..n).map(|i| format!("p{i}")).collect(), side: 16, device: Device::Cpu }
+        PictureNoise {
+            seed: 3,
+            names: (0..n).map(|i| format!("p{i}")).collect(),
+            side: 16,
+            device: Device::Cpu,
+        }
     }
 
     /// Samples before they become pictures: the last one observed.
-    fn sample(solver: Solver, eta: f64, steps: usize, share: f64, pictures: usize, guided: bool) -> Tensor {
+    fn sample(
+        solver: Solver,
+        eta: f64,
+        steps: usize,
+        share: f64,
+        pictures: usize,
+        guided: bool,
+    ) -> Tensor {
         let diffusion = Gaussian(Schedule::ddpm());
         let schedule = Schedule::ddpm().respaced(&space_timesteps(1000, steps).unwrap());
         let energy = Energy(if guided { vec![Box::new(Pull)] } else { vec![] });
@@ -176,10 +209,20 @@ mod tests {
             source_noise: SourceNoise::Shared,
             repeats: 1,
         };
-        assert_eq!(method.evaluations(), Evaluations { diffusion: start_steps, ..Default::default() });
+        assert_eq!(
+            method.evaluations(),
+            Evaluations {
+                diffusion: start_steps,
+                ..Default::default()
+            }
+        );
         let x0 = Tensor::zeros([pictures as i64, 3, 16, 16], (Kind::Float, Device::Cpu));
         let mut last = x0.shallow_clone();
-        let _ = method.translate(&x0, &noise(pictures) as &dyn Noise, &mut |_, _, y| last = y.shallow_clone()).unwrap();
+        let _ = method
+            .translate(&x0, &noise(pictures) as &dyn Noise, &mut |_, _, y| {
+                last = y.shallow_clone()
+            })
+            .unwrap();
         last
     }
 
@@ -193,7 +236,10 @@ mod tests {
             let of = |solver| sample(solver, 1.0, 20, 0.5, 2, guided);
             assert!(difference(&of(Solver::Ddim), &of(Solver::Ancestral)) < 1e-5);
         }
-        let apart = difference(&sample(Solver::Ddim, 1.0, 20, 0.5, 2, true), &sample(Solver::Ddim, 1.0, 20, 0.5, 2, false));
+        let apart = difference(
+            &sample(Solver::Ddim, 1.0, 20, 0.5, 2, true),
+            &sample(Solver::Ddim, 1.0, 20, 0.5, 2, false),
+        );
         assert!(apart > 0.01, "{apart}");
     }
 
@@ -201,7 +247,12 @@ mod tests {
     fn two_steps_of_dpm_solver_are_ddims() {
         let of = |solver| sample(solver, 0.0, 4, 0.5, 2, true);
         assert!(difference(&of(Solver::DpmSolverPp), &of(Solver::Ddim)) < 1e-5);
-        assert!(difference(&sample(Solver::DpmSolverPp, 0.0, 8, 0.5, 2, true), &sample(Solver::Ddim, 0.0, 8, 0.5, 2, true)) > 1e-4);
+        assert!(
+            difference(
+                &sample(Solver::DpmSolverPp, 0.0, 8, 0.5, 2, true),
+                &sample(Solver::Ddim, 0.0, 8, 0.5, 2, true)
+            ) > 1e-4
+        );
     }
 
     #[test]
@@ -215,20 +266,37 @@ mod tests {
             (y - a.sqrt() * MU) * (SIGMA / (a * SIGMA * SIGMA + 1.0 - a).sqrt()) + MU
         };
         // The last time is the schedule's first, where the sample is all but the picture.
-        let error = |solver, steps| difference(&sample(solver, 0.0, steps, 0.5, 1, false), &exact(steps));
+        let error =
+            |solver, steps| difference(&sample(solver, 0.0, steps, 0.5, 1, false), &exact(steps));
         let falls = |solver| error(solver, 40) / error(solver, 160);
         let (first, second) = (falls(Solver::Ddim), falls(Solver::DpmSolverPp));
-        assert!((2.5..6.5).contains(&first), "quartering the step cuts a first-order error to about a quarter: {first}");
-        assert!(second > 8.0, "and a second-order error to about a sixteenth: {second}");
+        assert!(
+            (2.5..6.5).contains(&first),
+            "quartering the step cuts a first-order error to about a quarter: {first}"
+        );
+        assert!(
+            second > 8.0,
+            "and a second-order error to about a sixteenth: {second}"
+        );
     }
 
     #[test]
     fn random_solvers_end_in_the_right_distribution() {
         // From all of T, so that nothing of the source is left; 32 x 768 values: the mean's standard error is 0.0026.
-        for (solver, eta) in [(Solver::SdeDpmSolverPp, 0.0), (Solver::Ddim, 0.5), (Solver::DpmSolverPp, 0.0)] {
+        for (solver, eta) in [
+            (Solver::SdeDpmSolverPp, 0.0),
+            (Solver::Ddim, 0.5),
+            (Solver::DpmSolverPp, 0.0),
+        ] {
             let y = sample(solver, eta, 400, 1.0, 32, false);
-            let (mean, deviation) = (y.mean(Kind::Double).double_value(&[]), y.std(true).double_value(&[]));
-            assert!((mean - MU).abs() < 0.012 && (deviation - SIGMA).abs() < 0.01, "{solver:?}: {mean} {deviation}");
+            let (mean, deviation) = (
+                y.mean(Kind::Double).double_value(&[]),
+                y.std(true).double_value(&[]),
+            );
+            assert!(
+                (mean - MU).abs() < 0.012 && (deviation - SIGMA).abs() < 0.01,
+                "{solver:?}: {mean} {deviation}"
+            );
         }
     }
 }

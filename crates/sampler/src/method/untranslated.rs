@@ -9,7 +9,12 @@ use tch::Tensor;
 pub struct Untranslated;
 
 impl Method for Untranslated {
-    fn translate(&self, x0: &Tensor, _: &dyn Noise, _: &mut dyn FnMut(usize, usize, &Tensor)) -> Result<Tensor> {
+    fn translate(
+        &self,
+        x0: &Tensor,
+        _: &dyn Noise,
+        _: &mut dyn FnMut(usize, usize, &Tensor),
+    ) -> Result<Tensor> {
         Ok(to_picture(x0))
     }
 
