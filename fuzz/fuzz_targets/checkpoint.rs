@@ -1,3 +1,4 @@
+//! Fuzz target: weight files.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| egsde_runner::strangers::checkpoint(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| egsde_runner::fuzzing::read_checkpoint(bytes));

@@ -1,3 +1,4 @@
+//! Fuzz target: files of published statistics.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| egsde_runner::strangers::statistics(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| egsde_runner::fuzzing::read_statistics(bytes));

@@ -1,10 +1,19 @@
-"""EGSDE, SDEdit and ILVR as a plain PyTorch loop in the reference's manner, written here from the protocol's text.
+"""EGSDE, SDEdit and ILVR as a plain PyTorch loop in the reference's manner, written from the text
+of the protocol.
 
-Eager mode, no torch.compile; the noise prediction without gradients, the energy's gradient by autograd through both experts, whose
-parameters require gradients; one batch. `python reference.py check GOLDEN` holds it against the golden cases;
-`python reference.py worker ...` times steps for `just bench-vs-reference`. Needs torch 2.11.0, numpy, safetensors.
+It runs in eager mode without torch.compile, one batch at a time. The noise is predicted without
+gradients; the energy's gradient comes by autograd through both experts, whose parameters require
+gradients. `python reference.py check GOLDEN` compares it with the golden cases, and `python
+reference.py worker ...` times steps for `just bench-vs-reference`. It needs torch 2.11.0, numpy and
+safetensors.
 """
-import argparse, json, math, os, sys, time
+import argparse
+import json
+import math
+import os
+import resource
+import sys
+import time
 
 import numpy as np
 import torch
@@ -15,6 +24,7 @@ M64 = (1 << 64) - 1
 
 
 def fnv(text):
+    """64-bit FNV-1a."""
     h = 0xCBF29CE484222325
     for byte in text.encode():
         h = (h ^ byte) * 0x100000001B3 & M64
@@ -34,11 +44,13 @@ def uniform(name, shape):
 
 
 def gaussian(name, shape):
+    """The golden cases' numbers by formula, of mean 0 and variance 1."""
     parts = uniform(name, [int(np.prod(shape)), 4]).double().sum(1) * (math.sqrt(3) / 2)
     return parts.float().reshape(shape)
 
 
-def by_formula(module):
+def fill_by_formula(module):
+    """Sets all weights to the golden cases' numbers by formula; returns the module."""
     state = {}
     for key, old in module.state_dict().items():
         shape = list(old.shape)
@@ -57,7 +69,12 @@ def norm(channels):
     return nn.GroupNorm(32, channels)
 
 
+def conv(inputs, outputs):
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
 def resample(kind, x):
+    """Halves ("down") or doubles ("up") the sides of x, or leaves them."""
     if kind == "down":
         return F.avg_pool2d(x, 2)
     return F.interpolate(x, scale_factor=2, mode="nearest") if kind == "up" else x
@@ -67,17 +84,21 @@ class ResBlock(nn.Module):
     def __init__(self, inputs, outputs, emb, kind=None):
         super().__init__()
         self.kind = kind
-        self.in_layers = nn.Sequential(norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.in_layers = nn.Sequential(norm(inputs), nn.SiLU(), conv(inputs, outputs))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb, 2 * outputs))
-        self.out_layers = nn.Sequential(norm(outputs), nn.SiLU(), nn.Dropout(0.0), nn.Conv2d(outputs, outputs, 3, padding=1))
-        self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.out_layers = nn.Sequential(
+            norm(outputs), nn.SiLU(), nn.Dropout(0.0), conv(outputs, outputs)
+        )
+        same = inputs == outputs
+        self.skip_connection = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x, emb):
         h = self.in_layers[2](resample(self.kind, self.in_layers[1](self.in_layers[0](x))))
         x = resample(self.kind, x)
         scale, shift = self.emb_layers(emb)[:, :, None, None].chunk(2, dim=1)
         h = self.out_layers[0](h) * (1 + scale) + shift
-        return self.skip_connection(x) + self.out_layers[3](self.out_layers[2](self.out_layers[1](h)))
+        h = self.out_layers[3](self.out_layers[2](self.out_layers[1](h)))
+        return self.skip_connection(x) + h
 
 
 def attend(q, k, v):
@@ -90,7 +111,9 @@ class Attention(nn.Module):
     def __init__(self, channels, width):
         super().__init__()
         self.heads = channels // width
-        self.norm, self.qkv, self.proj_out = norm(channels), nn.Conv1d(channels, 3 * channels, 1), nn.Conv1d(channels, channels, 1)
+        self.norm = norm(channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = nn.Conv1d(channels, channels, 1)
 
     def forward(self, x):
         b, c, *spatial = x.shape
@@ -108,30 +131,37 @@ class Block(nn.Sequential):
 
 
 class Adm(nn.Module):
-    """U-Net, or with `dse` its downward half and middle, whose output is the feature map (its head is not needed here)."""
+    """A U-Net or, as a `dse`, its downward half and middle, whose output is the feature map; the
+    head of the classifier is not needed here."""
 
     def __init__(self, config):
         super().__init__()
         self.dse = config["kind"] == "dse"
         width = config["classifier_width"] if self.dse else config["num_channels"]
         depth = config["classifier_depth"] if self.dse else config["num_res_blocks"]
-        mults, sides, heads = config["channel_mult"], config["attention_resolutions"], config["num_head_channels"]
+        mults, sides = config["channel_mult"], config["attention_resolutions"]
+        heads = config["num_head_channels"]
         self.width, emb = width, 4 * width
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
         channels, side = width * mults[0], config["image_size"]
-        inputs, skips = [Block(nn.Conv2d(3, channels, 3, padding=1))], [channels]
+        inputs, skips = [Block(conv(3, channels))], [channels]
         for level, mult in enumerate(mults):
             for _ in range(depth):
                 layers = [ResBlock(channels, mult * width, emb)]
                 channels = mult * width
-                inputs.append(Block(*layers, *([Attention(channels, heads)] if side in sides else [])))
+                layers += [Attention(channels, heads)] if side in sides else []
+                inputs.append(Block(*layers))
                 skips.append(channels)
             if level + 1 < len(mults):
                 inputs.append(Block(ResBlock(channels, channels, emb, "down")))
                 skips.append(channels)
                 side //= 2
         self.input_blocks = nn.ModuleList(inputs)
-        self.middle_block = Block(ResBlock(channels, channels, emb), Attention(channels, heads), ResBlock(channels, channels, emb))
+        self.middle_block = Block(
+            ResBlock(channels, channels, emb),
+            Attention(channels, heads),
+            ResBlock(channels, channels, emb),
+        )
         if self.dse:
             return
         outputs = []
@@ -145,7 +175,8 @@ class Adm(nn.Module):
                     side *= 2
                 outputs.append(Block(*layers))
         self.output_blocks = nn.ModuleList(outputs)
-        self.out = nn.Sequential(norm(channels), nn.SiLU(), nn.Conv2d(channels, 6 if config.get("learn_sigma") else 3, 3, padding=1))
+        out_channels = 6 if config.get("learn_sigma") else 3
+        self.out = nn.Sequential(norm(channels), nn.SiLU(), conv(channels, out_channels))
 
     def forward(self, x, t):
         half = self.width // 2
@@ -164,29 +195,39 @@ class Adm(nn.Module):
         return self.out(h)
 
 
+def linear_kernel(x):
+    return max(0.0, 1 - abs(x))
+
+
+def cubic_kernel(x):
+    x = abs(x)
+    if x <= 1:
+        return (1.5 * x - 2.5) * x * x + 1
+    return ((2.5 - 0.5 * x) * x - 4) * x + 2 if x <= 2 else 0.0
+
+
 def axis(inputs, outputs, cubic):
-    """[outputs, inputs] weights of one axis: linear or cubic, widened when shrinking, mirrored borders, rows sum to 1."""
+    """[outputs, inputs] weights of one axis: linear or cubic, widened when shrinking, with mirrored
+    borders; rows sum to 1."""
     scale = outputs / inputs
     sharp, rows = min(scale, 1.0), torch.zeros(outputs, inputs, dtype=torch.float64)
-
-    def kernel(x):
-        x = abs(x)
-        if not cubic:
-            return max(0.0, 1 - x)
-        return (1.5 * x - 2.5) * x * x + 1 if x <= 1 else ((2.5 - 0.5 * x) * x - 4) * x + 2 if x <= 2 else 0.0
-
+    kernel = cubic_kernel if cubic else linear_kernel
     reach = math.ceil((2 if cubic else 1) / sharp) + 1
     for o in range(outputs):
         center = (o + 0.5) / scale - 0.5
         for j in range(math.floor(center) - reach, math.floor(center) + reach + 2):
             folded = j % (2 * inputs)
-            rows[o, folded if folded < inputs else 2 * inputs - 1 - folded] += kernel((center - j) * sharp)
+            mirrored = folded if folded < inputs else 2 * inputs - 1 - folded
+            rows[o, mirrored] += kernel((center - j) * sharp)
     return (rows / rows.sum(1, keepdim=True)).float()
 
 
 class LowPass:
+    """Shrinks by a factor and enlarges back."""
+
     def __init__(self, side, factor, cubic=False):
-        self.down, self.up = axis(side, side // factor, cubic), axis(side // factor, side, cubic)
+        self.down = axis(side, side // factor, cubic)
+        self.up = axis(side // factor, side, cubic)
 
     def __call__(self, x):
         small = self.down @ x @ self.down.T
@@ -194,12 +235,16 @@ class LowPass:
 
 
 def schedule():
+    """Betas and cumulative alphas of DDPM."""
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     return betas, torch.cumprod(1 - betas, 0)
 
 
+def unit(features):
+    return features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+
 def cosine(a, b):
-    unit = lambda f: f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10)
     return (unit(a) * unit(b)).sum(1).mean((1, 2))
 
 
@@ -207,7 +252,8 @@ class Egsde:
     """VP-EGSDE; SDEdit when both weights are 0."""
 
     def __init__(self, unet, dse, phi, lambda_s, lambda_i):
-        self.unet, self.dse, self.phi, self.lambda_s, self.lambda_i = unet, dse, phi, lambda_s, lambda_i
+        self.unet, self.dse, self.phi = unet, dse, phi
+        self.lambda_s, self.lambda_i = lambda_s, lambda_i
         self.betas, self.alphas = schedule()
 
     def gradient(self, y, xt, t):
@@ -228,8 +274,8 @@ class Egsde:
         if self.lambda_s or self.lambda_i:
             xt = math.sqrt(a) * x0 + math.sqrt(1 - a) * start
             mean = mean - beta / math.sqrt(1 - beta) * self.gradient(y, xt, t)
-        before = float(self.alphas[i - 1]) if i else 1.0
-        variance = max(beta * (1 - before) / (1 - a), 1e-20)
+        a_prev = float(self.alphas[i - 1]) if i else 1.0
+        variance = max(beta * (1 - a_prev) / (1 - a), 1e-20)
         return mean if i == 0 else mean + math.sqrt(variance) * noise(i)
 
     def run(self, x0, start, steps, noise, observe=lambda i, y: None):
@@ -242,136 +288,196 @@ class Egsde:
 
 
 class Ilvr:
+    """The last steps of all, low frequencies replaced down to step 1; fixed small variance."""
+
     def __init__(self, unet, phi):
         self.unet, self.phi = unet, phi
         self.betas, self.alphas = schedule()
 
+    def ancestral_step(self, y, i, noise):
+        beta, a = float(self.betas[i]), float(self.alphas[i])
+        a_prev = float(self.alphas[i - 1]) if i else 1.0
+        with torch.no_grad():
+            eps = self.unet(y, torch.full([len(y)], float(i)))[:, :3]
+        image = ((y - math.sqrt(1 - a) * eps) / math.sqrt(a)).clamp(-1, 1)
+        mean = beta * math.sqrt(a_prev) / (1 - a) * image
+        mean = mean + (1 - a_prev) * math.sqrt(1 - beta) / (1 - a) * y
+        std = math.sqrt(max(beta * (1 - a_prev) / (1 - a), 1e-20))
+        return mean + std * noise(i) if i else mean
+
     def run(self, x0, start, steps, noise):
-        """The last `steps` of all steps, low frequencies replaced down to step 1; fixed small variance."""
         y = start
         for i in reversed(range(steps)):
-            beta, a = float(self.betas[i]), float(self.alphas[i])
-            before = float(self.alphas[i - 1]) if i else 1.0
-            with torch.no_grad():
-                eps = self.unet(y, torch.full([len(y)], float(i)))[:, :3]
-            picture = ((y - math.sqrt(1 - a) * eps) / math.sqrt(a)).clamp(-1, 1)
-            mean = beta * math.sqrt(before) / (1 - a) * picture + (1 - before) * math.sqrt(1 - beta) / (1 - a) * y
-            y = mean + math.sqrt(max(beta * (1 - before) / (1 - a), 1e-20)) * noise(i) if i else mean
+            y = self.ancestral_step(y, i, noise)
             if i:
-                y = y + self.phi(math.sqrt(a) * x0 + math.sqrt(1 - a) * noise(i)) - self.phi(y)
+                a = float(self.alphas[i])
+                source = math.sqrt(a) * x0 + math.sqrt(1 - a) * noise(i)
+                y = y + self.phi(source) - self.phi(y)
         return y
 
 
 def build(config):
-    return by_formula(Adm(config))
+    """A network with weights by formula."""
+    return fill_by_formula(Adm(config))
 
 
-def check(folder):
-    from safetensors.torch import load_file
+def read_json(path):
+    with open(path) as file:
+        return json.load(file)
 
-    cases = {c["case"]: c for c in json.load(open(os.path.join(folder, "cases.json")))["cases"]}
-    worst = {}
 
-    def held(name, got, case, key):
-        want = load_file(os.path.join(folder, case["file"]))[key]
-        got = got[..., :: case["expected"][key].get("stride", 1), :: case["expected"][key].get("stride", 1)] if got.dim() == 4 else got
+class GoldenCase:
+    """One golden case, and how far results lie from it."""
+
+    def __init__(self, folder, name):
+        from safetensors.torch import load_file
+
+        cases = read_json(os.path.join(folder, "cases.json"))["cases"]
+        self.case = next(case for case in cases if case["case"] == name)
+        self.tensors = load_file(os.path.join(folder, self.case["file"]))
+        self.name = name
+        self.within_tolerance = True
+
+    def compare(self, got, key):
+        """Prints the relative error of one result and its tolerance."""
+        want, expected = self.tensors[key], self.case["expected"][key]
+        if got.dim() == 4:
+            stride = expected.get("stride", 1)
+            got = got[..., ::stride, ::stride]
         error = float((got - want).abs().max() / want.abs().max())
-        worst[f"{name} {key}"] = (error, case["expected"][key]["rel_tol"])
+        self.within_tolerance &= error <= expected["rel_tol"]
+        print(f"{self.name} {key}: error {error:.2e} of {expected['rel_tol']:.0e}")
 
-    case = cases["adm_unet_32"]
-    t = load_file(os.path.join(folder, case["file"]))["t"]
+
+def check_network(folder):
+    golden = GoldenCase(folder, "adm_unet_32")
+    network = build(golden.case["network"])
+    x = uniform("adm_unet_32.x", [2, 3, 32, 32])
     with torch.no_grad():
-        held("adm_unet_32", build(case["network"])(uniform("adm_unet_32.x", [2, 3, 32, 32]), t), case, "out")
-    case = cases["egsde_cosine_negl2"]
-    shape, name = [2, 3, 64, 64], case["case"]
-    loop = Egsde(build(case["diffusion"]), build(case["dse"]), LowPass(64, case["low_pass_factor"]), case["lambda_s"], case["lambda_i"])
-    seen = {}
-    x0 = uniform(f"{name}.x0", shape) * 0.5
-    y = loop.run(x0, gaussian(f"{name}.e0", shape), 20, lambda i: gaussian(f"{name}.z0.{i}", shape), lambda i, y: seen.setdefault(0, y))
-    held(name, seen[0], case, "after_first_step.0")
-    held(name, y, case, "y.0")
-    for what, (error, allowed) in worst.items():
-        print(f"{what}: error {error:.2e} of {allowed:.0e}")
-    sys.exit(any(error > allowed for error, allowed in worst.values()))
+        golden.compare(network(x, golden.tensors["t"]), "out")
+    return golden.within_tolerance
+
+
+def check_egsde(folder):
+    golden = GoldenCase(folder, "egsde_cosine_negl2")
+    case, name, shape = golden.case, golden.name, [2, 3, 64, 64]
+    method = Egsde(
+        build(case["diffusion"]),
+        build(case["dse"]),
+        LowPass(64, case["low_pass_factor"]),
+        case["lambda_s"],
+        case["lambda_i"],
+    )
+    samples = []
+    y = method.run(
+        uniform(f"{name}.x0", shape) * 0.5,
+        gaussian(f"{name}.e0", shape),
+        20,
+        lambda i: gaussian(f"{name}.z0.{i}", shape),
+        lambda i, y: samples.append(y),
+    )
+    golden.compare(samples[0], "after_first_step.0")
+    golden.compare(y, "y.0")
+    return golden.within_tolerance
+
+
+def check(args):
+    results = [check_network(args.golden), check_egsde(args.golden)]
+    sys.exit(0 if all(results) else 1)
+
+
+def build_method(args):
+    unet = build(read_json(args.diffusion))
+    if args.method == "ilvr":
+        return Ilvr(unet, LowPass(args.size, args.size // 8, cubic=True))
+    low_pass = LowPass(args.size, args.size // 8)
+    if args.method == "egsde":
+        return Egsde(unet, build(read_json(args.extractor)), low_pass, 20.0, 0.3)
+    return Egsde(unet, None, low_pass, 0.0, 0.0)
 
 
 def worker(args):
-    """Reads a line, runs `steps` steps of one batch, prints the seconds; at the end the largest memory in KiB."""
-    import resource
-
+    """Runs `steps` steps of one batch per line of input, and prints their seconds and the largest
+    memory so far in KiB."""
     torch.set_num_threads(args.threads)
-    unet = build(json.load(open(args.diffusion)))
-    dse = build(json.load(open(args.extractor))) if args.method == "egsde" else None
     shape = [args.batch, 3, args.size, args.size]
     x0 = uniform("bench.x0", shape) * 0.5
-    if args.method == "ilvr":
-        method = Ilvr(unet, LowPass(args.size, args.size // 8, cubic=True))
-    else:
-        weights = (20.0, 0.3) if args.method == "egsde" else (0.0, 0.0)
-        method = Egsde(unet, dse, LowPass(args.size, args.size // 8), *weights)
+    method = build_method(args)
     print("ready", flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
         method.run(x0, torch.randn(shape), args.steps, lambda i: torch.randn(shape))
-        print(f"{time.perf_counter() - began:.6f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}", flush=True)
+        seconds = time.perf_counter() - began
+        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"{seconds:.6f} {kib}", flush=True)
+
+
+def best_rate(work, amount, times=5):
+    """Amount per second of the fastest of some runs."""
+    work()
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return amount / min(seconds)
+
+
+def count_flops(work):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
 
 
 def ceilings(args):
-    """What this machine can do in float32, and the work of one step, as JSON."""
-    from torch.utils.flop_counter import FlopCounterMode
-
+    """Prints what this machine can do in float32, and the work of one step, as JSON."""
     torch.set_num_threads(args.threads)
-
-    def best(work, amount, times=5):
-        work()
-        seconds = []
-        for _ in range(times):
-            began = time.perf_counter()
-            work()
-            seconds.append(time.perf_counter() - began)
-        return amount / min(seconds)
-
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     x, w = torch.randn(16, 128, 64, 64), torch.randn(128, 128, 3, 3)
+    flops_of_convolution = 2 * 16 * 128 * 128 * 9 * 64 * 64
     big, other = torch.empty(1 << 26), torch.empty(1 << 26)
     with torch.no_grad():
         found = {
-            "matmul": best(lambda: a @ b, 2 * 2048**3),
-            "convolution": best(lambda: F.conv2d(x, w, padding=1), 2 * 16 * 128 * 128 * 9 * 64 * 64),
-            "copy": best(lambda: other.copy_(big), 4 * 2 * (1 << 26)),
+            "matmul": best_rate(lambda: a @ b, 2 * 2048**3),
+            "convolution": best_rate(lambda: F.conv2d(x, w, padding=1), flops_of_convolution),
+            "copy": best_rate(lambda: other.copy_(big), 4 * 2 * (1 << 26)),
         }
-    unet, dse = Adm(json.load(open(args.diffusion))), Adm(json.load(open(args.extractor)))
+    unet, dse = Adm(read_json(args.diffusion)), Adm(read_json(args.extractor))
     y, t = torch.randn(1, 3, args.size, args.size), torch.zeros(1)
-
-    def flops(work):
-        with FlopCounterMode(display=False) as counter:
-            work()
-        return counter.get_total_flops()
-
     with torch.no_grad():
-        found["diffusion"] = flops(lambda: unet(y, t))
+        found["diffusion"] = count_flops(lambda: unet(y, t))
     dse.requires_grad_(False)
     y.requires_grad_(True)
-    found["extractor"] = flops(lambda: cosine(dse(y, t), dse(y.detach(), t)).sum().backward())
+    found["extractor"] = count_flops(
+        lambda: cosine(dse(y, t), dse(y.detach(), t)).sum().backward()
+    )
     print(json.dumps(found))
 
 
 def main():
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check").add_argument("golden")
-    top = commands.add_parser("ceilings")
-    work = commands.add_parser("worker")
-    work.add_argument("--method", required=True)
-    for name in ["diffusion", "extractor"]:
-        work.add_argument(f"--{name}", required=True)
-        top.add_argument(f"--{name}", required=True)
-    for name in ["size", "threads"]:
-        top.add_argument(f"--{name}", type=int, required=True)
-    for name in ["size", "batch", "steps", "threads"]:
-        work.add_argument(f"--{name}", type=int, required=True)
+    command = commands.add_parser("check")
+    command.add_argument("golden")
+    command.set_defaults(run=check)
+    command = commands.add_parser("ceilings")
+    command.set_defaults(run=ceilings)
+    add_arguments(command, ["diffusion", "extractor"], ["size", "threads"])
+    command = commands.add_parser("worker")
+    command.set_defaults(run=worker)
+    texts, numbers = ["method", "diffusion", "extractor"], ["size", "batch", "steps", "threads"]
+    add_arguments(command, texts, numbers)
     args = parser.parse_args()
-    {"check": lambda a: check(a.golden), "worker": worker, "ceilings": ceilings}[args.command](args)
+    args.run(args)
+
+
+def add_arguments(parser, texts, numbers):
+    for name in texts:
+        parser.add_argument(f"--{name}", required=True)
+    for name in numbers:
+        parser.add_argument(f"--{name}", type=int, required=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-//! Times the Fréchet distance of two files of statistics on demand, beside `scripts/bench/metrics_reference.py frechet`.
+//! Times the Fréchet distance of two files of statistics on demand, beside
+//! `scripts/bench/metrics_reference.py frechet`.
 
-use crate::measure::on_demand;
+use crate::measure::serve_on_demand;
 use anyhow::Result;
+use egsde_metrics::fid_statistics;
 use egsde_metrics::frechet::frechet_distance;
-use egsde_metrics::statistics_file;
 use std::path::PathBuf;
 
 /// Arguments of `egsde-bench frechet`.
@@ -19,8 +20,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     tch::set_num_threads(args.threads);
     let (a, b) = (
-        statistics_file::read(&args.a)?,
-        statistics_file::read(&args.b)?,
+        fid_statistics::read(&args.a)?,
+        fid_statistics::read(&args.b)?,
     );
-    on_demand(|| Ok(format!("{:.9}", frechet_distance(&a, &b)?)))
+    serve_on_demand(|| Ok(format!("{:.9}", frechet_distance(&a, &b)?)))
 }

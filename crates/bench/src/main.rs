@@ -1,6 +1,7 @@
 //! Benchmarks of this project; `just bench` and its relatives call them.
 
 mod frechet;
+mod generate;
 mod measure;
 mod overhead;
 mod scale;
@@ -9,10 +10,8 @@ mod worker;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "egsde-bench",
-    about = "Benchmarks: every figure is measured on this machine, in this run"
-)]
+#[command(name = "egsde-bench")]
+#[command(about = "Benchmarks: every number is measured on this machine, in this run")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -24,15 +23,15 @@ enum Command {
     Scale(scale::Args),
     /// The harness's own share of a run
     Overhead(overhead::Args),
-    /// Times Fréchet distances on demand (scripts/bench/compare)
+    /// Times Fréchet distances on demand (scripts/bench/compare.py)
     #[command(hide = true)]
     Frechet(frechet::Args),
-    /// Times sampling steps on demand (scripts/bench/compare)
+    /// Times sampling steps on demand (scripts/bench/compare.py)
     #[command(hide = true)]
     Worker(worker::Args),
-    /// What scale measures: an experiment of finished jobs
+    /// Writes what scale measures: an experiment of finished jobs
     #[command(hide = true)]
-    Generate(scale::GenerateArgs),
+    Generate(generate::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -41,6 +40,6 @@ fn main() -> anyhow::Result<()> {
         Command::Overhead(args) => overhead::run(&args),
         Command::Frechet(args) => frechet::run(&args),
         Command::Worker(args) => worker::run(&args),
-        Command::Generate(args) => scale::generate(&args),
+        Command::Generate(args) => generate::run(&args),
     }
 }

@@ -1,13 +1,13 @@
 //! What a command costs.
 
 use anyhow::{Context, Result, ensure};
-use egsde_runner::store::peak_memory_bytes;
+use egsde_runner::store::scores::peak_memory_bytes;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use wait4::Wait4;
 
-/// Of one run.
+/// What one run of a command took.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     pub seconds: f64,
@@ -15,25 +15,23 @@ pub struct Cost {
     pub mib: f64,
 }
 
-/// Runs a command that must end well (exit code 0, or 1: "the answer is no").
-pub fn cost(command: &mut Command) -> Result<Cost> {
+/// Runs a command that must end well: with exit code 0, or with 1, which says "no" to what it was
+/// asked.
+pub fn measure_cost(command: &mut Command) -> Result<Cost> {
     let began = Instant::now();
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run {command:?}"))?;
-    let mut said = String::new();
-    child
-        .stderr
-        .take()
-        .context("no stderr")?
-        .read_to_string(&mut said)?;
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| format!("cannot run {command:?}"))?;
+    let mut errors = String::new();
+    let stderr = child.stderr.take();
+    stderr
+        .context("a child without stderr")?
+        .read_to_string(&mut errors)?;
     let used = child.wait4()?;
     let seconds = began.elapsed().as_secs_f64();
+    let ended_well = matches!(used.status.code(), Some(0 | 1));
     ensure!(
-        matches!(used.status.code(), Some(0 | 1)),
-        "{command:?} ended with {}: {said}",
+        ended_well,
+        "{command:?} ended with {}: {errors}",
         used.status
     );
     Ok(Cost {
@@ -42,25 +40,22 @@ pub fn cost(command: &mut Command) -> Result<Cost> {
     })
 }
 
-/// The middle of some numbers.
+/// The middle one of at least one number.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Does the work once for each line of input and prints its seconds, the largest memory so far in KiB, and its answer: what
-/// `scripts/bench/compare` talks to.
-pub fn on_demand(mut work: impl FnMut() -> Result<String>) -> Result<()> {
+/// Does the work once per line of input. Prints its seconds, the largest memory so far in KiB, and
+/// its answer: the protocol of `scripts/bench/compare.py`.
+pub fn serve_on_demand(mut work: impl FnMut() -> Result<String>) -> Result<()> {
     println!("ready");
     for line in std::io::stdin().lines() {
         line?;
         let began = Instant::now();
         let answer = work()?;
-        println!(
-            "{:.6} {} {answer}",
-            began.elapsed().as_secs_f64(),
-            peak_memory_bytes() / 1024
-        );
+        let (seconds, kib) = (began.elapsed().as_secs_f64(), peak_memory_bytes() / 1024);
+        println!("{seconds:.6} {kib} {answer}");
         std::io::stdout().flush()?;
     }
     Ok(())

@@ -1,10 +1,12 @@
-//! What the harness itself costs: everything of a run that is neither a network evaluation nor a metric.
+//! What the harness itself costs: everything in a run that is neither a network evaluation nor a
+//! metric.
 
-use crate::measure::{cost, median};
+use crate::measure::{measure_cost, median};
 use anyhow::{Context, Result};
+use egsde_runner::config::experiment::Experiment;
 use egsde_runner::plan::Plan;
-use egsde_runner::spec::Experiment;
-use egsde_runner::store::JobFolder;
+use egsde_runner::project::Project;
+use egsde_runner::store::job_dir::JobDir;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -13,7 +15,7 @@ use std::process::Command;
 pub struct Args {
     #[arg(long, default_value = "experiments/table1.yaml")]
     experiment: PathBuf,
-    /// Pictures of each job.
+    /// Images per job.
     #[arg(long, default_value_t = 64)]
     pictures: usize,
     /// Runs; the median is shown.
@@ -24,10 +26,7 @@ pub struct Args {
     egsde: PathBuf,
 }
 
-/// A part's seconds.
-type Of = fn(&Parts) -> f64;
-
-/// Seconds of one run.
+/// Seconds of one run and its parts.
 struct Parts {
     whole: f64,
     sampling: f64,
@@ -35,7 +34,36 @@ struct Parts {
     metrics: f64,
 }
 
-fn once(args: &Args) -> Result<Parts> {
+impl Parts {
+    /// Noise, solver, energies, image files, checks.
+    fn rest_of_sampling(&self) -> f64 {
+        self.sampling - self.networks
+    }
+
+    /// Start, loading, reference statistics, scores.
+    fn rest_of_process(&self) -> f64 {
+        self.whole - self.sampling - self.metrics
+    }
+}
+
+/// A part of a run: what it is called, and its seconds.
+type Part = (&'static str, fn(&Parts) -> f64);
+
+const SHOWN: [Part; 5] = [
+    ("network evaluations", |parts| parts.networks),
+    ("metrics", |parts| parts.metrics),
+    (
+        "rest of sampling: noise, solver, energies, PNG, checks",
+        Parts::rest_of_sampling,
+    ),
+    (
+        "rest of the process: start, loading, reference statistics, scores",
+        Parts::rest_of_process,
+    ),
+    ("whole run", |parts| parts.whole),
+];
+
+fn run_once(args: &Args) -> Result<Parts> {
     let folder = tempfile::tempdir()?;
     let sets = [
         format!("pictures={}", args.pictures),
@@ -44,10 +72,15 @@ fn once(args: &Args) -> Result<Parts> {
     ];
     let mut command = Command::new(&args.egsde);
     command.arg("run").arg(&args.experiment);
-    sets.iter().for_each(|set| _ = command.args(["--set", set]));
-    let whole = cost(&mut command)?.seconds;
-    let root = std::env::current_dir()?;
-    let plan = Plan::new(Experiment::read(&args.experiment, &root, &sets)?, &root)?;
+    for set in &sets {
+        command.args(["--set", set]);
+    }
+    let whole = measure_cost(&mut command)?.seconds;
+    let project = Project::new(std::env::current_dir()?);
+    let plan = Plan::new(
+        Experiment::read(&args.experiment, &project, &sets)?,
+        &project,
+    )?;
     let mut parts = Parts {
         whole,
         sampling: 0.0,
@@ -55,48 +88,35 @@ fn once(args: &Args) -> Result<Parts> {
         metrics: 0.0,
     };
     for job in &plan.jobs {
-        let conditions = JobFolder::of(&plan.folder, job)
+        let scores = JobDir::new(&plan.folder, job)
             .scores()
-            .context("a job without scores")?
-            .conditions;
-        parts.sampling += conditions.sampling_seconds;
-        parts.networks += conditions.network_seconds;
-        parts.metrics += conditions.scoring_seconds;
+            .context("a job without scores")?;
+        parts.sampling += scores.sampling.seconds;
+        parts.networks += scores.sampling.network_seconds;
+        parts.metrics += scores.scoring.seconds;
     }
     Ok(parts)
 }
 
 /// Prints a Markdown table.
 pub fn run(args: &Args) -> Result<()> {
-    let parts: Vec<Parts> = (0..args.repeats)
-        .map(|_| once(args))
+    let runs: Vec<Parts> = (0..args.repeats)
+        .map(|_| run_once(args))
         .collect::<Result<_>>()?;
-    let middle = |of: &dyn Fn(&Parts) -> f64| median(parts.iter().map(of).collect());
+    let experiment = args.experiment.display();
     println!(
-        "`{}`, one seed, {} pictures a job:\n",
-        args.experiment.display(),
+        "`{experiment}`, one seed, {} images per job:\n",
         args.pictures
     );
-    println!("| part | seconds | share of the run |\n|---|---:|---:|");
-    let rows: [(&str, Of); 5] = [
-        ("network evaluations", |p| p.networks),
-        ("metrics", |p| p.metrics),
-        (
-            "rest of sampling: noise, solver, energies, PNG, checks",
-            |p| p.sampling - p.networks,
-        ),
-        (
-            "rest of the process: start, loading, reference statistics, scores",
-            |p| p.whole - p.sampling - p.metrics,
-        ),
-        ("whole run", |p| p.whole),
-    ];
-    for (name, of) in rows {
-        println!(
-            "| {name} | {:.2} | {:.1} % |",
-            middle(&of),
-            100.0 * middle(&|p| of(p) / p.whole)
+    println!("| part | seconds | fraction of the run |\n|---|---:|---:|");
+    for (name, seconds) in SHOWN {
+        let middle = median(runs.iter().map(seconds).collect());
+        let fraction = median(
+            runs.iter()
+                .map(|parts| seconds(parts) / parts.whole)
+                .collect(),
         );
+        println!("| {name} | {middle:.2} | {:.1} % |", 100.0 * fraction);
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
-//! Times sampling steps on demand, beside `scripts/bench/reference.py`, which speaks the same protocol.
+//! Times sampling steps on demand, beside `scripts/bench/reference.py`, which speaks the same
+//! protocol.
 
-use crate::measure::on_demand;
+use crate::measure::serve_on_demand;
 use anyhow::{Result, bail};
-use egsde_models::network::{Build, Loaded};
-use egsde_models::{AdmUnet, Dse, NetworkConfig, synthetic};
+use egsde_models::networks::Build;
+use egsde_models::{AdmUnet, Dse, Loaded, NetworkConfig, synthetic};
 use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Similarity, Weight};
 use egsde_sampler::low_pass::{Kernel, LowPass};
 use egsde_sampler::method::{Egsde, Ilvr, IlvrVariance, Method, Solver, SourceNoise};
-use egsde_sampler::noise::PictureNoise;
-use egsde_sampler::schedule::{Schedule, Variance, space_timesteps};
+use egsde_sampler::noise::ImageNoise;
+use egsde_sampler::schedule::{NUM_TRAIN_TIMESTEPS, Schedule, Variance, space_timesteps};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
@@ -18,17 +19,19 @@ pub struct Args {
     /// egsde, sdedit or ilvr.
     #[arg(long)]
     method: String,
-    /// JSON of the noise predictor's numbers; its weights are made by formula.
+    /// JSON of the noise predictor's configuration; its weights are made by formula.
     #[arg(long)]
     diffusion: PathBuf,
-    /// JSON of the extractor's numbers.
+    /// JSON of the extractor's configuration.
     #[arg(long)]
     extractor: PathBuf,
+    /// Side of the images in pixels.
     #[arg(long)]
     size: usize,
+    /// Images per batch.
     #[arg(long)]
     batch: usize,
-    /// Reverse steps a time.
+    /// Reverse steps per line of input.
     #[arg(long)]
     steps: usize,
     #[arg(long)]
@@ -38,7 +41,22 @@ pub struct Args {
     precision: String,
 }
 
-fn network<N: Build>(path: &Path, kind: Kind) -> Result<Loaded<N>> {
+impl Args {
+    fn kind(&self) -> Kind {
+        if self.precision == "bf16" {
+            Kind::BFloat16
+        } else {
+            Kind::Float
+        }
+    }
+
+    fn low_pass(&self, kernel: Kernel) -> Result<LowPass> {
+        LowPass::new(self.size, self.size / 8, kernel, Device::Cpu)
+    }
+}
+
+/// A network on the CPU with weights by formula.
+fn open_network<N: Build>(path: &Path, kind: Kind) -> Result<Loaded<N>> {
     let config: NetworkConfig = serde_json::from_slice(&std::fs::read(path)?)?;
     let mut network = Loaded::<N>::fresh(&config, Device::Cpu, kind)?;
     synthetic::fill(&network.vs, 1.0);
@@ -46,59 +64,43 @@ fn network<N: Build>(path: &Path, kind: Kind) -> Result<Loaded<N>> {
     Ok(network)
 }
 
-/// Runs the steps on demand, with other noise each time.
-fn serve(method: &dyn Method, args: &Args) -> Result<()> {
-    let x0 = synthetic::uniform(
-        "bench.x0",
-        &[args.batch as i64, 3, args.size as i64, args.size as i64],
-    ) * 0.5;
+/// Runs the steps on demand, with other noise at each time.
+fn serve_method(method: &dyn Method, args: &Args) -> Result<()> {
+    let side = args.size as i64;
+    let x0 = synthetic::uniform("bench.x0", &[args.batch as i64, 3, side, side]) * 0.5;
     let names = (0..args.batch).map(|i| format!("p{i}")).collect();
-    let mut noise = PictureNoise {
+    let mut noise = ImageNoise {
         seed: 0,
         names,
         side: args.size,
         device: Device::Cpu,
     };
-    on_demand(|| {
+    serve_on_demand(|| {
         noise.seed += 1;
         let _ = method.translate(&x0, &noise, &mut |_, _, _| {})?;
         Ok(String::new())
     })
 }
 
-/// Runs until its input ends.
-pub fn run(args: &Args) -> Result<()> {
-    tch::set_num_threads(args.threads);
-    let kind = if args.precision == "bf16" {
-        Kind::BFloat16
-    } else {
-        Kind::Float
+fn serve_ilvr(args: &Args) -> Result<()> {
+    let diffusion: Loaded<AdmUnet> = open_network(&args.diffusion, args.kind())?;
+    let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, args.steps)?;
+    let method = Ilvr {
+        diffusion: &diffusion,
+        low_pass: args.low_pass(Kernel::Cubic)?,
+        schedule: Schedule::ddpm().respaced(&timesteps),
+        range_t: 0,
+        variance: IlvrVariance::FixedSmall,
+        clip_denoised: true,
     };
-    let diffusion: Loaded<AdmUnet> = network(&args.diffusion, kind)?;
-    if args.method == "ilvr" {
-        let low_pass = LowPass::new(args.size, args.size / 8, Kernel::Cubic, Device::Cpu)?;
-        let schedule = Schedule::ddpm().respaced(&space_timesteps(1000, args.steps)?);
-        let variance = IlvrVariance::FixedSmall;
-        return serve(
-            &Ilvr {
-                diffusion: &diffusion,
-                low_pass: &low_pass,
-                schedule,
-                range_t: 0,
-                variance,
-                clip_denoised: true,
-            },
-            args,
-        );
-    }
-    let low_pass = LowPass::new(args.size, args.size / 8, Kernel::Linear, Device::Cpu)?;
-    let extractor: Option<Loaded<Dse>> = match args.method.as_str() {
-        "egsde" => Some(network(&args.extractor, kind)?),
-        "sdedit" => None,
-        other => bail!("no method {other:?}: egsde, sdedit or ilvr"),
-    };
+    serve_method(&method, args)
+}
+
+/// EGSDE with an extractor, SDEdit without.
+fn serve_sde(args: &Args, extractor: Option<&Loaded<Dse>>) -> Result<()> {
+    let diffusion: Loaded<AdmUnet> = open_network(&args.diffusion, args.kind())?;
     let mut energy = Energy::default();
-    if let Some(extractor) = &extractor {
+    if let Some(extractor) = extractor {
         energy.0.push(Box::new(DomainSpecific {
             extractor,
             similarity: Similarity::Cosine,
@@ -106,7 +108,7 @@ pub fn run(args: &Args) -> Result<()> {
             shared: None,
         }));
         energy.0.push(Box::new(DomainIndependent {
-            low_pass: &low_pass,
+            low_pass: args.low_pass(Kernel::Linear)?,
             similarity: Similarity::NegL2,
             weight: Weight::Constant(0.3),
         }));
@@ -122,5 +124,16 @@ pub fn run(args: &Args) -> Result<()> {
         source_noise: SourceNoise::Shared,
         repeats: 1,
     };
-    serve(&method, args)
+    serve_method(&method, args)
+}
+
+/// Runs until its input ends.
+pub fn run(args: &Args) -> Result<()> {
+    tch::set_num_threads(args.threads);
+    match args.method.as_str() {
+        "egsde" => serve_sde(args, Some(&open_network(&args.extractor, args.kind())?)),
+        "sdedit" => serve_sde(args, None),
+        "ilvr" => serve_ilvr(args),
+        other => bail!("no method {other:?}: egsde, sdedit or ilvr"),
+    }
 }

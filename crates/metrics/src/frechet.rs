@@ -1,4 +1,5 @@
-//! Fréchet distance between Gaussian fits of two feature sets (FID's formula, whatever the features are).
+//! Fréchet distance between Gaussian fits of two feature sets: FID's formula (Heusel et al. 2017),
+//! whatever the features are.
 
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
@@ -7,16 +8,20 @@ use tch::{Kind, Tensor};
 /// Mean and covariance of a feature set, float64.
 #[derive(Debug)]
 pub struct Statistics {
-    /// `[d]`.
+    /// Mean, `[d]`.
     pub mu: Tensor,
-    /// `[d, d]`, divided by n - 1.
+    /// Sample covariance (divided by n - 1), `[d, d]`.
     pub sigma: Tensor,
+    /// Number of images; 0 where it is not known.
     pub count: i64,
 }
 
 impl Statistics {
-    /// Of features `[n, d]`, a row a picture; n must be at least 2.
-    pub fn of(features: &Tensor) -> Result<Self> {
+    /// Statistics of features `[n, d]`, one row per image.
+    ///
+    /// # Errors
+    /// n is less than 2, or the tensor is no matrix.
+    pub fn from_features(features: &Tensor) -> Result<Self> {
         let (n, _) = features.size2()?;
         ensure!(
             n >= 2,
@@ -34,8 +39,9 @@ impl Statistics {
     }
 }
 
-/// A factor `h` with `h h^T` the symmetric positive semi-definite matrix: Cholesky's, many times faster, where it has full
-/// rank; else the root, in which rounding below 0 is cut.
+/// A factor `h` with `h h^T` the symmetric positive semi-definite matrix. Cholesky's is many times
+/// faster but needs full rank; otherwise the symmetric root is taken, with eigenvalues that
+/// rounding made negative cut to 0.
 fn factor(symmetric: &Tensor) -> Tensor {
     let (lower, info) = symmetric.linalg_cholesky_ex(false, false);
     if info.int64_value(&[]) == 0 {
@@ -46,46 +52,115 @@ fn factor(symmetric: &Tensor) -> Tensor {
     (&vectors * roots.unsqueeze(0)).matmul(&vectors.transpose(0, 1))
 }
 
-/// `|mu_a - mu_b|^2 + tr(a) + tr(b) - 2 tr((a b)^(1/2))`; the last trace from the eigenvalues of
-/// `h^T b h` with `a = h h^T`, which is symmetric and needs no general matrix root.
+/// `|mu_a - mu_b|^2 + tr(a) + tr(b) - 2 tr((a b)^(1/2))`. The last trace is taken from the
+/// eigenvalues of `h^T b h` with `a = h h^T`, which is symmetric and needs no general matrix root.
+///
+/// # Errors
+/// The features have different dimensions.
 pub fn frechet_distance(a: &Statistics, b: &Statistics) -> Result<f64> {
-    Anchor::new(a).distance(b)
+    FrechetReference::new(a).distance_to(b)
 }
 
-/// One side of many distances: it is factored once.
+/// One side of many distances, with its covariance factored once.
 #[derive(Debug)]
-pub struct Anchor {
+pub struct FrechetReference {
+    /// Mean, `[d]`.
     mu: Tensor,
+    /// Trace of the covariance.
     trace: f64,
-    half: Tensor,
+    /// Factor of the covariance, `[d, d]`; see [`factor`].
+    factor: Tensor,
 }
 
-impl Anchor {
-    /// Of one side's statistics.
-    pub fn new(a: &Statistics) -> Self {
+/// A feature set to draw samples from, with its product with the reference's factor computed once
+/// for all draws.
+#[derive(Debug)]
+pub struct ProjectedFeatures {
+    /// `[n, d]`, float64.
+    features: Tensor,
+    /// The features times the reference's factor, `[n, d]`.
+    projected: Tensor,
+}
+
+/// Rows of a matrix with the number of times that each was drawn.
+struct Draw {
+    /// The drawn rows, each once, `[m]`.
+    indices: Tensor,
+    /// How often each was drawn, `[m, 1]`.
+    counts: Tensor,
+    /// Sum of the counts.
+    total: f64,
+}
+
+impl Draw {
+    fn new(drawn: &[usize]) -> Self {
+        let mut counts = BTreeMap::new();
+        for index in drawn {
+            *counts.entry(*index as i64).or_insert(0.0) += 1.0;
+        }
+        let (indices, counts): (Vec<i64>, Vec<f64>) = counts.into_iter().unzip();
         Self {
-            mu: a.mu.shallow_clone(),
-            trace: a.sigma.trace().double_value(&[]),
-            half: factor(&a.sigma),
+            indices: Tensor::from_slice(&indices),
+            counts: Tensor::from_slice(&counts).unsqueeze(1),
+            total: drawn.len() as f64,
         }
     }
 
-    /// The distance to `b`; see [`frechet_distance`].
-    pub fn distance(&self, b: &Statistics) -> Result<f64> {
-        let (mu, half) = (&self.mu, &self.half);
-        ensure!(
-            mu.size() == b.mu.size(),
-            "features of {:?} and {:?} dimensions do not compare",
-            mu.size(),
-            b.mu.size()
-        );
-        let inner = half.transpose(0, 1).matmul(&b.sigma).matmul(half);
-        let symmetric = (&inner + inner.transpose(0, 1)) / 2.0;
-        Ok(self.put_together(&b.mu, &b.sigma.trace(), &symmetric))
+    /// Mean of the drawn rows, and the rows centred and weighted so that their inner products sum
+    /// to the sample covariance.
+    fn centre(&self, rows: &Tensor) -> Centred {
+        let rows = rows.index_select(0, &self.indices);
+        let sum = (&rows * &self.counts).sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
+        let mean = sum / self.total;
+        let weights = (&self.counts / (self.total - 1.0)).sqrt();
+        Centred {
+            rows: (rows - &mean) * weights,
+            mean,
+        }
+    }
+}
+
+/// See [`Draw::centre`].
+struct Centred {
+    /// `[m, d]`.
+    rows: Tensor,
+    /// `[d]`.
+    mean: Tensor,
+}
+
+impl FrechetReference {
+    /// Factors the covariance of one side.
+    pub fn new(statistics: &Statistics) -> Self {
+        Self {
+            mu: statistics.mu.shallow_clone(),
+            trace: statistics.sigma.trace().double_value(&[]),
+            factor: factor(&statistics.sigma),
+        }
     }
 
-    /// The formula from the other side's mean and trace, and a matrix with the eigenvalues of `h^T b h`.
-    fn put_together(&self, mu: &Tensor, trace: &Tensor, inner: &Tensor) -> f64 {
+    /// The distance to the other side; see [`frechet_distance`].
+    ///
+    /// # Errors
+    /// The features have different dimensions.
+    pub fn distance_to(&self, other: &Statistics) -> Result<f64> {
+        ensure!(
+            self.mu.size() == other.mu.size(),
+            "features of {:?} and {:?} dimensions do not compare",
+            self.mu.size(),
+            other.mu.size()
+        );
+        let inner = self
+            .factor
+            .transpose(0, 1)
+            .matmul(&other.sigma)
+            .matmul(&self.factor);
+        let symmetric = (&inner + inner.transpose(0, 1)) / 2.0;
+        Ok(self.distance_from_parts(&other.mu, &other.sigma.trace(), &symmetric))
+    }
+
+    /// The formula from the other side's mean and trace, and a matrix with the eigenvalues of
+    /// `h^T b h`.
+    fn distance_from_parts(&self, mu: &Tensor, trace: &Tensor, inner: &Tensor) -> f64 {
         let cross = inner
             .linalg_eigvalsh("L")
             .clamp_min(0.0)
@@ -94,59 +169,39 @@ impl Anchor {
         let means = (&self.mu - mu).square().sum(Kind::Double);
         (means + self.trace + trace - cross * 2.0).double_value(&[])
     }
-}
 
-/// A feature set to draw samples from, seen from an [`Anchor`]'s side once for all draws.
-#[derive(Debug)]
-pub struct Drawable {
-    /// `[n, d]`, float64.
-    features: Tensor,
-    /// The same times the anchor's factor.
-    projected: Tensor,
-}
-
-impl Anchor {
-    /// Prepares features `[n, d]`.
-    pub fn drawable(&self, features: &Tensor) -> Drawable {
+    /// Prepares features `[n, d]` for [`FrechetReference::distance_to_draw`].
+    pub fn project(&self, features: &Tensor) -> ProjectedFeatures {
         let features = features.to_kind(Kind::Double);
-        Drawable {
-            projected: features.matmul(&self.half),
+        ProjectedFeatures {
+            projected: features.matmul(&self.factor),
             features,
         }
     }
 
-    /// The distance to the pictures drawn, repeats counted: [`Anchor::distance`] without a `[d, d]` decomposition, since few
-    /// pictures span few dimensions. The eigenvalues of `half^T cov half` are those of the pictures' own inner products.
-    pub fn distance_of_draw(&self, of: &Drawable, drawn: &[usize]) -> Result<f64> {
+    /// The distance to the images at the indices `drawn`, which may repeat. It equals
+    /// [`FrechetReference::distance_to`] but decomposes no `[d, d]` matrix where there are fewer
+    /// images: the eigenvalues of `h^T cov h` are those of the images' own inner products.
+    ///
+    /// # Errors
+    /// `drawn` has fewer than 2 indices.
+    pub fn distance_to_draw(&self, features: &ProjectedFeatures, drawn: &[usize]) -> Result<f64> {
         ensure!(
             drawn.len() >= 2,
             "a covariance needs at least 2 pictures, there are {}",
             drawn.len()
         );
-        let mut counts = BTreeMap::new();
-        drawn
-            .iter()
-            .for_each(|i| *counts.entry(*i as i64).or_insert(0.0) += 1.0);
-        let (indices, counts): (Vec<i64>, Vec<f64>) = counts.into_iter().unzip();
-        let (indices, weights) = (
-            Tensor::from_slice(&indices),
-            Tensor::from_slice(&counts).unsqueeze(1),
-        );
-        let (n, one) = (drawn.len() as f64, [0i64]);
-        let chosen = |x: &Tensor| {
-            let x = x.index_select(0, &indices);
-            let mean = (&x * &weights).sum_dim_intlist(one.as_slice(), false, Kind::Double) / n;
-            ((x - &mean) * (&weights / (n - 1.0)).sqrt(), mean)
-        };
-        let ((features, mu), (projected, _)) = (chosen(&of.features), chosen(&of.projected));
-        let (rows, d) = projected.size2()?;
-        let turned = projected.transpose(0, 1);
-        let inner = if rows < d {
-            projected.matmul(&turned)
+        let draw = Draw::new(drawn);
+        let Centred { rows, mean } = draw.centre(&features.features);
+        let projected = draw.centre(&features.projected).rows;
+        let transposed = projected.transpose(0, 1);
+        let (images, d) = projected.size2()?;
+        let inner = if images < d {
+            projected.matmul(&transposed)
         } else {
-            turned.matmul(&projected)
+            transposed.matmul(&projected)
         };
-        Ok(self.put_together(&mu, &features.square().sum(Kind::Double), &inner))
+        Ok(self.distance_from_parts(&mean, &rows.square().sum(Kind::Double), &inner))
     }
 }
 
@@ -155,16 +210,20 @@ mod tests {
     use super::*;
     use tch::Device;
 
+    fn diagonal_gaussian(mu: &[f64], variances: &[f64]) -> Statistics {
+        let sigma = Tensor::from_slice(variances).diag(0);
+        Statistics {
+            mu: Tensor::from_slice(mu),
+            sigma,
+            count: 9,
+        }
+    }
+
     #[test]
     fn diagonal_gaussians_have_a_closed_form() {
-        let statistics = |mu: &[f64], var: &[f64]| Statistics {
-            mu: Tensor::from_slice(mu),
-            sigma: Tensor::from_slice(var).diag(0),
-            count: 9,
-        };
-        let a = statistics(&[0.0, 1.0], &[1.0, 4.0]);
-        let b = statistics(&[3.0, 1.0], &[9.0, 4.0]);
-        // 9 from the means, (1 - 3)^2 from the deviations.
+        let a = diagonal_gaussian(&[0.0, 1.0], &[1.0, 4.0]);
+        let b = diagonal_gaussian(&[3.0, 1.0], &[9.0, 4.0]);
+        // 9 from the means, (1 - 3)^2 from the standard deviations.
         assert!((frechet_distance(&a, &b).unwrap() - 13.0).abs() < 1e-9);
     }
 
@@ -172,33 +231,33 @@ mod tests {
     fn a_set_is_at_no_distance_from_itself_whatever_the_order() {
         tch::manual_seed(4);
         let x = Tensor::randn([50, 80], (Kind::Float, Device::Cpu));
-        let a = Statistics::of(&x).unwrap();
-        let b = Statistics::of(&x.flip([0])).unwrap();
+        let a = Statistics::from_features(&x).unwrap();
+        let b = Statistics::from_features(&x.flip([0])).unwrap();
         assert!(frechet_distance(&a, &b).unwrap().abs() < 1e-4);
-        assert!(Statistics::of(&x.narrow(0, 0, 1)).is_err());
+        assert!(Statistics::from_features(&x.narrow(0, 0, 1)).is_err());
     }
 
     #[test]
-    fn a_draw_is_at_the_distance_of_its_pictures() {
+    fn a_draw_is_at_the_distance_of_its_images() {
         tch::manual_seed(5);
-        let anchor = Anchor::new(
-            &Statistics::of(&Tensor::randn([90, 12], (Kind::Float, Device::Cpu))).unwrap(),
-        );
-        // More pictures than dimensions and fewer, with repeats and without.
-        for (n, drawn) in [
-            (40, (0..40).map(|i| i / 2).collect::<Vec<usize>>()),
+        let real = Tensor::randn([90, 12], (Kind::Float, Device::Cpu));
+        let reference = FrechetReference::new(&Statistics::from_features(&real).unwrap());
+        // More images than dimensions and fewer, with repeats and without.
+        let draws: [(i64, Vec<usize>); 3] = [
+            (40, (0..40).map(|i| i / 2).collect()),
             (6, vec![5, 0, 0, 3, 3, 3]),
             (7, (0..7).collect()),
-        ] {
+        ];
+        for (n, drawn) in draws {
             let features = Tensor::randn([n, 12], (Kind::Float, Device::Cpu)) * 1.7 + 0.3;
-            let indices = Tensor::from_slice(&drawn.iter().map(|i| *i as i64).collect::<Vec<_>>());
-            let wanted = anchor
-                .distance(&Statistics::of(&features.index_select(0, &indices)).unwrap())
+            let indices: Vec<i64> = drawn.iter().map(|i| *i as i64).collect();
+            let chosen = features.index_select(0, &Tensor::from_slice(&indices));
+            let want = reference
+                .distance_to(&Statistics::from_features(&chosen).unwrap())
                 .unwrap();
-            let got = anchor
-                .distance_of_draw(&anchor.drawable(&features), &drawn)
-                .unwrap();
-            assert!((got - wanted).abs() < 1e-6 * wanted, "{got} {wanted}");
+            let projected = reference.project(&features);
+            let got = reference.distance_to_draw(&projected, &drawn).unwrap();
+            assert!((got - want).abs() < 1e-6 * want, "{got} {want}");
         }
     }
 }

@@ -1,32 +1,47 @@
-//! Kernel Inception distance (Binkowski et al. 2018), with whatever features: unbiased, unlike the Fréchet distance.
+//! Kernel Inception distance (Binkowski et al. 2018), whatever the features are. Unlike the Fréchet
+//! distance it is unbiased.
 
+use crate::intervals::summary;
 use anyhow::{Result, ensure};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
-/// Subsets that are drawn (the field's custom).
+/// Pairs of subsets that are drawn (the customary number).
 const SUBSETS: usize = 100;
 
-/// Largest subset (the field's custom).
-const SUBSET_SIZE: usize = 1000;
+/// Largest size of a subset (the customary one).
+const MAX_SUBSET_SIZE: usize = 1000;
 
-/// Mean over subsets and their standard deviation.
+/// The distance over subsets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Kid {
+    /// Mean over subsets.
     pub mean: f64,
-    /// Over subsets, sample deviation: says how far a subset of this size may lie off, not a standard error.
+    /// Sample standard deviation over subsets. It tells how far a subset of this size may lie off,
+    /// and is no standard error of the mean.
     pub std: f64,
+    /// Images per subset.
     pub subset_size: usize,
 }
 
-/// `(x y^T / d + 1)^3`.
+/// `(x y^T / d + 1)^3` for features `[n, d]` and `[m, d]`: `[n, m]`.
 fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
     let d = x.size()[1] as f64;
     (x.matmul(&y.transpose(0, 1)) / d + 1.0).pow_tensor_scalar(3)
 }
 
-/// The unbiased estimate of the squared maximum mean discrepancy of two feature sets `[n, d]`, `[m, d]`, n and m at least 2.
+/// Mean of the kernel over pairs of different rows.
+fn mean_within(x: &Tensor) -> Tensor {
+    let (n, k) = (x.size()[0], kernel(x, x));
+    (k.sum(Kind::Double) - k.trace()) / (n * (n - 1)) as f64
+}
+
+/// The unbiased estimate of the squared maximum mean discrepancy of two feature sets `[n, d]` and
+/// `[m, d]`.
+///
+/// # Errors
+/// n or m is below 2, or the features have different dimensions.
 pub fn squared_mmd(x: &Tensor, y: &Tensor) -> Result<f64> {
     let ((n, d), (m, other)) = (x.size2()?, y.size2()?);
     ensure!(
@@ -35,42 +50,44 @@ pub fn squared_mmd(x: &Tensor, y: &Tensor) -> Result<f64> {
     );
     ensure!(
         n >= 2 && m >= 2,
-        "an unbiased estimate needs at least 2 pictures a side, there are {n} and {m}"
+        "an unbiased estimate needs at least 2 pictures per side, there are {n} and {m}"
     );
     let (x, y) = (x.to_kind(Kind::Double), y.to_kind(Kind::Double));
-    let within = |a: &Tensor, n: i64| {
-        let k = kernel(a, a);
-        (k.sum(Kind::Double) - k.trace()) / (n * (n - 1)) as f64
-    };
     let between = kernel(&x, &y).mean(Kind::Double);
-    Ok((within(&x, n) + within(&y, m) - between * 2.0).double_value(&[]))
+    Ok((mean_within(&x) + mean_within(&y) - between * 2.0).double_value(&[]))
 }
 
-/// [`squared_mmd`] over 100 pairs of subsets without replacement, of half the smaller set but at most 1,000. Draws are fixed by
-/// `seed`.
+/// `size` different rows of features `[n, d]`.
+fn draw_subset(features: &Tensor, size: usize, random: &mut ChaCha8Rng) -> Tensor {
+    let count = features.size()[0] as usize;
+    let indices = rand::seq::index::sample(random, count, size);
+    let indices: Vec<i64> = indices.into_iter().map(|i| i as i64).collect();
+    features.index_select(0, &Tensor::from_slice(&indices))
+}
+
+/// The mean of [`squared_mmd`] over 100 pairs of subsets, each drawn without replacement and half
+/// as large as the smaller set, but of at most 1,000 images. The draws are fixed by `seed`.
+///
+/// # Errors
+/// A set has fewer than 4 images, or the features have different dimensions.
 pub fn kid(x: &Tensor, y: &Tensor, seed: u64) -> Result<Kid> {
     let (n, m) = (x.size()[0] as usize, y.size()[0] as usize);
-    let size = SUBSET_SIZE.min(n.min(m) / 2);
+    let subset_size = MAX_SUBSET_SIZE.min(n.min(m) / 2);
     ensure!(
-        size >= 2,
-        "KID needs at least 4 pictures a side, there are {n} and {m}"
+        subset_size >= 2,
+        "KID needs at least 4 pictures per side, there are {n} and {m}"
     );
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut draw = |of: &Tensor, count: usize| {
-        let chosen: Vec<i64> = rand::seq::index::sample(&mut random, count, size)
-            .into_iter()
-            .map(|i| i as i64)
-            .collect();
-        of.index_select(0, &Tensor::from_slice(&chosen))
-    };
     let mut values = Vec::with_capacity(SUBSETS);
     for _ in 0..SUBSETS {
-        values.push(squared_mmd(&draw(x, n), &draw(y, m))?);
+        let x = draw_subset(x, subset_size, &mut random);
+        let y = draw_subset(y, subset_size, &mut random);
+        values.push(squared_mmd(&x, &y)?);
     }
-    let summary = crate::spread::summary(&values)?;
+    let summary = summary(&values)?;
     Ok(Kid {
         mean: summary.mean,
         std: summary.std.unwrap_or(0.0),
-        subset_size: size,
+        subset_size,
     })
 }

@@ -1,13 +1,11 @@
-//! Pictures, data sets and image-translation metrics. Knows no method and no experiment.
+//! Image-translation metrics and their intervals. Knows no method and no experiment.
 
-pub mod cifar10;
+pub mod fid_statistics;
 pub mod frechet;
-pub mod image_file;
+pub mod intervals;
 pub mod kid;
-pub mod pair;
-pub mod pictures;
+pub mod pairwise;
 pub mod precision_recall;
 pub mod protocol;
-pub mod resize;
-pub mod spread;
-pub mod statistics_file;
+pub mod reference;
+pub mod registry;

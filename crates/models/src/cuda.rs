@@ -1,8 +1,9 @@
 //! CUDA: loading libtorch's CUDA library at run time, and settings of it that tch has no name for.
 //!
-//! The binary does not link `libtorch_cuda.so`, so that it also runs where there is none. libtorch asks once whether there
-//! is CUDA and keeps that answer for the life of the process: the library must be loaded before anyone asks. The first
-//! backward pass on a CPU asks too, so every device of a run is opened before anything computes.
+//! The binary does not link `libtorch_cuda.so`, so that it also runs where there is none. libtorch
+//! looks once whether there is CUDA and keeps the answer for the life of the process, so the
+//! library must be loaded before that. The first backward pass on a CPU looks too, so every device
+//! of a run is opened before anything computes.
 
 use std::sync::OnceLock;
 use tch::{Cuda, Device};
@@ -10,7 +11,8 @@ use tch::{Cuda, Device};
 /// The library that registers CUDA with libtorch.
 const LIBRARY: &str = "libtorch_cuda.so";
 
-/// cuBLAS takes a fixed order of sums only with a workspace of this form, read when it starts.
+/// Variable and value without which cuBLAS takes no fixed order of sums; it reads them when it
+/// starts.
 const CUBLAS_WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
 
 unsafe extern "C" {
@@ -23,7 +25,7 @@ unsafe extern "C" {
 /// Why CUDA cannot be used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unavailable {
-    /// The dynamic loader's own words: a library that is missing, as a rule.
+    /// The message of the dynamic loader, as a rule that a library is missing.
     NotLoaded(String),
     /// The libraries are there; the driver or the GPU is not.
     NoDevice,
@@ -33,10 +35,12 @@ static LOADED: OnceLock<Result<(), Unavailable>> = OnceLock::new();
 
 fn load_library() -> Result<(), Unavailable> {
     if std::env::var_os(CUBLAS_WORKSPACE.0).is_none() {
-        // SAFETY: called once, while options are parsed, before this program has started any thread.
+        // SAFETY: called once, while options are parsed, before this program has started any
+        // thread.
         unsafe { std::env::set_var(CUBLAS_WORKSPACE.0, CUBLAS_WORKSPACE.1) };
     }
-    // SAFETY: libtorch_cuda's initialisers only register its kernels with the libtorch that is already loaded.
+    // SAFETY: libtorch_cuda's initialisers only register its kernels with the libtorch that is
+    // already loaded.
     let library = unsafe { libloading::Library::new(LIBRARY) };
     // The library must stay loaded as long as the process lives.
     std::mem::forget(library.map_err(|error| Unavailable::NotLoaded(error.to_string()))?);
@@ -47,7 +51,8 @@ fn load_library() -> Result<(), Unavailable> {
     }
 }
 
-/// Loads CUDA, once per process, and only then asks libtorch whether there is a GPU.
+/// Loads CUDA, once per process, and only then asks libtorch whether there is a GPU. Later calls
+/// give the first one's result.
 pub fn load() -> Result<(), Unavailable> {
     LOADED.get_or_init(load_library).clone()
 }
@@ -57,8 +62,8 @@ pub fn is_loaded() -> bool {
     LOADED.get().is_some_and(Result::is_ok)
 }
 
-/// Sums in one fixed order, so that the same command gives the same pictures twice; training is faster without.
-/// Nothing changes where CUDA is not loaded.
+/// Makes libtorch sum in one fixed order, so that the same command gives the same images twice, or
+/// lets it choose, which makes training faster. Nothing changes where CUDA is not loaded.
 pub fn set_deterministic(on: bool) {
     if is_loaded() {
         // SAFETY: sets flags of libtorch's global context.
@@ -72,7 +77,8 @@ pub fn is_deterministic() -> bool {
     unsafe { egsde_cuda_is_deterministic() }
 }
 
-/// Gives the memory that libtorch keeps for later back to the GPU. Nothing happens where CUDA is not loaded.
+/// Gives the memory that libtorch keeps for later back to the GPU. Nothing happens where CUDA is
+/// not loaded.
 pub fn empty_cache() {
     if is_loaded() {
         // SAFETY: CUDA's allocator is registered once its library is loaded.
@@ -80,7 +86,8 @@ pub fn empty_cache() {
     }
 }
 
-/// The most bytes that tensors took on a GPU since the last call; none on a CPU.
+/// The most bytes that tensors took on a GPU since the last call; `None` on a CPU, and where CUDA
+/// is not loaded.
 pub fn take_peak_bytes(device: Device) -> Option<u64> {
     let Device::Cuda(index) = device else {
         return None;
@@ -88,8 +95,9 @@ pub fn take_peak_bytes(device: Device) -> Option<u64> {
     if !is_loaded() {
         return None;
     }
+    let index = i32::try_from(index).ok()?;
     // SAFETY: CUDA's allocator is registered once its library is loaded; the device was opened.
-    u64::try_from(unsafe { egsde_cuda_peak_bytes(i32::try_from(index).ok()?) }).ok()
+    u64::try_from(unsafe { egsde_cuda_peak_bytes(index) }).ok()
 }
 
 #[cfg(test)]

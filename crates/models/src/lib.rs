@@ -1,27 +1,18 @@
-//! Networks of EGSDE and the ways their weights come in. Knows no YAML, no method and no experiment.
+//! The networks of EGSDE and the ways their weights come in. This crate knows no YAML, no method
+//! and no experiment.
 
-mod adm;
-pub mod adm_unet;
-pub mod checkpoint;
-pub mod cifar_features;
-mod cpu;
+pub mod checkpoints;
 pub mod cuda;
-pub mod ddpm_unet;
-pub mod dse;
-pub mod files;
 pub mod gradient;
-pub mod inception;
+mod kernels;
 pub mod layers;
-pub mod network;
+pub mod networks;
 pub mod synthetic;
 pub mod tf32;
 pub mod weights;
 
-pub use adm_unet::AdmUnet;
-pub use cifar_features::CifarFeatures;
-pub use cpu::bf16::processor_has_it as processor_has_bf16;
-pub use cpu::take_part as own_kernels_take_part;
-pub use ddpm_unet::DdpmUnet;
-pub use dse::Dse;
-pub use inception::Inception;
-pub use network::{Loaded, NetworkConfig};
+pub use kernels::bf16::processor_has_bf16;
+pub use kernels::kernels_in_use;
+pub use networks::{
+    AdmUnet, CifarFeatures, DdpmUnet, Diffusion, Dse, Inception, Loaded, NetworkConfig,
+};

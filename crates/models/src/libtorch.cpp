@@ -1,6 +1,6 @@
-// Settings of libtorch that tch has no name for; tf32.rs and cuda.rs say what they mean. Everything here
-// lives in libtorch_cpu and libc10 and reaches CUDA through what libtorch_cuda.so registered when it was
-// loaded, so nothing links against it.
+// Settings of libtorch that tch has no name for; tf32.rs and cuda.rs document them. Everything here
+// lives in libtorch_cpu and libc10, and reaches CUDA through what libtorch_cuda.so registered when
+// it was loaded, so that nothing links against that library.
 #include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <cstdint>
@@ -21,7 +21,8 @@ void *egsde_tf32_forbid_here() { return new at::NoTF32Guard(); }
 
 void egsde_tf32_as_before(void *guard) { delete static_cast<at::NoTF32Guard *>(guard); }
 
-// Strict, since attention's backward pass heeds nothing less. Empty tensors are not filled with NaN, and
+// The second argument, false, makes an operation without a fixed order an error instead of a
+// warning; attention's backward pass heeds nothing less. Empty tensors are not filled with NaN, and
 // cuDNN does not choose its algorithms by trial, which may end differently each time.
 void egsde_cuda_deterministic(bool on) {
   auto &context = at::globalContext();

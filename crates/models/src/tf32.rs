@@ -1,5 +1,5 @@
-//! TF32: float32 products and convolutions with 10 bits of mantissa on an NVIDIA GPU's tensor cores. libtorch takes it for
-//! convolutions unless told not to, so float32 must be asked for.
+//! TF32: float32 products and convolutions with 10 bits of mantissa on an NVIDIA GPU's tensor
+//! cores. libtorch takes it for convolutions unless told not to, so full float32 must be asked for.
 
 use std::ffi::c_void;
 
@@ -18,21 +18,31 @@ pub fn allow(allow: bool) {
 
 /// Whether this thread's float32 may be TF32 on a GPU.
 pub fn allowed() -> bool {
-    // SAFETY: reads flags.
+    // SAFETY: reads flags of libtorch's global context.
     unsafe { egsde_tf32_allowed() }
 }
 
-/// Full float32 in this thread until `work` is done, whatever [`allow`] said.
-pub fn without<T>(work: impl FnOnce() -> T) -> T {
-    struct Guard(*mut c_void);
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            // SAFETY: made by forbid_here in this thread, given back once.
-            unsafe { egsde_tf32_as_before(self.0) }
-        }
+/// libtorch's guard, which forbids TF32 in the thread that made it until it is dropped.
+struct ForbiddenHere(*mut c_void);
+
+impl ForbiddenHere {
+    fn new() -> Self {
+        // SAFETY: takes nothing; `drop` gives the guard back.
+        Self(unsafe { egsde_tf32_forbid_here() })
     }
-    // SAFETY: the guard is given back in this thread, also when `work` panics.
-    let _guard = Guard(unsafe { egsde_tf32_forbid_here() });
+}
+
+impl Drop for ForbiddenHere {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, in this thread as the pointer keeps the type from being sent, and
+        // given back once.
+        unsafe { egsde_tf32_as_before(self.0) }
+    }
+}
+
+/// Does `work` in full float32 in this thread, whatever [`allow`] has set.
+pub fn without<T>(work: impl FnOnce() -> T) -> T {
+    let _guard = ForbiddenHere::new();
     work()
 }
 

@@ -1,44 +1,45 @@
 //! safetensors in and out, and filling a network from named tensors with every mismatch named.
 
-use crate::files::write_atomically;
 use anyhow::{Context, Result, bail};
+use egsde_data::files::write_atomically;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use tch::nn::VarStore;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-/// Tensors by their state-dict key, and the file's metadata.
+/// The content of a weight file.
 #[derive(Debug, Default)]
 pub struct WeightFile {
+    /// Tensors by their state-dict key.
     pub tensors: BTreeMap<String, Tensor>,
+    /// Texts by their key; only safetensors files have any.
     pub metadata: BTreeMap<String, String>,
 }
 
-fn kind_of(dtype: Dtype) -> Result<Kind> {
-    Ok(match dtype {
-        Dtype::F64 => Kind::Double,
-        Dtype::F32 => Kind::Float,
-        Dtype::F16 => Kind::Half,
-        Dtype::BF16 => Kind::BFloat16,
-        Dtype::I64 => Kind::Int64,
-        Dtype::I32 => Kind::Int,
-        Dtype::U8 => Kind::Uint8,
-        other => bail!("tensor type {other:?} is not supported"),
-    })
+/// Types of numbers that both libraries know and weight files use.
+const TYPES: [(Dtype, Kind); 7] = [
+    (Dtype::F64, Kind::Double),
+    (Dtype::F32, Kind::Float),
+    (Dtype::F16, Kind::Half),
+    (Dtype::BF16, Kind::BFloat16),
+    (Dtype::I64, Kind::Int64),
+    (Dtype::I32, Kind::Int),
+    (Dtype::U8, Kind::Uint8),
+];
+
+fn kind_from_dtype(dtype: Dtype) -> Result<Kind> {
+    let found = TYPES.iter().find(|(known, _)| *known == dtype);
+    Ok(found
+        .with_context(|| format!("tensor type {dtype:?} is not supported"))?
+        .1)
 }
 
-fn dtype_of(kind: Kind) -> Result<Dtype> {
-    Ok(match kind {
-        Kind::Double => Dtype::F64,
-        Kind::Float => Dtype::F32,
-        Kind::Half => Dtype::F16,
-        Kind::BFloat16 => Dtype::BF16,
-        Kind::Int64 => Dtype::I64,
-        Kind::Int => Dtype::I32,
-        Kind::Uint8 => Dtype::U8,
-        other => bail!("tensor kind {other:?} is not supported"),
-    })
+fn dtype_from_kind(kind: Kind) -> Result<Dtype> {
+    let found = TYPES.iter().find(|(_, known)| *known == kind);
+    Ok(found
+        .with_context(|| format!("tensor kind {kind:?} is not supported"))?
+        .0)
 }
 
 /// Reads a safetensors file whole. Errors name the file.
@@ -49,7 +50,8 @@ pub fn read_safetensors(path: &Path) -> Result<WeightFile> {
         .with_context(|| format!("{} is not a usable safetensors file", path.display()))
 }
 
-/// Reads safetensors from memory; sizes in the header are checked against the bytes by the crate.
+/// Reads safetensors from memory; the crate of that name checks the sizes in the header against the
+/// bytes.
 pub fn parse_safetensors(bytes: &[u8]) -> Result<WeightFile> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header
@@ -60,23 +62,28 @@ pub fn parse_safetensors(bytes: &[u8]) -> Result<WeightFile> {
         .collect();
     let mut tensors = BTreeMap::new();
     for (name, view) in SafeTensors::deserialize(bytes)?.tensors() {
-        let shape: Vec<i64> = view.shape().iter().map(|d| *d as i64).collect();
-        let kind = kind_of(view.dtype()).with_context(|| format!("tensor {name}"))?;
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)
-            .with_context(|| format!("tensor {name}"))?;
+        let tensor = copy_view(&view).with_context(|| format!("tensor {name}"))?;
         tensors.insert(name, tensor);
     }
     Ok(WeightFile { tensors, metadata })
 }
 
-fn raw_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
-    let tensor = tensor.to_device(tch::Device::Cpu).contiguous();
+fn copy_view(view: &TensorView) -> Result<Tensor> {
+    let shape: Vec<i64> = view.shape().iter().map(|d| *d as i64).collect();
+    let kind = kind_from_dtype(view.dtype())?;
+    Ok(Tensor::f_from_data_size(view.data(), &shape, kind)?)
+}
+
+/// The values of a tensor in row-major order, little-endian.
+fn bytes_of_tensor(tensor: &Tensor) -> Result<Vec<u8>> {
+    let tensor = tensor.to_device(Device::Cpu).contiguous();
     let mut bytes = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     Ok(bytes)
 }
 
-/// The bytes of a safetensors file; floating-point tensors are stored as `kind`, the others as they are.
+/// The bytes of a safetensors file; floating-point tensors are stored as `kind`, the others as they
+/// are.
 pub fn to_safetensors(file: &WeightFile, kind: Kind) -> Result<Vec<u8>> {
     let mut stored = Vec::new();
     for (name, tensor) in &file.tensors {
@@ -87,88 +94,98 @@ pub fn to_safetensors(file: &WeightFile, kind: Kind) -> Result<Vec<u8>> {
         };
         let shape: Vec<usize> = tensor.size().iter().map(|d| *d as usize).collect();
         stored.push((
-            name.clone(),
-            dtype_of(tensor.kind())?,
+            name,
+            dtype_from_kind(tensor.kind())?,
             shape,
-            raw_bytes(&tensor)?,
+            bytes_of_tensor(&tensor)?,
         ));
     }
     let mut views = Vec::new();
     for (name, dtype, shape, bytes) in &stored {
-        views.push((name.clone(), TensorView::new(*dtype, shape.clone(), bytes)?));
+        views.push((
+            name.as_str(),
+            TensorView::new(*dtype, shape.clone(), bytes)?,
+        ));
     }
     let metadata: HashMap<String, String> = file.metadata.clone().into_iter().collect();
     Ok(safetensors::serialize(views, Some(metadata))?)
 }
 
-/// Writes through a temporary name beside the target, fsync and rename, so that a reader never sees half a file.
+/// Writes a safetensors file atomically, so that a reader never sees half of one. Floating-point
+/// tensors are stored as `kind`.
 pub fn write_safetensors(path: &Path, file: &WeightFile, kind: Kind) -> Result<()> {
     let bytes = to_safetensors(file, kind)?;
     write_atomically(path, &bytes)
 }
 
-fn listed(what: &str, names: &[String]) -> String {
+/// `label` and the first names behind it, or nothing where there are none.
+fn list_names(label: &str, names: &[String]) -> Option<String> {
+    const MAX_NAMES: usize = 6;
     match names.len() {
-        0 => String::new(),
-        n if n > 6 => format!("; {what} {}, ... ({n} in all)", names[..6].join(", ")),
-        _ => format!("; {what} {}", names.join(", ")),
+        0 => None,
+        n if n > MAX_NAMES => Some(format!(
+            "{label} {}, ... ({n} in all)",
+            names[..MAX_NAMES].join(", ")
+        )),
+        _ => Some(format!("{label} {}", names.join(", "))),
     }
 }
 
-/// What keeps `tensors` from filling variables of these shapes: missing, unexpected and wrongly shaped keys.
-pub fn misfits(
+/// What keeps `tensors` from filling variables of these shapes: missing, unexpected and wrongly
+/// shaped keys. `None` where they fit. PyTorch's `num_batches_tracked`, which no network here has,
+/// is ignored.
+pub fn find_mismatches(
     variables: &BTreeMap<String, Vec<i64>>,
     tensors: &BTreeMap<String, Tensor>,
 ) -> Option<String> {
-    let have: BTreeSet<&String> = tensors.keys().collect();
-    let want: BTreeSet<&String> = variables.keys().collect();
-    let missing: Vec<String> = want.difference(&have).map(|k| k.to_string()).collect();
-    let ignored = |k: &&&String| k.ends_with("num_batches_tracked");
-    let unexpected: Vec<String> = have
-        .difference(&want)
-        .filter(|k| !ignored(k))
-        .map(|k| k.to_string())
-        .collect();
-    let shape = |k: &&String| tensors[*k].size() != variables[*k];
-    let describe =
-        |k: &String| format!("{k} ({:?}, expected {:?})", tensors[k].size(), variables[k]);
-    let misshapen: Vec<String> = want
-        .intersection(&have)
-        .copied()
-        .filter(shape)
-        .map(describe)
-        .collect();
-    let problems = [
-        listed("missing", &missing),
-        listed("unexpected", &unexpected),
-        listed("wrong shape", &misshapen),
-    ]
-    .concat();
-    problems.strip_prefix("; ").map(String::from)
+    let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
+    for (key, expected) in variables {
+        match tensors.get(key).map(Tensor::size) {
+            None => missing.push(key.clone()),
+            Some(size) if size != *expected => {
+                misshapen.push(format!("{key} ({size:?}, expected {expected:?})"));
+            }
+            Some(_) => {}
+        }
+    }
+    let mut unexpected = Vec::new();
+    for key in tensors.keys() {
+        if !variables.contains_key(key) && !key.ends_with("num_batches_tracked") {
+            unexpected.push(key.clone());
+        }
+    }
+    let lists = [
+        list_names("missing", &missing),
+        list_names("unexpected", &unexpected),
+        list_names("wrong shape", &misshapen),
+    ];
+    let problems: Vec<String> = lists.into_iter().flatten().collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
 }
 
 /// Keys of tensors that hold NaN or infinity.
-pub fn not_finite(tensors: &BTreeMap<String, Tensor>) -> Vec<&str> {
-    let broken = |t: &Tensor| t.is_floating_point() && t.isfinite().all().int64_value(&[]) == 0;
-    tensors
-        .iter()
-        .filter(|(_, t)| broken(t))
-        .map(|(k, _)| k.as_str())
-        .collect()
+pub fn find_non_finite(tensors: &BTreeMap<String, Tensor>) -> Vec<&str> {
+    let mut keys = Vec::new();
+    for (key, tensor) in tensors {
+        if tensor.is_floating_point() && tensor.isfinite().all().int64_value(&[]) == 0 {
+            keys.push(key.as_str());
+        }
+    }
+    keys
 }
 
-/// Fills every variable of `vs` from `tensors`. Nothing is changed unless all keys and shapes agree;
-/// the error names the missing, unexpected and wrongly shaped keys.
+/// Fills every variable of `vs` from `tensors`. Nothing changes unless all keys and shapes agree
+/// and all numbers are finite; the error names the keys that stand against it.
 pub fn assign(vs: &VarStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
     let shapes = variables
         .iter()
-        .map(|(k, v)| (k.clone(), v.size()))
+        .map(|(key, v)| (key.clone(), v.size()))
         .collect();
-    if let Some(problems) = misfits(&shapes, tensors) {
+    if let Some(problems) = find_mismatches(&shapes, tensors) {
         bail!("the weights do not fit the network: {problems}");
     }
-    if let Some(key) = not_finite(tensors).first() {
+    if let Some(key) = find_non_finite(tensors).first() {
         bail!("the weights hold NaN or infinity, first in {key}");
     }
     tch::no_grad(|| {
@@ -183,27 +200,29 @@ pub fn assign(vs: &VarStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// A store of variables `a` `[2, 3]` and `b.weight` `[4]`, all zero.
     fn tiny_store() -> VarStore {
-        let vs = VarStore::new(tch::Device::Cpu);
+        let vs = VarStore::new(Device::Cpu);
         let root = vs.root();
         let _ = root.zeros("a", &[2, 3]);
         let _ = (&root / "b").zeros("weight", &[4]);
         vs
     }
 
+    fn named<const N: usize>(tensors: [(&str, Tensor); N]) -> BTreeMap<String, Tensor> {
+        tensors
+            .map(|(name, tensor)| (name.to_string(), tensor))
+            .into()
+    }
+
+    fn ones(shape: &[i64]) -> Tensor {
+        Tensor::ones(shape, (Kind::Float, Device::Cpu))
+    }
+
     #[test]
     fn a_mismatch_names_every_key_and_changes_nothing() {
         let vs = tiny_store();
-        let tensors = BTreeMap::from([
-            (
-                "a".to_string(),
-                Tensor::ones([3, 2], (Kind::Float, tch::Device::Cpu)),
-            ),
-            (
-                "c".to_string(),
-                Tensor::ones([1], (Kind::Float, tch::Device::Cpu)),
-            ),
-        ]);
+        let tensors = named([("a", ones(&[3, 2])), ("c", ones(&[1]))]);
         let error = assign(&vs, &tensors).unwrap_err().to_string();
         for part in [
             "missing b.weight",
@@ -219,19 +238,17 @@ mod tests {
     fn a_file_comes_back_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
-        let tensors = BTreeMap::from([
-            ("x".to_string(), Tensor::from_slice(&[0.5f32, -2.0, 3.25])),
-            ("n".to_string(), Tensor::from_slice(&[7i64])),
+        let tensors = named([
+            ("x", Tensor::from_slice(&[0.5f32, -2.0, 3.25])),
+            ("n", Tensor::from_slice(&[7i64])),
         ]);
         let metadata = BTreeMap::from([("steps".to_string(), "12".to_string())]);
         write_safetensors(&path, &WeightFile { tensors, metadata }, Kind::Half).unwrap();
         let back = read_safetensors(&path).unwrap();
         assert_eq!(back.metadata["steps"], "12");
         assert_eq!(back.tensors["x"].kind(), Kind::Half);
-        assert_eq!(
-            Vec::<f32>::try_from(back.tensors["x"].to_kind(Kind::Float)).unwrap(),
-            [0.5, -2.0, 3.25]
-        );
+        let x = Vec::<f32>::try_from(back.tensors["x"].to_kind(Kind::Float)).unwrap();
+        assert_eq!(x, [0.5, -2.0, 3.25]);
         assert_eq!(Vec::<i64>::try_from(&back.tensors["n"]).unwrap(), [7]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -239,16 +256,8 @@ mod tests {
     #[test]
     fn weights_that_are_not_numbers_are_refused() {
         let vs = tiny_store();
-        let tensors = BTreeMap::from([
-            (
-                "a".to_string(),
-                Tensor::ones([2, 3], (Kind::Float, tch::Device::Cpu)),
-            ),
-            (
-                "b.weight".to_string(),
-                Tensor::from_slice(&[1f32, f32::NAN, 0.0, 0.0]),
-            ),
-        ]);
+        let bad = Tensor::from_slice(&[1f32, f32::NAN, 0.0, 0.0]);
+        let tensors = named([("a", ones(&[2, 3])), ("b.weight", bad)]);
         let error = assign(&vs, &tensors).unwrap_err().to_string();
         assert!(
             error.contains("NaN") && error.contains("b.weight"),
@@ -260,16 +269,14 @@ mod tests {
     fn a_truncated_file_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cut.safetensors");
-        let tensors = BTreeMap::from([("x".to_string(), Tensor::from_slice(&[1f32; 64]))]);
-        let bytes = to_safetensors(
-            &WeightFile {
-                tensors,
-                ..Default::default()
-            },
-            Kind::Float,
-        )
-        .unwrap();
+        let tensors = named([("x", Tensor::from_slice(&[1f32; 64]))]);
+        let file = WeightFile {
+            tensors,
+            ..Default::default()
+        };
+        let bytes = to_safetensors(&file, Kind::Float).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
-        assert!(format!("{:#}", read_safetensors(&path).unwrap_err()).contains("cut.safetensors"));
+        let error = format!("{:#}", read_safetensors(&path).unwrap_err());
+        assert!(error.contains("cut.safetensors"), "{error}");
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::commands;
 use crate::error::{exit_code, one_line};
-use crate::interrupt::READER_GONE;
-use crate::memory::{is_out_of_memory, panic_text};
-use clap::{Parser, Subcommand};
+use crate::project::Project;
+use crate::runtime::memory::{is_out_of_memory, panic_text};
+use crate::runtime::signal::READER_GONE;
+use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -23,33 +23,33 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what an experiment would run, what is done, what it costs
-    Plan(commands::experiment::PlanArgs),
+    Plan(commands::plan::Args),
     /// Run an experiment's unfinished jobs
-    Run(commands::experiment::RunArgs),
+    Run(commands::run::Args),
     /// Print the table from what is finished
-    Table(commands::experiment::TableArgs),
+    Table(commands::table::Args),
     /// Hold an experiment's numbers against stored ones
-    Compare(commands::experiment::CompareArgs),
+    Compare(commands::compare::Args),
     /// Write tables, plots and picture grids
-    Report(commands::experiment::ReportArgs),
+    Report(commands::report::Args),
     /// Whether everything in a results folder is what was written
-    Verify(commands::provenance::VerifyArgs),
+    Verify(commands::verify::Args),
     /// Put the finished jobs of several runs folders together
     Merge(commands::merge::Args),
     /// Run an experiment's unfinished jobs on a Slurm cluster
-    Submit(Box<commands::cluster::SubmitArgs>),
+    Submit(Box<commands::submit::Args>),
     /// What has become of a submitted experiment
-    Status(commands::cluster::StatusArgs),
+    Status(commands::status::Args),
     /// Take a submitted experiment's tasks out of Slurm's queue
-    Cancel(commands::cluster::StatusArgs),
+    Cancel(commands::cancel::Args),
     /// What the cluster's script runs
     #[command(hide = true)]
-    Task(commands::cluster::TaskArgs),
+    Task(commands::task::Args),
     /// Where a row's numbers come from: settings, seeds, hashes, code, device, times
-    Explain(commands::provenance::ExplainArgs),
+    Explain(commands::explain::Args),
     /// Human evaluation: a blinded page, and its score
     Study(commands::study::Args),
-    /// FID, L2, PSNR, SSIM of any folders by the published protocols
+    /// The metrics of any folders by the published protocols
     Eval(commands::eval::Args),
     /// Convert and check weight files
     Weights(commands::weights::Args),
@@ -59,87 +59,95 @@ enum Command {
     Data(commands::data::Args),
     /// Train a network of the embedded scale
     Train(commands::train::Args),
+    /// Print a completion script for a shell
+    Completions(commands::completions::Args),
+    /// Print the manual page, or write one per command
+    Man(commands::man::Args),
 }
 
-/// Whether a panic is that of `println!` or `eprintln!` into a closed pipe.
-fn reader_gone(text: &str) -> bool {
-    text.contains("failed printing to std") && text.contains("Broken pipe")
-}
-
-/// One line to standard error; nobody is told that nobody reads it.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "egsde: {line}");
-}
-
-/// Says that a panic is our fault, in one line. libjpeg's errors unwind without a panic and do not come here.
-fn blame_ourselves() {
-    std::panic::set_hook(Box::new(|panic| {
-        let text = one_line(&panic.to_string());
-        // Memory is met by taking fewer pictures at once.
-        if !is_out_of_memory(&text) && !reader_gone(&text) {
-            say(&format!(
-                "this is our fault, not yours ({}): {text}; see docs/reliability.md for what to send us",
-                crate::CODE
-            ));
-        }
-    }));
-}
-
-fn dispatch(command: &Command, root: &Path) -> anyhow::Result<()> {
+/// Runs a command.
+fn dispatch(command: &Command, project: &Project) -> anyhow::Result<()> {
     match command {
-        Command::Plan(args) => commands::experiment::plan(args, root),
-        Command::Run(args) => commands::experiment::run(args, root),
-        Command::Table(args) => commands::experiment::table(args, root),
-        Command::Compare(args) => commands::experiment::compare(args, root),
-        Command::Report(args) => commands::experiment::report(args, root),
-        Command::Verify(args) => commands::provenance::verify(args),
+        Command::Plan(args) => commands::plan::run(args, project),
+        Command::Run(args) => commands::run::run(args, project),
+        Command::Table(args) => commands::table::run(args, project),
+        Command::Compare(args) => commands::compare::run(args, project),
+        Command::Report(args) => commands::report::run(args, project),
+        Command::Verify(args) => commands::verify::run(args),
         Command::Merge(args) => commands::merge::run(args),
-        Command::Submit(args) => commands::cluster::submit(args, root),
-        Command::Status(args) => commands::cluster::status(args, root),
-        Command::Cancel(args) => commands::cluster::cancel(args, root),
-        Command::Task(args) => commands::cluster::task(args, root),
-        Command::Explain(args) => commands::provenance::explain(args, root),
-        Command::Study(args) => commands::study::run(args, root),
-        Command::Eval(args) => commands::eval::run(args, root),
+        Command::Submit(args) => commands::submit::run(args, project),
+        Command::Status(args) => commands::status::run(args, project),
+        Command::Cancel(args) => commands::cancel::run(args, project),
+        Command::Task(args) => commands::task::run(args, project),
+        Command::Explain(args) => commands::explain::run(args, project),
+        Command::Study(args) => commands::study::run(args, project),
+        Command::Eval(args) => commands::eval::run(args, project),
         Command::Weights(args) => commands::weights::run(args),
         Command::Parity(args) => commands::parity::run(args),
-        Command::Data(args) => commands::data::run(args, root),
-        Command::Train(args) => commands::train::run(args, root),
+        Command::Data(args) => commands::data::run(args, project),
+        Command::Train(args) => commands::train::run(args, project),
+        Command::Completions(args) => commands::completions::run(args, Cli::command()),
+        Command::Man(args) => commands::man::run(args, Cli::command()),
     }
 }
 
-/// Ends the process without libtorch's static destructors, which take a good part of a short command's time.
+/// Whether a panic is that of `println!` or `eprintln!` into a closed pipe.
+fn is_reader_gone(text: &str) -> bool {
+    text.contains("failed printing to std") && text.contains("Broken pipe")
+}
+
+/// One line to standard error, where it can be written.
+fn print_error(line: &str) {
+    let _ = writeln!(std::io::stderr(), "egsde: {line}");
+}
+
+/// Reports a panic in one line. Errors of libjpeg unwind without a panic and do not come here.
+fn report_panic(panic: &PanicHookInfo) {
+    let text = one_line(&panic.to_string());
+    // A lack of memory is met by smaller batches.
+    if !is_out_of_memory(&text) && !is_reader_gone(&text) {
+        print_error(&format!(
+            "internal error ({}): {text}; docs/reliability.md tells what to send",
+            crate::CODE
+        ));
+    }
+}
+
+/// The mistake in a command line as one line, without usage and advice.
+fn usage_error(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.split("\n\nUsage:").next().unwrap_or_default();
+    let text = text.split("\n\nFor more").next().unwrap_or_default();
+    format!(
+        "{} (egsde --help)",
+        one_line(text.trim_start_matches("error: "))
+    )
+}
+
+/// Ends the process without libtorch's static destructors, which take a good part of a short
+/// command's time.
 fn leave(code: u8) -> ! {
     let _ = std::io::stdout().flush();
     signal_hook::low_level::exit(i32::from(code))
 }
 
-/// Parses, runs, prints errors as one line, ends the process with the exit code (3 after a panic).
+/// Parses, runs, prints errors as one line, and ends the process with the exit code (3 after a
+/// panic).
 pub fn main() -> ! {
-    leave(answer())
+    leave(run())
 }
 
-fn answer() -> u8 {
-    blame_ourselves();
-    // With a single thread libtorch takes other kernels, which round differently; from two on results are the same.
+fn run() -> u8 {
+    std::panic::set_hook(Box::new(report_panic));
+    // With a single thread libtorch takes other kernels, which round differently; from two on
+    // results are the same.
     if tch::get_num_threads() < 2 {
         tch::set_num_threads(2);
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            let text = error.to_string();
-            let said = text
-                .split("\n\nUsage:")
-                .next()
-                .unwrap_or_default()
-                .split("\n\nFor more")
-                .next()
-                .unwrap_or_default();
-            say(&format!(
-                "{} (egsde --help)",
-                one_line(said.trim_start_matches("error: "))
-            ));
+            print_error(&usage_error(&error));
             return 2;
         }
         Err(help) => {
@@ -147,14 +155,35 @@ fn answer() -> u8 {
             return 0;
         }
     };
-    let root = std::env::current_dir().unwrap_or_default();
-    match catch_unwind(AssertUnwindSafe(|| dispatch(&cli.command, &root))) {
+    let project = Project::new(std::env::current_dir().unwrap_or_default());
+    match catch_unwind(AssertUnwindSafe(|| dispatch(&cli.command, &project))) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
-            say(&one_line(&format!("{error:#}")));
+            print_error(&one_line(&format!("{error:#}")));
             exit_code(&error)
         }
-        Err(cause) if reader_gone(&panic_text(cause.as_ref())) => READER_GONE,
+        Err(cause) if is_reader_gone(&panic_text(cause.as_ref())) => READER_GONE,
         Err(_) => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistake_in_the_command_line_is_one_line() {
+        let error = Cli::try_parse_from(["egsde", "plam"]).unwrap_err();
+        let line = usage_error(&error);
+        assert!(
+            line.contains("'plam'") && line.ends_with("(egsde --help)"),
+            "{line}"
+        );
+        assert_eq!(line.lines().count(), 1);
     }
 }

@@ -1,45 +1,25 @@
-//! Experiments: specs, plans, jobs, tables, plots and the command line.
+//! Experiments: configuration, plans, jobs, tables, plots and the command line.
 
-pub mod baseline;
+pub mod analysis;
 pub mod cli;
 pub mod cluster;
 mod commands;
-pub mod dataset;
-pub mod device;
-pub mod distances;
+pub mod config;
 mod error;
-pub mod evaluate;
-pub mod evidence;
-pub mod execute;
-pub mod experts;
-mod html;
-pub mod interrupt;
-pub mod judge;
-pub mod ledger;
-pub mod manifest;
-pub mod measured;
-pub mod memory;
-pub mod metric;
-pub mod paired;
+pub mod fuzzing;
+pub mod inputs;
 pub mod parity;
 pub mod plan;
-mod plot;
-mod progress;
-pub mod render;
+pub mod project;
 pub mod report;
-pub mod spec;
+pub mod run;
+pub mod runtime;
+pub mod scoring;
 pub mod store;
-pub mod strangers;
 pub mod study;
-pub mod sweep;
-pub mod table;
-pub mod task;
-pub mod which;
-pub mod workbench;
-pub mod workers;
 pub mod yaml;
 
-pub use error::Problem;
+pub use error::{CheckFailed, Interrupted, InvalidInput};
 
 /// Version of this program and the commit it was built from.
 pub const CODE: &str = concat!(

@@ -1,18 +1,16 @@
-//! What the fuzzer kept, and what once broke something, run through the same code without a fuzzer.
+//! What the fuzzer kept, and what once broke something, through the same code without a fuzzer.
 
 mod common;
 
-use common::root;
-use egsde_runner::strangers::{checkpoint, picture, spec, statistics};
+use common::{checkout, files_below};
+use egsde_runner::fuzzing::{read_checkpoint, read_experiment, read_image, read_statistics};
 
-fn all(target: &str, run: fn(&[u8])) {
+/// Runs every stored input of a target.
+fn run_stored(target: &str, run: fn(&[u8])) {
     let mut count = 0;
     for folder in ["corpus", "regressions"] {
-        for entry in std::fs::read_dir(root().join("fuzz").join(folder).join(target))
-            .into_iter()
-            .flatten()
-        {
-            run(&std::fs::read(entry.unwrap().path()).unwrap());
+        for file in files_below(&checkout().join("fuzz").join(folder).join(target), "") {
+            run(&file.bytes);
             count += 1;
         }
     }
@@ -20,21 +18,21 @@ fn all(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
-fn checkpoints() {
-    all("checkpoint", checkpoint);
+fn stored_checkpoints_are_read_or_refused() {
+    run_stored("checkpoint", read_checkpoint);
 }
 
 #[test]
-fn specs() {
-    all("spec", spec);
+fn stored_experiment_files_are_read_or_refused() {
+    run_stored("experiment", read_experiment);
 }
 
 #[test]
-fn statistics_files() {
-    all("statistics", statistics);
+fn stored_statistics_files_are_read_or_refused() {
+    run_stored("statistics", read_statistics);
 }
 
 #[test]
-fn pictures() {
-    all("picture", picture);
+fn stored_images_are_read_or_refused() {
+    run_stored("image", read_image);
 }

@@ -1,350 +1,327 @@
-//! `egsde eval` and `egsde weights` through the real binary, on the reference's own pictures.
+//! `egsde eval` and `egsde weights` through the real binary, on the reference's own images.
 
 mod common;
 
-use common::{egsde, root};
+use common::{Assert, AssertText, assert_has, checkout, copy_folder, egsde};
+use egsde_metrics::registry::{Computation, METRICS};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
-fn images(name: &str) -> PathBuf {
+/// A folder of the golden cases' images.
+fn golden_images(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden/images")
         .join(name)
 }
 
-#[track_caller]
-fn refused(args: &[&str], parts: &[&str]) {
-    let output = egsde(args);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    let said: Vec<&str> = error.lines().filter(|l| l.starts_with("egsde:")).collect();
-    assert_eq!((output.status.code(), said.len()), (Some(2), 1), "{error}");
-    for part in parts {
-        assert!(said[0].contains(part), "{part:?} not in {error}");
-    }
+/// Folders beside FID Inception's synthetic weights of the golden cases.
+struct Evaluation {
+    folder: tempfile::TempDir,
+    inception: PathBuf,
 }
 
-/// Synthetic FID Inception weights of the golden cases (gain 1.6).
-fn inception(folder: &Path) -> String {
-    let path = folder.join("inception.safetensors").display().to_string();
-    assert!(
+/// What `egsde eval` is asked.
+struct Question<'a> {
+    source: Option<&'a Path>,
+    translated: &'a Path,
+    target: &'a Path,
+    options: &'a [&'a str],
+}
+
+impl Evaluation {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let inception = folder.path().join("inception.safetensors");
+        let network = "configs/networks/fid_inception.yaml";
+        let file = inception.to_str().unwrap();
         egsde(&[
             "weights",
             "synthesize",
             "--network",
-            "networks/fid_inception.yaml",
+            network,
             "--gain",
             "1.6",
-            &path
+            file,
         ])
-        .status
-        .success()
+        .success();
+        Self { folder, inception }
+    }
+
+    fn path(&self, inside: &str) -> PathBuf {
+        self.folder.path().join(inside)
+    }
+
+    /// A folder of three of the reference's images, for adding bad ones.
+    fn three_images(&self, name: &str) -> PathBuf {
+        let folder = self.path(name);
+        std::fs::create_dir(&folder).unwrap();
+        for name in ["im0.jpg", "im1.jpg", "im2.jpg"] {
+            std::fs::copy(golden_images("a").join(name), folder.join(name)).unwrap();
+        }
+        folder
+    }
+
+    /// The end of `egsde eval --json` with weights of this path.
+    fn ask_with(&self, inception: &Path, question: &Question) -> Assert {
+        let mut arguments = vec!["eval", "--json", "--inception", inception.to_str().unwrap()];
+        if let Some(source) = question.source {
+            arguments.extend(["--source", source.to_str().unwrap()]);
+        }
+        arguments.extend(["--translated", question.translated.to_str().unwrap()]);
+        arguments.extend(["--target", question.target.to_str().unwrap()]);
+        arguments.extend(question.options);
+        egsde(&arguments)
+    }
+
+    fn ask(&self, question: &Question) -> Assert {
+        self.ask_with(&self.inception, question)
+    }
+}
+
+/// A number must be near the reference's.
+#[track_caller]
+fn assert_near(value: &Value, reference: f64, tolerance: f64) {
+    let got = value.as_f64().unwrap();
+    assert!(
+        (got - reference).abs() <= tolerance * reference,
+        "{got} for {reference}"
     );
-    path
+}
+
+fn metric_keys(answer: &Value) -> Vec<&str> {
+    answer["metrics"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+/// Keys of the metrics whose computation is `wanted`, sorted.
+fn registry_keys(wanted: fn(&Computation) -> bool) -> Vec<&'static str> {
+    let wanted = METRICS.iter().filter(|metric| wanted(&metric.computation));
+    let mut keys: Vec<&str> = wanted.map(|metric| metric.key).collect();
+    keys.sort_unstable();
+    keys
 }
 
 #[test]
 fn eval_gives_the_reference_numbers_and_stops_at_bad_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let inception = inception(folder.path());
-    let (a, b) = (
-        images("a").display().to_string(),
-        images("b").display().to_string(),
-    );
-    let of = |translated: &str, more: &[&str]| {
-        let base = [
-            "eval",
-            "--source",
-            &a,
-            "--translated",
-            translated,
-            "--target",
-            &a,
-            "--inception",
-            &inception,
-            "--json",
-        ];
-        egsde(&[&base[..], more].concat())
-    };
-    let json = |output: &Output| -> serde_json::Value {
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice(&output.stdout).unwrap()
+    let evaluation = Evaluation::new();
+    let (source, translated) = (golden_images("a"), golden_images("b"));
+    let question = Question {
+        source: Some(&source),
+        translated: &translated,
+        target: &source,
+        options: &[],
     };
     // pair_metrics and frechet_singular of tests/golden/cases.json.
-    let whole = json(&of(&b, &[]));
-    let near = |value: &serde_json::Value, want: f64, tolerance: f64| {
-        let got = value.as_f64().unwrap();
-        assert!((got - want).abs() <= tolerance * want, "{got} for {want}");
-    };
-    near(&whole["metrics"]["l2"], 32.025266329447426, 1e-5);
-    near(&whole["metrics"]["psnr"], 22.84298562457377, 1e-5);
-    near(&whole["metrics"]["ssim"], 0.7841544051965078, 1e-5);
-    near(&whole["metrics"]["fid"], 20207.600974172, 1e-3);
-
-    let bad = folder.path().join("bad");
-    std::fs::create_dir(&bad).unwrap();
-    for entry in std::fs::read_dir(images("b")).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, bad.join(path.file_name().unwrap())).unwrap();
-    }
-    std::fs::write(bad.join("im5.png"), b"").unwrap();
-    let stopped = of(&bad.display().to_string(), &[]);
-    let error = String::from_utf8_lossy(&stopped.stderr).into_owned();
-    assert_eq!(stopped.status.code(), Some(2), "{error}");
+    let whole = evaluation.ask(&question).printed_json();
+    assert_near(&whole["metrics"]["l2"], 32.025266329447426, 1e-5);
+    assert_near(&whole["metrics"]["psnr"], 22.84298562457377, 1e-5);
+    assert_near(&whole["metrics"]["ssim"], 0.7841544051965078, 1e-5);
+    assert_near(&whole["metrics"]["fid"], 20207.600974172, 1e-3);
+    // All that the registry computes, and precision and recall are fractions.
+    let computed = registry_keys(|metric| !matches!(metric, Computation::FromAnswers));
+    assert_eq!(metric_keys(&whole), computed);
     assert!(
-        error.contains("im5.png") && error.contains("empty") && error.contains("--skip-bad"),
-        "{error}"
+        whole["metrics"]["kid"].as_f64().is_some_and(f64::is_finite),
+        "{whole}"
     );
-    let skipped = json(&of(&bad.display().to_string(), &["--skip-bad"]));
-    assert_eq!(
-        (
-            skipped["pairs"].as_u64(),
-            skipped["skipped"].as_array().unwrap().len()
-        ),
-        (Some(5), 1),
-        "{skipped}"
-    );
+    for metric in ["precision", "recall"] {
+        let fraction = whole["metrics"][metric].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&fraction), "{metric} is {fraction}");
+    }
+    // Without sources there are no pairs.
+    let sets = evaluation
+        .ask(&Question {
+            source: None,
+            ..question
+        })
+        .printed_json();
+    let over_sets = registry_keys(|metric| matches!(metric, Computation::OverSets(_)));
+    assert_eq!(metric_keys(&sets), over_sets);
+    assert_eq!(sets["metrics"]["kid"], whole["metrics"]["kid"]);
+
+    let bad = evaluation.path("bad");
+    copy_folder(&translated, &bad);
+    std::fs::write(bad.join("im5.png"), b"").unwrap();
+    let question = Question {
+        translated: &bad,
+        ..question
+    };
+    let text = evaluation.ask(&question).code(2).error_text();
+    assert_has(&text, &["im5.png", "empty", "--skip-bad"]);
+    let question = Question {
+        options: &["--skip-bad"],
+        ..question
+    };
+    let skipped = evaluation.ask(&question).printed_json();
+    assert_eq!(skipped["pairs"], 5, "{skipped}");
+    assert_eq!(skipped["skipped"].as_array().unwrap().len(), 1, "{skipped}");
 }
 
 #[test]
 fn eval_tells_what_is_missing_or_does_not_fit() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let a = images("a").display().to_string();
-    let plain = ["eval", "--translated", &a, "--target", &a];
-    refused(
-        &[&plain[..], &["--inception", &path("none.pth")]].concat(),
-        &["none.pth", "missing", "6726825d"],
-    );
-    std::fs::write(path("page.pth"), "<html>quota</html>").unwrap();
-    refused(
-        &[&plain[..], &["--inception", &path("page.pth")]].concat(),
-        &["page.pth", "web page"],
-    );
-    let weights = inception(folder.path());
-    std::fs::create_dir(path("empty")).unwrap();
-    refused(
-        &[
-            "eval",
-            "--translated",
-            &path("empty"),
-            "--target",
-            &a,
-            "--inception",
-            &weights,
-        ],
-        &["empty", "no .jpg or .png"],
-    );
-    std::fs::create_dir(path("one")).unwrap();
-    std::fs::copy(
-        images("a").join("im0.jpg"),
-        folder.path().join("one/im0.jpg"),
-    )
-    .unwrap();
-    refused(
-        &[
-            "eval",
-            "--translated",
-            &path("one"),
-            "--target",
-            &a,
-            "--inception",
-            &weights,
-        ],
-        &["at least 2 pictures"],
-    );
-}
-
-/// A folder of three of the reference's pictures, for adding bad ones.
-fn three(folder: &Path, name: &str) -> PathBuf {
-    let to = folder.join(name);
-    std::fs::create_dir(&to).unwrap();
-    for i in 0..3 {
-        std::fs::copy(
-            images("a").join(format!("im{i}.jpg")),
-            to.join(format!("im{i}.jpg")),
-        )
-        .unwrap();
-    }
-    to
+    let evaluation = Evaluation::new();
+    let images = golden_images("a");
+    let question = Question {
+        source: None,
+        translated: &images,
+        target: &images,
+        options: &[],
+    };
+    let weights = evaluation.path("none.pth");
+    let parts = ["none.pth", "missing", "6726825d"];
+    evaluation
+        .ask_with(&weights, &question)
+        .refused_after_log_lines(&parts);
+    let weights = evaluation.path("page.pth");
+    std::fs::write(&weights, "<html>quota</html>").unwrap();
+    let parts = ["page.pth", "web page"];
+    evaluation
+        .ask_with(&weights, &question)
+        .refused_after_log_lines(&parts);
+    let empty = evaluation.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let parts = ["empty", "no .jpg or .png"];
+    let question = Question {
+        translated: &empty,
+        ..question
+    };
+    evaluation.ask(&question).refused_after_log_lines(&parts);
+    let one = evaluation.path("one");
+    std::fs::create_dir(&one).unwrap();
+    std::fs::copy(images.join("im0.jpg"), one.join("im0.jpg")).unwrap();
+    let question = Question {
+        translated: &one,
+        ..question
+    };
+    evaluation
+        .ask(&question)
+        .refused_after_log_lines(&["at least 2 pictures"]);
 }
 
 #[test]
-fn every_bad_picture_is_counted_and_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let weights = inception(folder.path());
-    let (source, translated) = (three(folder.path(), "s"), three(folder.path(), "t"));
-    let of = |name: &str| translated.join(name);
-    let whole = std::fs::read(of("im0.jpg")).unwrap();
-    std::fs::write(of("im0.jpg"), &whole[..whole.len() / 2]).unwrap();
-    std::fs::rename(of("im1.jpg"), of("other.jpg")).unwrap();
-    std::fs::remove_file(of("im2.jpg")).unwrap();
+fn every_bad_image_is_counted_and_named() {
+    let evaluation = Evaluation::new();
+    let source = evaluation.three_images("source");
+    let translated = evaluation.three_images("translated");
+    let whole = std::fs::read(translated.join("im0.jpg")).unwrap();
+    std::fs::write(translated.join("im0.jpg"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::rename(translated.join("im1.jpg"), translated.join("other.jpg")).unwrap();
+    std::fs::remove_file(translated.join("im2.jpg")).unwrap();
     image::DynamicImage::new_rgb16(300, 300)
-        .save(of("im2.png"))
+        .save(translated.join("im2.png"))
         .unwrap();
-    let paths = [&source, &translated].map(|p| p.display().to_string());
-    let base = [
-        "eval",
-        "--source",
-        &paths[0],
-        "--translated",
-        &paths[1],
-        "--target",
-        &paths[0],
-        "--inception",
-        &weights,
-    ];
-    let parts = [
+    let question = Question {
+        source: Some(&source),
+        translated: &translated,
+        target: &source,
+        options: &[],
+    };
+    evaluation.ask(&question).refused_after_log_lines(&[
         "4 bad files",
         "im1.jpg has no translation",
         "im0.jpg: a truncated JPEG",
         "im2.png: a 16-bit PNG",
         "other.jpg has no source",
-    ];
-    refused(&base, &parts);
+    ]);
 }
 
 #[test]
-fn grey_alpha_and_long_pictures_are_evaluated_as_rgb() {
-    let folder = tempfile::tempdir().unwrap();
-    let weights = inception(folder.path());
-    let (source, translated) = (three(folder.path(), "s"), three(folder.path(), "t"));
-    // A grey picture, one with alpha, and one that is not square: the same in both folders, so every pair is equal.
-    for to in [&source, &translated] {
+fn grey_alpha_and_long_images_are_evaluated_as_rgb() {
+    let evaluation = Evaluation::new();
+    let source = evaluation.three_images("source");
+    let translated = evaluation.three_images("translated");
+    // A grey image, one with alpha, and one that is not square: the same in both folders, so every
+    // pair is equal.
+    for folder in [&source, &translated] {
         image::DynamicImage::new_luma8(64, 64)
-            .save(to.join("grey.png"))
+            .save(folder.join("grey.png"))
             .unwrap();
         image::DynamicImage::new_rgba8(64, 64)
-            .save(to.join("clear.png"))
+            .save(folder.join("clear.png"))
             .unwrap();
         image::DynamicImage::new_rgb8(90, 40)
-            .save(to.join("long.png"))
+            .save(folder.join("long.png"))
             .unwrap();
     }
-    let paths = [&source, &translated].map(|p| p.display().to_string());
-    let output = egsde(&[
-        "eval",
-        "--source",
-        &paths[0],
-        "--translated",
-        &paths[1],
-        "--target",
-        &paths[0],
-        "--inception",
-        &weights,
-        "--json",
-    ]);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (answer["pairs"].as_u64(), answer["metrics"]["l2"].as_f64()),
-        (Some(6), Some(0.0)),
-        "{answer}"
-    );
-    // The same grey picture stretched: the pair differs in shape and stops the evaluation.
+    let question = Question {
+        source: Some(&source),
+        translated: &translated,
+        target: &source,
+        options: &[],
+    };
+    let answer = evaluation.ask(&question).printed_json();
+    assert_eq!(answer["pairs"], 6, "{answer}");
+    assert_eq!(answer["metrics"]["l2"], 0.0, "{answer}");
+    // The same grey image stretched: the pair differs in shape and stops the evaluation.
     image::DynamicImage::new_rgb8(64, 90)
         .save(translated.join("grey.png"))
         .unwrap();
-    refused(
-        &[
-            "eval",
-            "--source",
-            &paths[0],
-            "--translated",
-            &paths[1],
-            "--target",
-            &paths[0],
-            "--inception",
-            &weights,
-        ],
-        &["1 bad files", "differ in shape"],
-    );
+    let parts = ["1 bad files", "differ in shape"];
+    evaluation.ask(&question).refused_after_log_lines(&parts);
 }
 
 #[test]
 fn statistics_of_another_dimension_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let weights = inception(folder.path());
-    let x = tch::Tensor::randn([20, 6], (tch::Kind::Float, tch::Device::Cpu));
-    let statistics = egsde_metrics::frechet::Statistics::of(&x).unwrap();
-    let path = folder.path().join("other.npz");
+    let evaluation = Evaluation::new();
+    let features = tch::Tensor::randn([20, 6], (tch::Kind::Float, tch::Device::Cpu));
+    let statistics = egsde_metrics::frechet::Statistics::from_features(&features).unwrap();
+    let target = evaluation.path("other.npz");
     std::fs::write(
-        &path,
-        egsde_metrics::statistics_file::to_npz(&statistics).unwrap(),
+        &target,
+        egsde_metrics::fid_statistics::to_npz(&statistics).unwrap(),
     )
     .unwrap();
-    let translated = images("a").display().to_string();
-    let target = path.display().to_string();
-    refused(
-        &[
-            "eval",
-            "--translated",
-            &translated,
-            "--target",
-            &target,
-            "--inception",
-            &weights,
-        ],
-        &["target statistics", "2048", "6"],
-    );
+    let translated = golden_images("a");
+    let question = Question {
+        source: None,
+        translated: &translated,
+        target: &target,
+        options: &[],
+    };
+    let parts = ["target statistics", "2048", "6"];
+    evaluation.ask(&question).refused_after_log_lines(&parts);
 }
 
 #[test]
 fn published_formats_convert_and_misfits_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("w.safetensors").display().to_string();
-    let checkpoint = |name: &str| {
-        root()
-            .join("crates/models/tests/checkpoints")
-            .join(name)
-            .display()
-            .to_string()
-    };
-    assert!(
-        egsde(&["weights", "convert", &checkpoint("legacy.pth"), &out])
-            .status
-            .success()
+    let (out, again) = (
+        folder.path().join("w.safetensors"),
+        folder.path().join("a.safetensors"),
     );
-    assert!(
-        egsde(&[
-            "weights",
-            "convert",
-            &out,
-            &folder
-                .path()
-                .join("again.safetensors")
-                .display()
-                .to_string()
-        ])
-        .status
-        .success()
-    );
-    refused(
-        &["weights", "convert", &checkpoint("malicious.pt"), &out],
-        &["malicious.pt", "posix.system", "nothing was executed"],
-    );
-    refused(
-        &["weights", "convert", &checkpoint("truncated.pt"), &out],
-        &["truncated"],
-    );
-    let check = egsde(&[
+    let (out, again) = (out.to_str().unwrap(), again.to_str().unwrap());
+    let checkpoints = checkout().join("crates/models/tests/checkpoints");
+    let checkpoints = checkpoints.to_str().unwrap();
+    egsde(&[
         "weights",
-        "check",
-        &out,
-        "--network",
-        "networks/dse_2_classes_256.yaml",
-    ]);
-    let error = String::from_utf8_lossy(&check.stderr).into_owned();
-    assert_eq!(check.status.code(), Some(1), "{error}");
-    assert!(
-        error.contains("missing") && error.contains("unexpected conv.bias"),
-        "{error}"
-    );
+        "convert",
+        &format!("{checkpoints}/legacy.pth"),
+        out,
+    ])
+    .success();
+    egsde(&["weights", "convert", out, again]).success();
+    let parts = ["malicious.pt", "posix.system", "nothing was executed"];
+    egsde(&[
+        "weights",
+        "convert",
+        &format!("{checkpoints}/malicious.pt"),
+        out,
+    ])
+    .refused_after_log_lines(&parts);
+    egsde(&[
+        "weights",
+        "convert",
+        &format!("{checkpoints}/truncated.pt"),
+        out,
+    ])
+    .refused_after_log_lines(&["truncated"]);
+    let network = "configs/networks/dse_2_classes_256.yaml";
+    let text = egsde(&["weights", "check", out, "--network", network])
+        .code(1)
+        .error_text();
+    assert_has(&text, &["missing", "unexpected conv.bias"]);
 }

@@ -2,18 +2,34 @@
 
 mod common;
 
-use common::{Bench, good, result};
+use common::{
+    AssertText, OutputAssertExt, TestExperiment, assert_has, assert_same_results, assert_same_runs,
+    edited, results_of,
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Small batches, so that there are many moments between writes.
-const TEXT: &str = "name: kill\ntitle: Kill\ntask: cat2dog-32\nseeds: [1, 2]\npictures: 12\ngroup: 4\nbatch_size: 4\nmethods:\n  - {name: SDEdit, method: sdedit, steps: 20, start: 0.5}\n  - {name: EGSDE, method: egsde, steps: 20, start: 0.4, lambda_s: 20, lambda_i: 0.3}\n";
+/// Four jobs that write often, so that there are many moments between two writes.
+const TEXT: &str = r"name: kill
+title: Kill
+task: cat2dog-32
+seeds: [1, 2]
+pictures: 12
+batch_size: 4
+save_every: 4
+methods:
+  - {name: SDEdit, method: sdedit, steps: 20, start: 0.5}
+  - {name: EGSDE, method: egsde, steps: 20, start: 0.4, lambda_s: 20, lambda_i: 0.3}
+";
 
-fn start(bench: &Bench, runs: &str) -> Child {
-    bench
-        .command("run", runs, &[])
-        .stdout(Stdio::null())
+/// Files with results of a finished [`TEXT`]: images, their hashes and scores of four jobs.
+const RESULT_FILES: usize = 4 * (12 + 2);
+
+fn start(experiment: &TestExperiment, runs: &str) -> Child {
+    let mut run = experiment.command("run", runs, &[]);
+    run.stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
@@ -26,82 +42,104 @@ fn signal(child: &Child, name: &str) {
         .unwrap();
 }
 
-/// Kills runs into one folder until one ends by itself; returns how many it took.
-fn killed_until_done(
-    bench: &Bench,
-    runs: &str,
-    longest: Duration,
-    random: &mut StdRng,
-    most: usize,
-) -> usize {
-    for kills in 0.. {
-        let mut child = start(bench, runs);
-        let patience = if kills < most {
-            random.random_range(0.0..longest.as_secs_f64())
-        } else {
-            600.0
-        };
-        let began = Instant::now();
-        while began.elapsed().as_secs_f64() < patience {
-            if let Some(status) = child.try_wait().unwrap() {
-                assert!(
-                    status.success(),
-                    "an undisturbed end must be a good one: {status}"
-                );
-                return kills;
-            }
-            std::thread::sleep(Duration::from_millis(2));
+/// Waits for a child at most this long; whether it ended, which must be a success.
+fn ends_within(child: &mut Child, patience: Duration) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < patience {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(
+                status.success(),
+                "a run that was not killed must succeed: {status}"
+            );
+            return true;
         }
-        match random.random_range(0..4) {
-            0 => signal(&child, "TERM"),
-            1 => signal(&child, "INT"),
-            _ => signal(&child, "KILL"),
-        }
-        // One in two gets no time to finish its batch.
-        if random.random_bool(0.5) {
-            std::thread::sleep(Duration::from_millis(20));
-            signal(&child, "KILL");
-        }
-        child.wait().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
     }
-    unreachable!()
+    false
+}
+
+/// Ends a child by a random signal.
+fn kill(child: &mut Child, random: &mut StdRng) {
+    match random.random_range(0..4) {
+        0 => signal(child, "TERM"),
+        1 => signal(child, "INT"),
+        _ => signal(child, "KILL"),
+    }
+    // One in two gets no time to finish its batch.
+    if random.random_bool(0.5) {
+        std::thread::sleep(Duration::from_millis(20));
+        signal(child, "KILL");
+    }
+    child.wait().unwrap();
+}
+
+/// How long and how often runs are killed.
+struct Kills {
+    /// The longest that a run lives.
+    longest: Duration,
+    /// After so many kills a run may end.
+    most: usize,
+}
+
+/// Kills runs into one folder until one ends by itself; returns how many were killed.
+fn killed_until_done(
+    experiment: &TestExperiment,
+    runs: &str,
+    kills: &Kills,
+    random: &mut StdRng,
+) -> usize {
+    let mut count = 0;
+    loop {
+        let mut child = start(experiment, runs);
+        let patience = match count < kills.most {
+            true => kills.longest.mul_f64(random.random_range(0.0..1.0)),
+            false => Duration::from_secs(600),
+        };
+        if ends_within(&mut child, patience) {
+            return count;
+        }
+        kill(&mut child, random);
+        count += 1;
+    }
 }
 
 /// Rounds of kills, each compared with the undisturbed run, until there were enough.
-fn survives(at_least: usize, seed: u64) {
-    let bench = Bench::new(TEXT);
+fn survive_kills(at_least: usize, seed: u64) {
+    let experiment = TestExperiment::new(TEXT);
     let began = Instant::now();
-    good(bench.egsde("run", "undisturbed", &[]));
-    // A little longer than a start takes, so that most kills come while pictures are made.
+    experiment.run("undisturbed", &[]).success();
+    // Most kills come while images are made.
     let longest = began.elapsed().mul_f64(0.6).max(Duration::from_secs(1));
-    let want = result(&bench, "undisturbed");
-    assert_eq!(want.len(), 4 * (12 + 2));
-    let (mut random, mut kills, mut rounds) = (StdRng::seed_from_u64(seed), 0, 0);
-    while kills < at_least {
+    let undisturbed = results_of(&experiment, "undisturbed");
+    assert_eq!(undisturbed.len(), RESULT_FILES);
+    let mut random = StdRng::seed_from_u64(seed);
+    let (mut count, mut rounds) = (0, 0);
+    while count < at_least {
         rounds += 1;
         let runs = format!("killed-{rounds}");
-        kills += killed_until_done(&bench, &runs, longest, &mut random, at_least - kills);
+        let kills = Kills {
+            longest,
+            most: at_least - count,
+        };
+        count += killed_until_done(&experiment, &runs, &kills, &mut random);
+        assert_same_results(&results_of(&experiment, &runs), &undisturbed, &runs);
+        let left = experiment.files(&format!("{runs}/kill"), ".tmp");
         assert!(
-            result(&bench, &runs) == want,
-            "round {rounds} differs from the undisturbed run"
+            left.is_empty(),
+            "temporary files were left in {runs}: {left:?}"
         );
-        assert!(
-            bench.files(&format!("{runs}/kill"), ".tmp").is_empty(),
-            "a temporary file was left in round {rounds}"
-        );
-        println!(
-            "round {rounds}: {kills} kills so far, pictures, hashes and scores equal the undisturbed run's"
-        );
+        println!("{runs}: {count} kills so far, all results equal the undisturbed run's");
     }
+    let seconds = began.elapsed().as_secs_f64();
     println!(
-        "{kills} kills (SIGKILL, SIGTERM, SIGINT) in {rounds} rounds, {:.0} s: every result equal",
-        began.elapsed().as_secs_f64()
+        "{count} kills (SIGKILL, SIGTERM, SIGINT) in {rounds} rounds, {seconds:.0} s: every result \
+         is equal"
     );
 }
 
 #[test]
 fn killed_runs_end_like_undisturbed_ones() {
-    survives(8, 5);
+    survive_kills(8, 5);
 }
 
 /// `just soak`.
@@ -110,100 +148,111 @@ fn killed_runs_end_like_undisturbed_ones() {
 fn soak() {
     let kills = std::env::var("SOAK_KILLS")
         .ok()
-        .and_then(|k| k.parse().ok())
-        .unwrap_or(100);
-    survives(kills, 11);
+        .and_then(|kills| kills.parse().ok());
+    survive_kills(kills.unwrap_or(100), 11);
 }
 
 #[test]
 fn an_interrupted_run_says_how_to_go_on() {
     for (name, code) in [("INT", 130), ("TERM", 143)] {
-        let bench = Bench::new(&TEXT.replace("pictures: 12", "pictures: 200"));
-        let child = bench
-            .command("run", "r", &[])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        while bench.files("r", ".png").is_empty() {
+        let experiment = TestExperiment::new(&edited(TEXT, "pictures: 12", "pictures: 200"));
+        let mut run = experiment.command("run", "r", &[]);
+        let child = run.stderr(Stdio::piped()).spawn().unwrap();
+        while experiment.files("r", ".png").is_empty() {
             std::thread::sleep(Duration::from_millis(20));
         }
         signal(&child, name);
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{text}");
+        let text = child
+            .wait_with_output()
+            .unwrap()
+            .assert()
+            .code(code)
+            .error_text();
         let last = text.lines().last().unwrap();
-        assert!(
-            last.contains("interrupted: ") && last.contains("the same command goes on"),
-            "{last}"
-        );
-        // The batch at hand was finished: whole batches, all of them in the ledger.
-        let pictures = bench.files("r", ".png").len();
-        assert!(
-            pictures > 0 && pictures.is_multiple_of(4),
-            "{pictures} pictures"
-        );
+        assert_has(last, &["interrupted: ", "the same command goes on"]);
+        // The images at hand were finished: sets of four, all of them with their hashes.
+        let images = experiment.files("r", ".png").len();
+        assert!(images > 0 && images.is_multiple_of(4), "{images} images");
+        let hashes = experiment.files("r", "images.sha256");
+        let lines: usize = hashes
+            .iter()
+            .map(|file| String::from_utf8_lossy(&file.bytes).lines().count())
+            .sum();
+        assert_eq!(lines, images, "every image has its hash");
     }
 }
 
+/// One set of images per job, so that no job writes before its end.
+const ONE_WRITE: &str = r"name: kill
+title: Kill
+task: cat2dog-32
+seeds: [1, 2]
+pictures: 200
+batch_size: 4
+save_every: 200
+methods:
+  - {name: SDEdit, method: sdedit, steps: 20, start: 0.5}
+  - {name: EGSDE, method: egsde, steps: 20, start: 0.4, lambda_s: 20, lambda_i: 0.3}
+";
+
 #[test]
 fn a_second_signal_stops_at_once() {
-    let bench = Bench::new(
-        &TEXT
-            .replace("batch_size: 4", "batch_size: 200")
-            .replace("pictures: 12", "pictures: 200"),
-    );
-    let mut child = bench
-        .command("run", "r", &[])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    while bench.files("r", "job.json").is_empty() {
+    let experiment = TestExperiment::new(ONE_WRITE);
+    let log = experiment.path("log");
+    let mut run = experiment.command("run", "r", &[]);
+    let mut child = run.stderr(File::create(&log).unwrap()).spawn().unwrap();
+    // The first line of progress comes after the first step.
+    while !std::fs::read_to_string(&log)
+        .unwrap()
+        .contains("evaluations")
+    {
         std::thread::sleep(Duration::from_millis(20));
     }
     signal(&child, "INT");
     std::thread::sleep(Duration::from_millis(300));
     assert!(
         child.try_wait().unwrap().is_none(),
-        "the first signal lets the batch end"
+        "the first signal lets the images be finished"
     );
     signal(&child, "INT");
     let began = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(began.elapsed() < Duration::from_secs(5) && bench.files("r", ".png").is_empty());
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(experiment.files("r", ".png").is_empty());
+}
+
+/// The count in "ran 3 jobs"; 0 where nothing was left to do.
+fn jobs_ran(log: &str) -> usize {
+    let count = log
+        .split("ran ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    count.map_or(0, |count| count.parse().unwrap())
 }
 
 #[test]
 fn two_processes_share_the_jobs() {
-    let bench = Bench::new(TEXT);
-    good(bench.egsde("run", "alone", &[]));
-    let outputs: Vec<_> = [0; 2]
-        .map(|_| {
-            bench
-                .command("run", "shared", &[])
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .into_iter()
-        .map(|child| child.wait_with_output().unwrap())
-        .collect();
-    let ran: usize = outputs
-        .iter()
-        .map(|output| {
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{text}");
-            let count = text
-                .split("ran ")
-                .nth(1)
-                .and_then(|t| t.split(' ').next())
-                .map_or(0, |n| n.parse().unwrap());
-            assert!(count < 4, "one process did everything: {text}");
-            count
-        })
-        .sum();
+    let experiment = TestExperiment::new(TEXT);
+    experiment.run("alone", &[]).success();
+    let mut children = Vec::new();
+    for _ in 0..2 {
+        let mut run = experiment.command("run", "shared", &[]);
+        children.push(run.stderr(Stdio::piped()).spawn().unwrap());
+    }
+    let mut ran = 0;
+    for child in children {
+        let log = child
+            .wait_with_output()
+            .unwrap()
+            .assert()
+            .success()
+            .error_text();
+        assert!(jobs_ran(&log) < 4, "one process did everything: {log}");
+        ran += jobs_ran(&log);
+    }
     assert_eq!(
         ran, 4,
         "each of the four jobs is done by exactly one process"
     );
-    assert!(result(&bench, "shared") == result(&bench, "alone"));
+    assert_same_runs(&experiment, "shared", "alone");
 }

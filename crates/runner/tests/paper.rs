@@ -1,313 +1,293 @@
-//! The paper-scale path through the real binary, at 64 px with weights by formula: manifests, pins, JPEG output, the
-//! published protocols, external rows, and what a user sees when something is missing or wrong.
+//! The paper-scale path through the real binary, at 64 px with weights by formula: manifests, pins,
+//! JPEG output, the published protocols, external rows, and what a user sees when something is
+//! missing or wrong. The project is that of `tests/fixtures/toy_project`.
 
+mod common;
+
+use common::project::TestProject;
+use common::{AssertText, assert_has, checkout, table_mean, table_row};
+use egsde_runner::inputs::task::Task;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-const TASK: &str = "name: toy\ntitle: \"Toy\"\nimage_size: 64\nprotocol: afhq\nsource: {domain: cat, published: {manifest: datasets/toy.yaml, entry: val/cat}}\nreference: {domain: dog, published: {manifest: datasets/toy.yaml, entry: val/dog}}\ndiffusion: {published: {manifest: checkpoints/manifest.yaml, entry: diffusion.pt}}\nextractor: {published: {manifest: checkpoints/manifest.yaml, entry: dse.pt}}\nfeatures: {published: {manifest: checkpoints/manifest.yaml, entry: inception.pth}}\ndistance: FID\n";
-const DATA: &str = "name: toy\nabout: toy\nlicense: none\nfolder: data/toy\norigin: the shelf\nfolders:\n  - {path: val/cat, pictures: 3}\n  - {path: val/dog, pictures: 6}\n";
-const CHECKPOINTS: &str = "name: c\nabout: c\nlicense: none\nfolder: checkpoints\norigin: the drawer\nfiles:\n  - {file: diffusion.pt, what: U-Net, network: networks/diffusion.yaml}\n  - {file: dse.pt, what: extractor, network: networks/dse.yaml}\n  - {file: inception.pth, what: FID Inception, network: networks/fid_inception.yaml}\n";
-const DIFFUSION: &str = "kind: adm_unet\nimage_size: 64\nnum_channels: 32\nchannel_mult: [1, 2]\nnum_res_blocks: 1\nattention_resolutions: [32]\nnum_head_channels: 32\nlearn_sigma: true\nuse_scale_shift_norm: true\nresblock_updown: true\n";
-const DSE: &str = "kind: dse\nimage_size: 64\nclassifier_width: 32\nclassifier_depth: 1\nchannel_mult: [1, 2]\nattention_resolutions: [32]\nnum_head_channels: 32\nnum_classes: 2\npool: attention\nuse_scale_shift_norm: true\nresblock_updown: true\n";
-const EXPERIMENT: &str = "name: toy\ntitle: Toy\ntask: toy\nseeds: [1, 2]\npictures: 3\nformat: jpeg75\ngroup: 2\nmethods:\n  - {name: ILVR, method: ilvr, steps: 3, low_pass_factor: 8, range_t: 0}\n  - {name: EGSDE, method: egsde, start: 0.003, lambda_s: 500, lambda_i: 2, low_pass_factor: 8}\n  - {name: Source, method: source}\n";
+const INCEPTION: &str = "configs/networks/fid_inception.yaml";
+const PINS: &str = "datasets/pins.yaml";
 
-struct Project {
-    folder: tempfile::TempDir,
+/// A folder of the toy data set and the golden cases' images that lie in it.
+struct ToyFolder {
+    path: &'static str,
+    golden: &'static str,
+    images: usize,
 }
 
-impl Project {
-    fn new() -> Self {
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images");
-        let folder = tempfile::tempdir().unwrap();
-        let project = Self { folder };
-        let networks =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../networks/fid_inception.yaml");
-        let texts = [
-            ("tasks/toy.yaml", TASK),
-            ("datasets/toy.yaml", DATA),
-            ("checkpoints/manifest.yaml", CHECKPOINTS),
-            ("networks/diffusion.yaml", DIFFUSION),
-            ("networks/dse.yaml", DSE),
-            (
-                "networks/fid_inception.yaml",
-                &std::fs::read_to_string(networks).unwrap(),
-            ),
-            ("e.yaml", EXPERIMENT),
-        ];
-        for (path, text) in texts {
-            std::fs::create_dir_all(project.path(path).parent().unwrap()).unwrap();
-            std::fs::write(project.path(path), text).unwrap();
+const TOY_FOLDERS: [ToyFolder; 2] = [
+    ToyFolder {
+        path: "data/toy/val/cat",
+        golden: "a",
+        images: 3,
+    },
+    ToyFolder {
+        path: "data/toy/val/dog",
+        golden: "c",
+        images: 6,
+    },
+];
+
+/// The toy project with its images and no weights.
+fn toy_project() -> TestProject {
+    let project = TestProject::fixture("toy_project");
+    project.write(
+        INCEPTION,
+        std::fs::read(checkout().join(INCEPTION)).unwrap(),
+    );
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images");
+    for ToyFolder {
+        path,
+        golden: folder,
+        images,
+    } in TOY_FOLDERS
+    {
+        for name in (0..images).map(|i| format!("im{i}.jpg")) {
+            let image = std::fs::read(golden.join(folder).join(&name)).unwrap();
+            project.write(&format!("{path}/{name}"), image);
         }
-        for (part, from, count) in [("val/cat", "a", 3), ("val/dog", "c", 6)] {
-            let to = project.path("data/toy").join(part);
-            std::fs::create_dir_all(&to).unwrap();
-            for name in (0..count).map(|i| format!("im{i}.jpg")) {
-                std::fs::copy(golden.join(from).join(&name), to.join(&name)).unwrap();
-            }
-        }
-        project
     }
-
-    fn with_weights() -> Self {
-        let project = Self::new();
-        for (file, network, gain) in [
-            ("diffusion.pt", "diffusion", "1"),
-            ("dse.pt", "dse", "1"),
-            ("inception.pth", "fid_inception", "1.6"),
-        ] {
-            let (network, file) = (
-                format!("networks/{network}.yaml"),
-                format!("checkpoints/{file}"),
-            );
-            project.good(&[
-                "weights",
-                "synthesize",
-                "--network",
-                &network,
-                "--gain",
-                gain,
-                &file,
-            ]);
-        }
-        project
-    }
-
-    fn path(&self, of: &str) -> PathBuf {
-        self.folder.path().join(of)
-    }
-
-    fn egsde(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_egsde"))
-            .current_dir(self.folder.path())
-            .args(args)
-            .output()
-            .unwrap()
-    }
-
-    #[track_caller]
-    fn good(&self, args: &[&str]) -> String {
-        let output = self.egsde(args);
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Exit 2 and one error line that has all the parts.
-    #[track_caller]
-    fn refused(&self, args: &[&str], parts: &[&str]) {
-        let output = self.egsde(args);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let said: Vec<&str> = text.lines().filter(|l| l.starts_with("egsde:")).collect();
-        assert_eq!((output.status.code(), said.len()), (Some(2), 1), "{text}");
-        parts
-            .iter()
-            .for_each(|p| assert!(said[0].contains(p), "{p:?} not in {text}"));
-    }
-
-    fn table(&self, more: &[&str]) -> serde_json::Value {
-        serde_json::from_str(&self.good(&[&["table", "e.yaml", "--json"], more].concat())).unwrap()
-    }
+    project
 }
 
-fn cell<'a>(table: &'a serde_json::Value, method: &str, metric: &str) -> &'a serde_json::Value {
-    let row = table["rows"]
-        .as_array()
+/// Writes weights by formula.
+fn synthesize(project: &TestProject, network: &str, gain: &str, file: &str) {
+    let weights = [
+        "weights",
+        "synthesize",
+        "--network",
+        network,
+        "--gain",
+        gain,
+        file,
+    ];
+    project.egsde(&weights).success();
+}
+
+/// The toy project with its images and weights.
+fn toy_project_with_weights() -> TestProject {
+    let project = toy_project();
+    synthesize(
+        &project,
+        "configs/networks/diffusion.yaml",
+        "1",
+        "checkpoints/diffusion.pt",
+    );
+    synthesize(
+        &project,
+        "configs/networks/dse.yaml",
+        "1",
+        "checkpoints/dse.pt",
+    );
+    synthesize(&project, INCEPTION, "1.6", "checkpoints/inception.pth");
+    project
+}
+
+/// The run of the toy project must be refused.
+#[track_caller]
+fn assert_run_refused(project: &TestProject, parts: &[&str]) {
+    project.run().refused_after_log_lines(parts);
+}
+
+/// The folder of the sources' own job.
+fn source_job(project: &TestProject) -> PathBuf {
+    let jobs = std::fs::read_dir(project.path("runs/toy"))
         .unwrap()
-        .iter()
-        .find(|r| r["method"] == method)
-        .unwrap();
-    &row["metrics"][metric]
+        .flatten();
+    let mut jobs = jobs.filter(|job| job.file_name().to_string_lossy().starts_with("source-"));
+    jobs.next().expect("the sources have a job").path()
+}
+
+/// What `egsde eval` says about a folder of translations of the toy project.
+fn evaluate(project: &TestProject, translated: &Path) -> Value {
+    let arguments = [
+        "eval",
+        "--json",
+        "--inception",
+        "checkpoints/inception.pth",
+        "--source",
+        "data/toy/val/cat",
+        "--target",
+        "data/toy/val/dog",
+        "--translated",
+        translated.to_str().unwrap(),
+    ];
+    project.egsde(&arguments).printed_json()
+}
+
+/// Gives published weights another name: in their folder, their manifest, the task and the pins.
+fn rename_weights(project: &TestProject, from: &str, to: &str) {
+    let (old, new) = (format!("checkpoints/{from}"), format!("checkpoints/{to}"));
+    std::fs::rename(project.path(&old), project.path(&new)).unwrap();
+    project.replace("checkpoints/manifest.yaml", from, to);
+    project.replace("configs/tasks/toy.yaml", from, to);
+    project.replace(PINS, &old, &new);
 }
 
 #[test]
 fn from_published_files_to_the_table_and_back_through_eval() {
-    let project = Project::with_weights();
-    project.good(&["run", "e.yaml"]);
-    let pins = std::fs::read_to_string(project.path("datasets/pins.yaml")).unwrap();
-    for key in [
+    let project = toy_project_with_weights();
+    project.run().success();
+    let keys = [
         "data/toy/val/cat",
         "checkpoints/diffusion.pt",
         "checkpoints/inception.pth",
-    ] {
-        assert!(pins.contains(key), "{pins}");
-    }
-    let table = project.table(&[]);
-    // The sources at 64 px through JPEG are near the sources; the row that made them needs no seed.
-    let (l2, n) = (
-        cell(&table, "Source", "l2")["mean"].as_f64().unwrap(),
-        cell(&table, "Source", "fid")["n"].as_u64(),
-    );
-    assert!(
-        l2 > 1.0 && l2 < cell(&table, "ILVR", "l2")["mean"].as_f64().unwrap() && n == Some(1),
+    ];
+    assert_has(&project.read(PINS), &keys);
+    let table = project.table();
+    // The sources at 64 px through JPEG are near the sources.
+    let l2 = table_mean(&table, "Source", "l2");
+    assert!(l2 > 1.0 && l2 < table_mean(&table, "ILVR", "l2"), "{table}");
+    // The row that made them needs no seed.
+    assert_eq!(
+        table_row(&table, "Source")["metrics"]["fid"]["n"],
+        1,
         "{table}"
     );
-    assert_eq!(cell(&table, "EGSDE", "fid")["n"].as_u64(), Some(2));
-    assert!(
-        project
-            .good(&["table", "e.yaml"])
-            .contains("JPEG of quality 75")
+    assert_eq!(
+        table_row(&table, "EGSDE")["metrics"]["fid"]["n"],
+        2,
+        "{table}"
     );
+    let markdown = project.egsde(&["table", "e.yaml"]).printed();
+    assert_has(&markdown, &["JPEG of quality 75"]);
 
-    // The same pictures through `egsde eval` give the same numbers.
-    let runs = project.path("runs/toy");
-    let job = std::fs::read_dir(&runs)
-        .unwrap()
-        .flatten()
-        .find(|e| e.file_name().to_string_lossy().starts_with("source-"))
-        .unwrap()
-        .path();
-    let images = job.join("images").display().to_string();
-    let eval = [
-        "eval",
-        "--source",
-        "data/toy/val/cat",
-        "--translated",
-        &images,
-        "--target",
-        "data/toy/val/dog",
-    ];
-    let eval = project.good(
-        &[
-            &eval[..],
-            &["--inception", "checkpoints/inception.pth", "--json"],
-        ]
-        .concat(),
-    );
-    let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
+    // Published weights are known by their content, not by their name.
+    rename_weights(&project, "diffusion.pt", "other.pt");
+    let log = project.run().success().error_text();
+    assert_has(&log, &["nothing to do, all 5 jobs are done"]);
+
+    // The same images through `egsde eval` give the same numbers.
+    let images = source_job(&project).join("images");
+    let answer = evaluate(&project, &images);
     for metric in ["fid", "l2", "psnr", "ssim"] {
-        let (a, b) = (
-            eval["metrics"][metric].as_f64().unwrap(),
-            cell(&table, "Source", metric)["mean"].as_f64().unwrap(),
+        let evaluated = answer["metrics"][metric].as_f64().unwrap();
+        let run = table_mean(&table, "Source", metric);
+        let difference = (evaluated - run).abs();
+        assert!(
+            difference <= 1e-9 * run.abs(),
+            "{metric}: {evaluated} {run}"
         );
-        assert!((a - b).abs() <= 1e-9 * b.abs(), "{metric}: {a} {b}");
     }
 
-    // As an external method, from the folder it lies in: the same row again.
-    let external = EXPERIMENT.replace(
-        "{name: Source, method: source}",
-        &format!("{{name: CUT, method: external, images: {images}}}"),
+    // As an external method, from the folder where they lie: the same row again.
+    let external = format!(
+        "{{name: CUT, method: external, images: {}}}",
+        images.display()
     );
-    std::fs::write(project.path("e.yaml"), external).unwrap();
-    project.good(&["run", "e.yaml"]);
-    let again = project.table(&[]);
+    project.replace("e.yaml", "{name: Source, method: source}", &external);
+    project.run().success();
+    let again = project.table();
     assert_eq!(
-        cell(&again, "CUT", "fid")["mean"],
-        cell(&table, "Source", "fid")["mean"]
+        table_mean(&again, "CUT", "fid"),
+        table_mean(&table, "Source", "fid")
     );
-    std::fs::remove_file(job.join("images/im1.jpg")).unwrap();
-    project.refused(
-        &["run", "e.yaml"],
-        &[
-            "row \"CUT\"",
-            "1 of 3 sources have no readable 64 x 64 translation",
-            "first im1",
-        ],
-    );
+    std::fs::remove_file(images.join("im1.jpg")).unwrap();
+    let parts = [
+        "row \"CUT\"",
+        "1 of 3 sources have no readable 64 x 64 translation",
+        "first im1",
+    ];
+    assert_run_refused(&project, &parts);
 }
 
 #[test]
 fn plan_and_run_say_what_is_missing_and_from_where() {
-    let project = Project::new();
+    let project = toy_project();
     std::fs::remove_dir_all(project.path("data/toy/val/dog")).unwrap();
-    let plan = project.good(&["plan", "e.yaml"]);
-    assert!(
-        plan.contains("missing: ")
-            && plan.contains("diffusion.pt (U-Net")
-            && plan.contains("the drawer"),
-        "{plan}"
-    );
-    assert!(
-        plan.contains("val/dog") && plan.contains("the shelf") && plan.contains("3 + 6"),
-        "{plan}"
-    );
-    project.refused(&["run", "e.yaml"], &["missing:", "the drawer"]);
-    std::fs::remove_file(project.path("data/toy/val/cat/im0.jpg")).unwrap();
-    project.refused(
-        &["run", "e.yaml"],
-        &["val/cat holds 2 pictures, expected 3"],
-    );
+    let plan = project.egsde(&["plan", "e.yaml"]).printed();
+    assert_has(&plan, &["missing: ", "diffusion.pt (U-Net", "the drawer"]);
+    assert_has(&plan, &["val/dog", "the shelf", "3 + 6"]);
+    assert_run_refused(&project, &["missing:", "the drawer"]);
+    project.remove("data/toy/val/cat/im0.jpg");
+    assert_run_refused(&project, &["val/cat holds 2 pictures, expected 3"]);
 }
 
 #[test]
-fn pictures_and_weights_that_cannot_be_used_are_named() {
-    let project = Project::with_weights();
-    let picture = project.path("data/toy/val/cat/im1.jpg");
-    let jpeg = std::fs::read(&picture).unwrap();
+fn images_that_cannot_be_used_are_named() {
+    let project = toy_project_with_weights();
+    let jpeg = std::fs::read(project.path("data/toy/val/cat/im1.jpg")).unwrap();
+    project.remove("data/toy/val/cat/im1.jpg");
     let wide = image::RgbImage::from_pixel(90, 60, image::Rgb([9, 8, 7]));
-    std::fs::remove_file(&picture).unwrap();
     wide.save(project.path("data/toy/val/cat/im1.png")).unwrap();
-    project.refused(
-        &["run", "e.yaml"],
-        &["im1.png is not square (96 x 64 once resized)"],
-    );
-    std::fs::remove_file(project.path("data/toy/val/cat/im1.png")).unwrap();
+    assert_run_refused(&project, &["im1.png is not square (96 x 64 once resized)"]);
+    project.remove("data/toy/val/cat/im1.png");
     // What was pinned at first sight is held from then on.
-    std::fs::write(&picture, &jpeg[..jpeg.len() / 2]).unwrap();
-    project.refused(
-        &["run", "e.yaml"],
-        &["val/cat: SHA-256 is", "datasets/pins.yaml"],
-    );
-    std::fs::remove_file(project.path("datasets/pins.yaml")).unwrap();
-    project.refused(&["run", "e.yaml"], &["im1.jpg", "truncated JPEG"]);
-    std::fs::write(&picture, &jpeg).unwrap();
-    std::fs::remove_file(project.path("datasets/pins.yaml")).unwrap();
-    project.good(&[
-        "weights",
-        "synthesize",
-        "--network",
-        "networks/dse.yaml",
-        "--gain",
+    project.write("data/toy/val/cat/im1.jpg", &jpeg[..jpeg.len() / 2]);
+    assert_run_refused(&project, &["val/cat: SHA-256 is", PINS]);
+    project.remove(PINS);
+    assert_run_refused(&project, &["im1.jpg", "truncated JPEG"]);
+}
+
+#[test]
+fn weights_that_cannot_be_used_are_named() {
+    let project = toy_project_with_weights();
+    synthesize(
+        &project,
+        "configs/networks/dse.yaml",
         "inf",
         "checkpoints/dse.pt",
-    ]);
-    project.refused(&["run", "e.yaml"], &["dse.pt", "NaN or infinity"]);
-    project.good(&[
-        "weights",
-        "synthesize",
-        "--network",
-        "networks/diffusion.yaml",
-        "checkpoints/dse.pt",
-    ]);
-    std::fs::remove_file(project.path("datasets/pins.yaml")).unwrap();
-    project.refused(
-        &["run", "e.yaml"],
-        &["dse.pt", "do not fit the network", "missing"],
     );
+    assert_run_refused(&project, &["dse.pt", "NaN or infinity"]);
+    synthesize(
+        &project,
+        "configs/networks/diffusion.yaml",
+        "1",
+        "checkpoints/dse.pt",
+    );
+    assert_run_refused(&project, &["dse.pt: SHA-256 is", PINS]);
+    project.remove(PINS);
+    assert_run_refused(&project, &["dse.pt", "do not fit the network", "missing"]);
 }
 
 #[test]
 fn data_check_pins_and_notices() {
-    let project = Project::new();
+    let project = toy_project();
     for set in ["afhq", "celeba_hq"] {
-        std::fs::write(project.path(&format!("datasets/{set}.yaml")), DATA).unwrap();
+        project.write(
+            &format!("datasets/{set}.yaml"),
+            project.read("datasets/toy.yaml"),
+        );
     }
-    let seen = project.good(&["data", "check", "afhq"]);
-    assert!(
-        seen.contains("there, not pinned: data/toy/val/cat"),
-        "{seen}"
-    );
-    assert!(
-        project
-            .good(&["data", "check", "afhq", "--pin"])
-            .contains("pinned: data/toy/val/dog")
-    );
-    assert!(
-        project
-            .good(&["data", "check", "afhq"])
-            .contains("ok: data/toy/val/cat")
-    );
-    std::fs::write(project.path("data/toy/val/cat/im0.jpg"), "other").unwrap();
-    let changed = project.egsde(&["data", "check", "afhq"]);
-    assert_eq!(changed.status.code(), Some(1));
-    assert!(
-        String::from_utf8_lossy(&changed.stdout).contains("wrong: "),
-        "{changed:?}"
-    );
-    project.refused(
-        &["data", "check", "afhk"],
-        &["no data set \"afhk\"", "celeba_hq"],
-    );
+    let seen = project.egsde(&["data", "check", "afhq"]).printed();
+    assert_has(&seen, &["there, not pinned: data/toy/val/cat"]);
+    let pinned = project.egsde(&["data", "check", "afhq", "--pin"]).printed();
+    assert_has(&pinned, &["pinned: data/toy/val/dog"]);
+    let held = project.egsde(&["data", "check", "afhq"]).printed();
+    assert_has(&held, &["ok: data/toy/val/cat"]);
+    project.write("data/toy/val/cat/im0.jpg", "other");
+    let changed = project
+        .egsde(&["data", "check", "afhq"])
+        .code(1)
+        .output_text();
+    assert_has(&changed, &["wrong: "]);
+    let parts = ["no data set \"afhk\"", "celeba_hq"];
+    project
+        .egsde(&["data", "check", "afhk"])
+        .refused_after_log_lines(&parts);
+}
+
+#[test]
+fn published_folders_are_hashed_once_per_process() {
+    let toy = toy_project();
+    let project = toy.open();
+    Task::read(&project, "toy").unwrap().pin(&project).unwrap();
+    let inputs = Task::read(&project, "toy")
+        .unwrap()
+        .inputs(&project)
+        .unwrap();
+    let cats = inputs
+        .iter()
+        .find(|input| input.key == "data/toy/val/cat")
+        .unwrap();
+    toy.flip_bit("data/toy/val/cat/im0.jpg", 1);
+    cats.verify_once(&project)
+        .expect("the folder is not hashed a second time");
+    let error = cats.verify_once(&toy.open()).unwrap_err().to_string();
+    assert_has(&error, &["val/cat: SHA-256 is", PINS]);
 }

@@ -1,21 +1,29 @@
-//! `egsde submit | status | cancel` against a real Slurm on this machine; skipped, with a plain message, where there is none.
+//! `egsde submit | status | cancel` against a real Slurm on this machine; skipped, with a plain
+//! message, where there is none.
 
 mod common;
 
-use common::{Bench, assert_same_result, good, refused, root};
-use std::cell::Cell;
+use common::{
+    Assert, AssertText, OutputAssertExt, TestExperiment, assert_has, assert_same_runs, checkout,
+    edited,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+/// The folder of the runs; its name has a blank on purpose.
+const RUNS: &str = "cluster runs";
+
 /// A running Slurm; it ends with this value.
 struct Slurm(tempfile::TempDir);
 
-fn script(command: &str, folder: &Path, more: &[&str]) -> Output {
-    Command::new(root().join("scripts/slurm"))
+/// `scripts/slurm.sh COMMAND FOLDER ...`.
+fn slurm_script(command: &str, folder: &Path, options: &[&str]) -> Output {
+    let mut script = Command::new(checkout().join("scripts/slurm.sh"));
+    script
         .arg(command)
         .arg(folder)
-        .args(more)
+        .args(options)
         .output()
         .unwrap()
 }
@@ -23,55 +31,62 @@ fn script(command: &str, folder: &Path, more: &[&str]) -> Output {
 impl Slurm {
     fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let started = script("start", folder.path(), &["2"]);
-        let said = String::from_utf8_lossy(&started.stderr).to_string();
+        let started = slurm_script("start", folder.path(), &["2"]);
         if started.status.code() == Some(2) {
-            eprintln!("skipped, no Slurm here: {said}");
+            let text = String::from_utf8_lossy(&started.stderr).into_owned();
+            eprintln!("skipped, no Slurm here: {text}");
             return None;
         }
-        assert!(started.status.success(), "{said}");
+        started.assert().success();
         Some(Self(folder))
     }
 
+    /// Stops or restarts the controller.
     fn controller(&self, command: &str) {
-        assert!(script(command, self.0.path(), &[]).status.success());
+        slurm_script(command, self.0.path(), &[]).assert().success();
     }
 
     fn conf(&self) -> PathBuf {
         self.0.path().join("slurm.conf")
     }
 
+    /// One of Slurm's own commands.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env("SLURM_CONF", self.conf());
+        command
+    }
+
+    /// What one of Slurm's own commands prints.
     #[track_caller]
-    fn ask(&self, program: &str, args: &[&str]) -> String {
-        let output = Command::new(program)
-            .args(args)
-            .env("SLURM_CONF", self.conf())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{program} {args:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
+    fn ask(&self, program: &str, arguments: &[&str]) -> String {
+        self.command(program, arguments).assert().printed()
     }
 
-    fn egsde(&self, bench: &Bench, command: &str, more: &[&str]) -> Output {
-        bench
-            .command(command, "cluster runs", more)
+    /// The end of the binary on an experiment.
+    fn egsde(&self, experiment: &TestExperiment, command: &str, options: &[&str]) -> Assert {
+        experiment
+            .command(command, RUNS, options)
             .env("SLURM_CONF", self.conf())
-            .output()
-            .unwrap()
+            .assert()
     }
 
-    /// State of a task of array `array`.
-    fn state(&self, array: u64, index: usize) -> String {
-        let lines = self.ask(
-            "squeue",
-            &["--array", "--noheader", "--states=all", "--format=%F_%K %T"],
-        );
-        let name = format!("{array}_{index} ");
-        lines
+    /// State of a task of an array.
+    fn state(&self, array: u64, task: usize) -> String {
+        let options = ["--array", "--noheader", "--states=all", "--format=%F_%K %T"];
+        let lines = self.ask("squeue", &options);
+        let name = format!("{array}_{task} ");
+        let state = lines
             .lines()
-            .find_map(|l| l.trim().strip_prefix(&name))
-            .unwrap_or("gone")
-            .to_string()
+            .find_map(|line| line.trim().strip_prefix(&name));
+        state.unwrap_or("gone").to_string()
+    }
+
+    /// Tells a task, as Slurm does, that its time is nearly over; whether it was still there.
+    fn tell_time_is_over(&self, array: u64, task: usize) -> bool {
+        let task = format!("{array}_{task}");
+        let mut scancel = self.command("scancel", &["--signal=USR1", "--batch", &task]);
+        scancel.output().unwrap().status.success()
     }
 
     fn is_empty(&self) -> bool {
@@ -81,14 +96,18 @@ impl Slurm {
 
 impl Drop for Slurm {
     fn drop(&mut self) {
-        script("stop", self.0.path(), &[]);
+        slurm_script("stop", self.0.path(), &[]);
     }
 }
 
+/// Waits until something is there.
 #[track_caller]
-fn wait(what: &str, until: impl Fn() -> bool) {
+fn wait_for<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
     let began = Instant::now();
-    while !until() {
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
         assert!(
             began.elapsed() < Duration::from_secs(300),
             "waited too long: {what}"
@@ -97,244 +116,243 @@ fn wait(what: &str, until: impl Fn() -> bool) {
     }
 }
 
-/// The number in "(array 12)".
-fn array(said: &Output) -> u64 {
-    let text = String::from_utf8_lossy(&said.stderr).to_string();
-    assert!(said.status.success(), "{text}");
-    text.split("(array ")
+/// Waits until something is so.
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    wait_for(what, || is_so().then_some(()));
+}
+
+/// The number in "(array 12)" of a submission, which must have succeeded.
+#[track_caller]
+fn submitted_array(submission: Assert) -> u64 {
+    let text = submission.success().error_text();
+    let number = text
+        .split("(array ")
         .nth(1)
-        .and_then(|t| t.split([',', ')']).next()?.parse().ok())
-        .unwrap_or_else(|| panic!("{text}"))
+        .and_then(|rest| rest.split([',', ')']).next());
+    let number = number.and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("no array in {text}"))
 }
 
-/// Process that runs a task.
-fn process(task: usize) -> Option<i32> {
+/// The process that runs a task of these tests.
+fn task_process(task: usize) -> Option<i32> {
     let end = format!("\0{task}\0");
-    std::fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .find_map(|entry| {
-            let line = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
-            let is = line.contains("egsde\0task\0")
-                && line.contains("cluster runs")
-                && line.ends_with(&end);
-            is.then(|| entry.file_name().to_str()?.parse().ok())?
-        })
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if line.contains("egsde\0task\0") && line.contains(RUNS) && line.ends_with(&end) {
+            return entry.file_name().to_str()?.parse().ok();
+        }
+    }
+    None
 }
 
-/// Table 1 with few pictures.
-fn table1() -> Bench {
-    let text = std::fs::read_to_string(root().join("experiments/table1.yaml")).unwrap();
-    let pictures = text.lines().find(|l| l.starts_with("pictures: ")).unwrap();
-    Bench::new(&text.replace(pictures, "pictures: 3"))
+/// Table 1 with few images.
+fn table1() -> TestExperiment {
+    let text = std::fs::read_to_string(checkout().join("experiments/table1.yaml")).unwrap();
+    TestExperiment::new(&edited(&text, "pictures: 256", "pictures: 3"))
+}
+
+/// The log of a task of the first submission.
+fn task_log(experiment: &TestExperiment, array: u64, task: usize) -> String {
+    let name = format!("table1/.slurm/1/logs/{array}_{task}.log");
+    std::fs::read_to_string(experiment.path(RUNS).join(name)).unwrap_or_default()
 }
 
 #[test]
 fn killed_cancelled_requeued_and_without_controller_it_ends_in_the_same_table() {
     let Some(slurm) = Slurm::start() else { return };
-    let bench = table1();
-    // A picture a batch, so that every task can be stopped in its middle.
-    let id = array(&slurm.egsde(&bench, "submit", &["--tasks", "8", "--batch-size", "1"]));
+    let experiment = table1();
+    // One image per write, so that every task can be stopped in its middle.
+    let options = ["--tasks", "8", "--save-every", "1"];
+    let array = submitted_array(slurm.egsde(&experiment, "submit", &options));
     // Everything is in the queue already.
-    let again = slurm.egsde(&bench, "submit", &["--tasks", "8"]);
-    assert!(String::from_utf8_lossy(&again.stderr).contains("nothing to submit"));
+    let again = slurm.egsde(&experiment, "submit", &["--tasks", "8"]);
+    assert_has(&again.error_text(), &["nothing to submit"]);
 
-    wait("first process", || process(0).is_some());
+    let first = wait_for("first process", || task_process(0));
     Command::new("kill")
-        .args(["-9", &process(0).unwrap().to_string()])
-        .status()
-        .unwrap();
-    slurm.ask("scancel", &[&format!("{id}_7")]);
-    wait("a task to requeue", || process(2).is_some());
-    slurm.ask("scontrol", &["requeue", &format!("{id}_2")]);
-    // Its time is nearly over, says Slurm: it goes back into the queue by itself.
-    let log = |i: usize| {
-        let runs = bench.folder.path().join("cluster runs");
-        let path = runs.join(format!("table1/.slurm/1/logs/{id}_{i}.log"));
-        std::fs::read_to_string(path).unwrap_or_default()
-    };
-    // Whichever runs by now: on a quick machine the next one may be over already. A second signal would end it at once.
-    let signal = |i: usize| {
-        let mut scancel = Command::new("scancel");
-        scancel
-            .args(["--signal=USR1", "--batch", &format!("{id}_{i}")])
-            .env("SLURM_CONF", slurm.conf());
-        scancel.output().unwrap().status.success()
-    };
-    let signalled = Cell::new(0);
-    wait("a task to signal", || {
-        let found =
-            (3..7).find(|i| process(*i).is_some() && log(*i).contains("evaluations") && signal(*i));
-        signalled.set(found.unwrap_or(0));
-        found.is_some()
+        .args(["-9", &first.to_string()])
+        .assert()
+        .success();
+    slurm.ask("scancel", &[&format!("{array}_7")]);
+    wait_for("a task to requeue", || task_process(2));
+    slurm.ask("scontrol", &["requeue", &format!("{array}_2")]);
+    // A task whose time is nearly over goes back into the queue by itself. It is whichever task
+    // runs by now: on a quick machine the next one may be over already. A second signal would end
+    // it at once.
+    let told = wait_for("a task to signal", || {
+        (3..7).find(|task| {
+            task_process(*task).is_some()
+                && task_log(&experiment, array, *task).contains("evaluations")
+                && slurm.tell_time_is_over(array, *task)
+        })
     });
-    wait("it to go back", || {
-        log(signalled.get()).contains("back into the queue for the 1. time")
+    wait_until("it to go back", || {
+        let log = task_log(&experiment, array, told);
+        log.contains("back into the queue for the 1. time")
     });
     slurm.controller("pause");
-    refused(
-        slurm.egsde(&bench, "status", &[]),
-        &["Slurm refuses (squeue)"],
-    );
+    slurm
+        .egsde(&experiment, "status", &[])
+        .refused(&["Slurm refuses (squeue)"]);
     slurm.controller("restart");
 
-    wait("the end", || slurm.is_empty());
-    assert_eq!(slurm.state(id, 0), "FAILED");
+    wait_until("the end", || slurm.is_empty());
+    assert_eq!(slurm.state(array, 0), "FAILED");
     // A restarted controller remembers nothing of a task that was cancelled before it began.
-    assert!(["CANCELLED", "gone"].contains(&slurm.state(id, 7).as_str()));
-    let status = slurm.egsde(&bench, "status", &[]);
-    let (said, line) = (
-        String::from_utf8(status.stdout).unwrap(),
-        String::from_utf8(status.stderr).unwrap(),
+    assert!(["CANCELLED", "gone"].contains(&slurm.state(array, 7).as_str()));
+    let status = slurm.egsde(&experiment, "status", &[]).code(1);
+    assert_has(
+        &status.error_text(),
+        &["2 tasks ended without all of their results"],
     );
-    assert!(
-        status.status.code() == Some(1)
-            && line.contains("2 tasks ended without all of their results"),
-        "{said}{line}"
+    let text = status.output_text();
+    assert_has(
+        &text,
+        &[
+            &format!("task 0 ({array}_0) failed"),
+            &format!("task 7 ({array}_7) "),
+        ],
     );
-    for part in [
-        format!("task 0 ({id}_0) failed"),
-        format!("task 7 ({id}_7) "),
-        format!("logs/{id}_0.log"),
-        "6 done".into(),
-    ] {
-        assert!(said.contains(&part), "{part:?} not in {said}");
-    }
+    assert_has(&text, &[&format!("logs/{array}_0.log"), "6 done"]);
 
-    array(&slurm.egsde(&bench, "submit", &[]));
-    wait("the rest", || slurm.is_empty());
-    let status = good(slurm.egsde(&bench, "status", &[]));
+    submitted_array(slurm.egsde(&experiment, "submit", &[]));
+    wait_until("the rest", || slurm.is_empty());
+    let status = slurm.egsde(&experiment, "status", &[]).printed();
     assert!(
         status.contains("12 of 12 jobs done") && !status.contains("task "),
         "{status}"
     );
     // In one process, without Slurm.
-    good(bench.egsde("run", "alone", &[]));
-    assert_same_result(&bench, "cluster runs", "alone");
-    let table = |runs: &str| good(bench.egsde("table", runs, &["--json"]));
-    assert_eq!(table("cluster runs"), table("alone"));
+    experiment.run("alone", &[]).success();
+    assert_same_runs(&experiment, RUNS, "alone");
+    assert_eq!(experiment.table(RUNS), experiment.table("alone"));
     // What the collecting job drew and printed.
-    let collected = bench.files("cluster runs", "logs/collect.log");
-    let last = String::from_utf8_lossy(&collected.last().unwrap().1).to_string();
-    assert!(last.contains("| EGSDE"), "{last}");
-    assert_eq!(bench.files("cluster runs", "report/index.html").len(), 1);
+    let collected = experiment.files(RUNS, "logs/collect.log");
+    let last = String::from_utf8_lossy(&collected.last().unwrap().bytes).into_owned();
+    assert_has(&last, &["| EGSDE"]);
+    assert_eq!(experiment.files(RUNS, "report/index.html").len(), 1);
 }
+
+/// Options of `egsde submit` and what their refusal names.
+struct RefusedOptions {
+    options: &'static [&'static str],
+    parts: &'static [&'static str],
+}
+
+const REFUSED_OPTIONS: [RefusedOptions; 4] = [
+    RefusedOptions {
+        options: &["--partition", "nosuch"],
+        parts: &["Slurm refuses (sbatch)", "invalid partition"],
+    },
+    RefusedOptions {
+        options: &["--site", "exmaple-gpu"],
+        parts: &["did you mean `example-gpu`?"],
+    },
+    RefusedOptions {
+        options: &["--device", "gpu"],
+        parts: &["no device \"gpu\""],
+    },
+    RefusedOptions {
+        options: &["--tasks", "9000"],
+        parts: &["MaxJobCount"],
+    },
+];
 
 #[test]
 fn bad_input_gets_one_line_and_leaves_nothing() {
     let Some(slurm) = Slurm::start() else { return };
-    let bench = table1();
-    refused(
-        slurm.egsde(&bench, "submit", &["--partition", "nosuch"]),
-        &["Slurm refuses (sbatch)", "invalid partition"],
-    );
-    refused(
-        slurm.egsde(&bench, "submit", &["--site", "exmaple-gpu"]),
-        &["did you mean `example-gpu`?"],
-    );
-    refused(
-        slurm.egsde(&bench, "submit", &["--device", "gpu"]),
-        &["no device \"gpu\""],
-    );
-    refused(
-        slurm.egsde(&bench, "submit", &["--tasks", "9000"]),
-        &["MaxJobCount"],
-    );
-    assert!(bench.files("cluster runs", "submission.json").is_empty());
-    let mut lost = bench.command("submit", "cluster runs", &[]);
-    refused(
-        lost.env("PATH", "/nowhere").output().unwrap(),
-        &["no scontrol on the path", "egsde run --shard"],
-    );
-    let never = good(slurm.egsde(&bench, "status", &[]));
-    assert!(never.contains("never submitted"), "{never}");
+    let experiment = table1();
+    for RefusedOptions { options, parts } in REFUSED_OPTIONS {
+        slurm.egsde(&experiment, "submit", options).refused(parts);
+    }
+    assert!(experiment.files(RUNS, "submission.json").is_empty());
+    let mut lost = experiment.command("submit", RUNS, &[]);
+    let parts = ["no scontrol on the path", "egsde run --shard"];
+    lost.env("PATH", "/nowhere").assert().refused(&parts);
+    let never = slurm.egsde(&experiment, "status", &[]).printed();
+    assert_has(&never, &["never submitted"]);
 
     // The experiment is changed before its tasks begin: they refuse.
-    let id = array(&slurm.egsde(&bench, "submit", &["--tasks", "2", "--sbatch=--hold"]));
-    let file = bench.folder.path().join("e.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("pictures: 3", "pictures: 2")).unwrap();
-    slurm.ask("scontrol", &["release", &id.to_string()]);
-    wait("both to refuse", || {
-        (0..2).all(|i| slurm.state(id, i) == "FAILED")
+    let options = ["--tasks", "2", "--sbatch=--hold"];
+    let array = submitted_array(slurm.egsde(&experiment, "submit", &options));
+    let text = std::fs::read_to_string(experiment.file()).unwrap();
+    experiment.rewrite(&edited(&text, "pictures: 3", "pictures: 2"));
+    slurm.ask("scontrol", &["release", &array.to_string()]);
+    wait_until("both to refuse", || {
+        (0..2).all(|task| slurm.state(array, task) == "FAILED")
     });
-    std::fs::write(&file, &text).unwrap();
-    let status = slurm.egsde(&bench, "status", &[]);
-    let said = String::from_utf8(status.stdout).unwrap();
-    assert!(
-        said.matches("was changed since it was submitted").count() == 2,
-        "{said}"
+    experiment.rewrite(&text);
+    let status = slurm.egsde(&experiment, "status", &[]).output_text();
+    assert_eq!(
+        status.matches("was changed since it was submitted").count(),
+        2,
+        "{status}"
     );
     // Only the collecting job is left, held.
-    good(slurm.egsde(&bench, "cancel", &[]));
+    slurm.egsde(&experiment, "cancel", &[]).success();
     assert!(slurm.is_empty());
 
     // A node that does not see the folder.
-    let submission = bench.folder.path().join("cluster runs/table1/.slurm/1");
-    let moved = bench.folder.path().join("moved");
+    let submission = experiment.path(RUNS).join("table1/.slurm/1");
+    let moved = experiment.path("moved");
     std::fs::rename(&submission, &moved).unwrap();
-    let output = Command::new("bash")
-        .arg(moved.join("task.sh"))
+    let mut task = Command::new("bash");
+    task.arg(moved.join("task.sh"))
         .arg("0")
-        .env("SLURM_ARRAY_TASK_ID", "0")
-        .output()
-        .unwrap();
-    refused(
-        output,
-        &["does not see", "submission.json", "where every node sees"],
-    );
+        .env("SLURM_ARRAY_TASK_ID", "0");
+    task.assert()
+        .refused(&["does not see", "submission.json", "where every node sees"]);
+}
+
+/// One row at four seeds, before its sweep.
+const HUGE: &str = r"name: huge
+title: Huge
+task: cat2dog-32
+seeds: [1, 2, 3, 4]
+pictures: 64
+methods:
+  - {name: E, method: egsde, steps: 10, start: 0.4, lambda_s: 20, lambda_i: 0.3}
+";
+
+/// `count` numbers from 0.1 on, as YAML lists them.
+fn tenths(count: usize) -> String {
+    let values = (1..=count).map(|value| (value as f64 / 10.0).to_string());
+    values.collect::<Vec<_>>().join(", ")
 }
 
 #[test]
 fn a_hundred_thousand_jobs_are_split_and_answered_at_once() {
     let Some(slurm) = Slurm::start() else { return };
-    let values = |n: usize| {
-        (1..=n)
-            .map(|i| (i as f64 / 10.0).to_string())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let sweep = format!(
-        "sweep: {{grid: {{lambda_s: [{}], lambda_i: [{}]}}}}\n",
-        values(250),
-        values(100)
-    );
-    let row = "  - {name: E, method: egsde, steps: 10, start: 0.4, lambda_s: 20, lambda_i: 0.3}\n";
-    let head =
-        "name: huge\ntitle: Huge\ntask: cat2dog-32\nseeds: [1, 2, 3, 4]\npictures: 64\nmethods:\n";
-    let bench = Bench::new(&format!("{head}{row}{sweep}"));
-    refused(
-        slurm.egsde(&bench, "submit", &["--sbatch=--hold"]),
-        &["100000 jobs", "--yes"],
-    );
+    let (lambda_s, lambda_i) = (tenths(250), tenths(100));
+    let sweep = format!("sweep: {{grid: {{lambda_s: [{lambda_s}], lambda_i: [{lambda_i}]}}}}\n");
+    let experiment = TestExperiment::new(&format!("{HUGE}{sweep}"));
+    let parts = ["100000 jobs", "--yes"];
+    slurm
+        .egsde(&experiment, "submit", &["--sbatch=--hold"])
+        .refused(&parts);
     let began = Instant::now();
-    let first = slurm.egsde(
-        &bench,
-        "submit",
-        &["--yes", "--sbatch=--hold", "--max-parallel", "20"],
-    );
+    let options = ["--yes", "--sbatch=--hold", "--max-parallel", "20"];
+    let submission = slurm.egsde(&experiment, "submit", &options);
     let submitting = began.elapsed();
-    array(&first);
-    let said = String::from_utf8_lossy(&first.stderr).to_string();
-    assert!(
-        said.contains("submitted 100000 jobs as 5000 tasks"),
-        "{said}"
+    assert_has(
+        &submission.error_text(),
+        &["submitted 100000 jobs as 5000 tasks"],
     );
+    submitted_array(submission);
     let lines = slurm.ask("squeue", &["--noheader", "--format=%F %K"]);
-    let arrays: Vec<&str> = lines.lines().filter(|l| l.contains('-')).collect();
+    let arrays: Vec<&str> = lines.lines().filter(|line| line.contains('-')).collect();
     // 5,000 tasks in arrays of at most 1,001, four of each at one time.
     assert_eq!(arrays.len(), 5, "{lines}");
     assert!(
-        arrays.iter().all(|l| l.trim_end().ends_with("%4")),
+        arrays.iter().all(|line| line.trim_end().ends_with("%4")),
         "{lines}"
     );
     let began = Instant::now();
-    let status = good(slurm.egsde(&bench, "status", &["--yes"]));
-    eprintln!(
-        "submission of 100,000 jobs {submitting:?}, status {:?}",
-        began.elapsed()
-    );
-    assert!(status.contains("5000 tasks: 5000 pending"), "{status}");
-    good(slurm.egsde(&bench, "cancel", &["--yes"]));
+    let status = slurm.egsde(&experiment, "status", &["--yes"]).printed();
+    let asking = began.elapsed();
+    eprintln!("submission of 100,000 jobs {submitting:?}, status {asking:?}");
+    assert_has(&status, &["5000 tasks: 5000 pending"]);
+    slurm.egsde(&experiment, "cancel", &["--yes"]).success();
     assert!(slurm.is_empty());
 }

@@ -1,8 +1,11 @@
 //! Diffusion sampling, energies and translation methods. Knows no file.
 
+pub mod cost;
 pub mod energy;
+pub mod finite_check;
 pub mod low_pass;
 pub mod method;
 pub mod noise;
 pub mod schedule;
-pub mod watch;
+pub mod settings;
+pub mod solver;

@@ -1,18 +1,23 @@
-//! Phi: the low-pass filter of the domain-independent energy and of ILVR (ILVR's `resizer.py`).
+//! Phi: the low-pass filter of the domain-independent energy and of ILVR (`resizer.py` of ILVR's
+//! code).
 
 use anyhow::{Result, ensure};
 use egsde_models::tf32;
 use tch::{Device, Kind, Tensor};
 
-/// Shrinks by `factor` and enlarges back. Each direction is one matrix an axis, made once.
+/// Shrinks images by a factor and enlarges them back. Each direction is one matrix per axis,
+/// computed once.
 #[derive(Debug)]
 pub struct LowPass {
+    /// `[side / factor, side]`.
     down: Tensor,
+    /// `[side, side / factor]`.
     up: Tensor,
+    /// `up` times `down`, `[side, side]`.
     both: Tensor,
 }
 
-/// The resampling kernel: EGSDE's energy uses the linear one, ILVR's code the cubic one (its golden cases show it).
+/// The resampling kernel. EGSDE's energy uses the linear one, ILVR's code the cubic one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
     /// Triangle, 1 pixel to each side.
@@ -22,6 +27,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
+    /// Half its width, in pixels.
     fn support(self) -> f64 {
         match self {
             Self::Linear => 1.0,
@@ -29,6 +35,7 @@ impl Kernel {
         }
     }
 
+    /// Its value at a distance of `x` pixels from the centre.
     fn at(self, x: f64) -> f64 {
         let x = x.abs();
         match self {
@@ -40,8 +47,8 @@ impl Kernel {
     }
 }
 
-/// Row-major `[outputs, inputs]` weights of one axis: the kernel is widened when shrinking (antialiased),
-/// borders are mirrored, each row is normalised to 1.
+/// Row-major `[outputs, inputs]` weights of one axis. The kernel is widened when shrinking
+/// (antialiasing), borders are mirrored, and each row is normalised to 1.
 fn resize_weights(inputs: usize, outputs: usize, kernel: Kernel) -> Vec<f64> {
     let scale = outputs as f64 / inputs as f64;
     let sharpness = scale.min(1.0);
@@ -51,19 +58,26 @@ fn resize_weights(inputs: usize, outputs: usize, kernel: Kernel) -> Vec<f64> {
         let center = (o as f64 + 0.5) / scale - 0.5;
         let middle = center.floor() as i64;
         for j in middle - reach..=middle + reach + 1 {
-            let period = 2 * inputs as i64;
-            let folded = j.rem_euclid(period);
-            let mirrored = if folded < inputs as i64 {
-                folded
-            } else {
-                period - 1 - folded
-            };
-            row[mirrored as usize] += kernel.at((center - j as f64) * sharpness);
+            row[mirrored(j, inputs)] += kernel.at((center - j as f64) * sharpness);
         }
         let sum: f64 = row.iter().sum();
-        row.iter_mut().for_each(|w| *w /= sum);
+        for weight in row {
+            *weight /= sum;
+        }
     }
     weights
+}
+
+/// The position in `0..size` that position `j` is when the axis is mirrored at its borders.
+fn mirrored(j: i64, size: usize) -> usize {
+    let period = 2 * size as i64;
+    let folded = j.rem_euclid(period);
+    let inside = if folded < size as i64 {
+        folded
+    } else {
+        period - 1 - folded
+    };
+    inside as usize
 }
 
 /// `[outputs, inputs]`, float32, on the CPU.
@@ -74,25 +88,30 @@ fn matrix(inputs: usize, outputs: usize, kernel: Kernel) -> Tensor {
         .to_kind(Kind::Float)
 }
 
-/// `m x m^T` on the last two dimensions; as two plain products, since libtorch multiplies a batch from the left one by one.
+/// `(x m^T)^T` on the last two dimensions.
+fn multiply_transposed(x: &Tensor, m: &Tensor) -> Tensor {
+    x.matmul(&m.transpose(0, 1)).transpose(-1, -2).contiguous()
+}
+
+/// `m x m^T` on the last two dimensions. Both products have the matrix on the right: from the left,
+/// libtorch multiplies the images of a batch one by one.
 fn apply(m: &Tensor, x: &Tensor) -> Tensor {
-    let turned = m.transpose(0, 1);
-    let right = |x: &Tensor| x.matmul(&turned).transpose(-1, -2).contiguous();
-    tf32::without(|| right(&right(x)))
+    tf32::without(|| multiply_transposed(&multiply_transposed(x, m), m))
 }
 
 impl LowPass {
-    /// For square pictures of `side` pixels; `factor` must divide `side`.
+    /// The filter for square images of `side` pixels.
+    ///
+    /// # Errors
+    /// `factor` is 0 or does not divide `side`.
     pub fn new(side: usize, factor: usize, kernel: Kernel, device: Device) -> Result<Self> {
         ensure!(
             factor >= 1 && side.is_multiple_of(factor),
             "low_pass_factor {factor} does not divide the picture's side {side}"
         );
-        // Multiplied on the CPU: a GPU might take TF32 for it.
-        let (down, up) = (
-            matrix(side, side / factor, kernel),
-            matrix(side / factor, side, kernel),
-        );
+        let down = matrix(side, side / factor, kernel);
+        let up = matrix(side / factor, side, kernel);
+        // The product is taken on the CPU: a GPU might compute it in TF32.
         let both = up.matmul(&down);
         Ok(Self {
             down: down.to_device(device),
@@ -106,17 +125,17 @@ impl LowPass {
         apply(&self.down, x)
     }
 
-    /// The way back.
+    /// `[n, c, s / factor, s / factor]` to `[n, c, s, s]`.
     pub fn up(&self, x: &Tensor) -> Tensor {
         apply(&self.up, x)
     }
 
-    /// Phi(x) = up(down(x)), same shape.
+    /// Phi(x) = up(down(x)) for `x` `[n, c, s, s]`, same shape.
     pub fn filter(&self, x: &Tensor) -> Tensor {
         apply(&self.both, x)
     }
 
-    /// The transpose of [`LowPass::filter`], for closed-form gradients.
+    /// The transpose of [`LowPass::filter`], for closed-form gradients, same shape.
     pub fn transposed(&self, x: &Tensor) -> Tensor {
         apply(&self.both.transpose(0, 1), x)
     }
@@ -150,8 +169,8 @@ mod tests {
     fn the_transpose_is_the_adjoint() {
         tch::manual_seed(1);
         let low_pass = LowPass::new(32, 4, Kernel::Linear, Device::Cpu).unwrap();
-        let draw = || Tensor::randn([2, 3, 32, 32], (Kind::Float, Device::Cpu));
-        let (x, y) = (draw(), draw());
+        let x = Tensor::randn([2, 3, 32, 32], (Kind::Float, Device::Cpu));
+        let y = Tensor::randn([2, 3, 32, 32], (Kind::Float, Device::Cpu));
         let left = (low_pass.filter(&x) * &y)
             .sum(Kind::Float)
             .double_value(&[]);

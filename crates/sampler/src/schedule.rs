@@ -2,28 +2,38 @@
 
 use anyhow::{Result, ensure};
 
-/// beta, cumulative alpha and posterior variance for each (respaced) step; index 0 is the least noised.
+/// T: the steps of the schedule that the networks were trained with. Their time indices lie in
+/// `0..NUM_TRAIN_TIMESTEPS`.
+pub const NUM_TRAIN_TIMESTEPS: usize = 1000;
+
+/// t / T of a time index, in [0, 1).
+pub fn t_frac(timestep: f64) -> f64 {
+    timestep / NUM_TRAIN_TIMESTEPS as f64
+}
+
+/// Time index, beta and cumulative alpha of each (respaced) step; step 0 is the least noised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// Time index in 0..1000 that the networks get for each step.
+    /// Time index in `0..NUM_TRAIN_TIMESTEPS` that the networks get at each step.
     pub timesteps: Vec<f64>,
+    /// Variance of the noise that the forward process adds at each step, in (0, 1).
     pub betas: Vec<f64>,
-    /// Products of `1 - beta` up to and including the step.
+    /// Products of `1 - beta` up to and including the step, in (0, 1), falling.
     pub alphas_cumprod: Vec<f64>,
 }
 
-/// Which fixed variance a step adds.
+/// Which fixed variance an ancestral step adds (DDPM, section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variance {
-    /// The posterior variance, clamped at 1e-20.
+    /// The posterior variance, at least 1e-20.
     FixedSmall,
-    /// beta.
+    /// The step's beta.
     FixedLarge,
 }
 
 impl Schedule {
-    /// The linear schedule from `start` to `end` over `steps`.
+    /// The schedule whose beta rises linearly from `start` to `end` over `steps`.
     pub fn linear(start: f64, end: f64, steps: usize) -> Self {
         let last = (steps.max(2) - 1) as f64;
         let betas: Vec<f64> = (0..steps)
@@ -37,23 +47,18 @@ impl Schedule {
         }
     }
 
-    /// T = 1000, beta from 1e-4 to 0.02: what all published networks were trained with. In float64, as guided-diffusion
-    /// (and so ILVR) keeps it.
+    /// Beta from 1e-4 to 0.02 over [`NUM_TRAIN_TIMESTEPS`] steps: the schedule of all published
+    /// networks. Values are float64, as guided-diffusion (and so ILVR) keeps them.
     pub fn ddpm() -> Self {
-        Self::linear(1e-4, 0.02, 1000)
+        Self::linear(1e-4, 0.02, NUM_TRAIN_TIMESTEPS)
     }
 
-    /// The same values rounded to float32, as EGSDE's code keeps them; the first posterior variances notice.
+    /// The same schedule with values rounded to float32, as EGSDE's code keeps them. The posterior
+    /// variances of the first steps differ visibly.
     pub fn in_float32(&self) -> Self {
-        let round = |values: &[f64]| {
-            values
-                .iter()
-                .map(|v| f64::from(*v as f32))
-                .collect::<Vec<f64>>()
-        };
-        let betas = round(&self.betas);
+        let betas = rounded_to_float32(&self.betas);
         let alphas: Vec<f64> = betas.iter().map(|b| f64::from(1.0 - *b as f32)).collect();
-        let alphas_cumprod = round(&cumprod(&alphas));
+        let alphas_cumprod = rounded_to_float32(&cumprod(&alphas));
         Self {
             timesteps: self.timesteps.clone(),
             betas,
@@ -61,40 +66,41 @@ impl Schedule {
         }
     }
 
-    /// Keeps only the steps at `timesteps` (ascending indices into this schedule); betas are recomputed so that
-    /// the cumulative alphas agree there (guided-diffusion `SpacedDiffusion`). All steps: this very schedule, since betas
-    /// recomputed from rounded cumulative alphas lose digits at the first steps.
+    /// Keeps only the steps at `timesteps` (ascending indices into this schedule). Betas are
+    /// recomputed so that the cumulative alphas agree there (guided-diffusion's `SpacedDiffusion`).
+    /// With all steps the schedule stays as it is, since betas recomputed from rounded cumulative
+    /// alphas lose digits at the first steps.
     pub fn respaced(&self, timesteps: &[usize]) -> Self {
         if timesteps.len() == self.len() {
             return self.clone();
         }
-        let mut last = 1.0;
+        let mut alpha_prod_prev = 1.0;
         let mut respaced = Self {
             timesteps: vec![],
             betas: vec![],
             alphas_cumprod: vec![],
         };
         for &i in timesteps {
-            let alpha = self.alphas_cumprod[i];
+            let alpha_prod = self.alphas_cumprod[i];
             respaced.timesteps.push(self.timesteps[i]);
-            respaced.betas.push(1.0 - alpha / last);
-            last = alpha;
+            respaced.betas.push(1.0 - alpha_prod / alpha_prod_prev);
+            alpha_prod_prev = alpha_prod;
         }
         respaced.alphas_cumprod = cumprod(&alphas(&respaced.betas));
         respaced
     }
 
-    /// How many steps there are.
+    /// Number of steps.
     pub fn len(&self) -> usize {
         self.betas.len()
     }
 
-    /// Whether there is no step.
+    /// Whether the schedule has no steps.
     pub fn is_empty(&self) -> bool {
         self.betas.is_empty()
     }
 
-    /// Cumulative alpha before step `i`; 1 before the first.
+    /// Cumulative alpha at step `i - 1`; 1 at the image itself.
     pub fn alphas_cumprod_prev(&self, i: usize) -> f64 {
         if i == 0 {
             1.0
@@ -103,18 +109,23 @@ impl Schedule {
         }
     }
 
-    /// Variance of q(y_{i-1} | y_i, y_0) without the clamp; 0 at the first step.
+    /// Variance of q(y_{i-1} | y_i, y_0), without a lower bound; 0 at step 0.
     pub fn posterior_variance(&self, i: usize) -> f64 {
         self.betas[i] * (1.0 - self.alphas_cumprod_prev(i)) / (1.0 - self.alphas_cumprod[i])
     }
 
-    /// Logarithm of the variance a step adds (`logvar_fixedsmall`, `logvar_fixedlarge`).
+    /// Logarithm of the variance that an ancestral step adds (`logvar_fixedsmall` and
+    /// `logvar_fixedlarge` of EGSDE's code).
     pub fn log_variance(&self, variance: Variance, i: usize) -> f64 {
         match variance {
             Variance::FixedSmall => self.posterior_variance(i).max(1e-20).ln(),
             Variance::FixedLarge => self.betas[i].ln(),
         }
     }
+}
+
+fn rounded_to_float32(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|v| f64::from(*v as f32)).collect()
 }
 
 /// `1 - beta` of each step.
@@ -135,6 +146,9 @@ fn cumprod(alphas: &[f64]) -> Vec<f64> {
 
 /// `count` of `total` steps as guided-diffusion's `space_timesteps(total, [count])` picks them:
 /// evenly, the first and the last included, rounded half to even.
+///
+/// # Errors
+/// `count` is 0 or more than `total`.
 pub fn space_timesteps(total: usize, count: usize) -> Result<Vec<usize>> {
     ensure!(
         count >= 1 && count <= total,
@@ -161,20 +175,23 @@ mod tests {
     #[test]
     fn respacing_keeps_the_cumulative_alphas() {
         let full = Schedule::ddpm();
-        let chosen = space_timesteps(1000, 50).unwrap();
+        let chosen = space_timesteps(NUM_TRAIN_TIMESTEPS, 50).unwrap();
         let spaced = full.respaced(&chosen);
         for (k, &i) in chosen.iter().enumerate() {
             assert!((spaced.alphas_cumprod[k] - full.alphas_cumprod[i]).abs() < 1e-12);
         }
         assert_eq!((chosen[0], chosen[49]), (0, 999));
         let rounded = full.in_float32();
-        assert_eq!(rounded.respaced(&(0..1000).collect::<Vec<_>>()), rounded);
+        assert_eq!(
+            rounded.respaced(&(0..NUM_TRAIN_TIMESTEPS).collect::<Vec<_>>()),
+            rounded
+        );
     }
 
     #[test]
-    fn too_many_steps_are_refused() {
-        assert!(space_timesteps(1000, 1001).is_err());
-        assert!(space_timesteps(1000, 0).is_err());
-        assert_eq!(space_timesteps(1000, 1).unwrap(), [0]);
+    fn too_many_steps_and_none_are_refused() {
+        assert!(space_timesteps(NUM_TRAIN_TIMESTEPS, NUM_TRAIN_TIMESTEPS + 1).is_err());
+        assert!(space_timesteps(NUM_TRAIN_TIMESTEPS, 0).is_err());
+        assert_eq!(space_timesteps(NUM_TRAIN_TIMESTEPS, 1).unwrap(), [0]);
     }
 }

@@ -1,53 +1,63 @@
-//! Random changes to a batch of training pictures, drawn from libtorch's generator.
+//! Random changes to a batch of training images, drawn from libtorch's generator.
 
 use crate::recipe::Augment;
 use tch::{Kind, Tensor};
 
-/// `x` `[n, 3, s, s]` in [0, 1] to the same shape.
-pub(crate) fn augment(x: &Tensor, how: Augment) -> Tensor {
+/// CIFAR-10's mean over all pixels and channels; cut-out squares are filled with it.
+const CUTOUT_FILL: f64 = 0.473;
+
+/// Changes images `x` `[n, 3, s, s]` in [0, 1]; the shape stays.
+pub(crate) fn augment(x: &Tensor, augment: Augment) -> Tensor {
     let mut x = x.shallow_clone();
-    if how.flip {
-        let heads = Tensor::rand([x.size()[0], 1, 1, 1], (Kind::Float, x.device())).lt(0.5);
-        x = x.flip([3]).where_self(&heads, &x);
+    if augment.flip {
+        let flipped = Tensor::rand([x.size()[0], 1, 1, 1], (Kind::Float, x.device())).lt(0.5);
+        x = x.flip([3]).where_self(&flipped, &x);
     }
-    if how.crop > 0 {
-        x = shift(&x, how.crop);
+    if augment.crop > 0 {
+        x = shift(&x, augment.crop);
     }
-    if how.cutout > 0 {
-        x = cutout(&x, how.cutout);
+    if augment.cutout > 0 {
+        x = cutout(&x, augment.cutout);
     }
     x
 }
 
-/// Offsets in `0..below`, one a picture, as a column.
-fn offsets(x: &Tensor, below: i64) -> Tensor {
-    Tensor::randint(below, [x.size()[0], 1], (Kind::Int64, x.device()))
+/// `0..size` as a row, `[1, size]`.
+fn positions(x: &Tensor, size: i64) -> Tensor {
+    Tensor::arange(size, (Kind::Int64, x.device())).unsqueeze(0)
 }
 
-fn shift(x: &Tensor, by: i64) -> Tensor {
-    let (n, c, h, w) = x.size4().expect("pictures have four dimensions");
-    let padded = x.reflection_pad2d([by; 4]);
-    let steps = |size| Tensor::arange(size, (Kind::Int64, x.device())).unsqueeze(0);
-    let rows = (steps(h) + offsets(x, 2 * by + 1))
+/// One random offset in `0..end` per image, `[n, 1]`.
+fn random_offsets(x: &Tensor, end: i64) -> Tensor {
+    Tensor::randint(end, [x.size()[0], 1], (Kind::Int64, x.device()))
+}
+
+/// Shifts each image by up to `max` pixels along each axis, borders mirrored.
+fn shift(x: &Tensor, max: i64) -> Tensor {
+    let (n, c, h, w) = x.size4().expect("images have four dimensions");
+    let padded = x.reflection_pad2d([max; 4]);
+    let rows = positions(x, h) + random_offsets(x, 2 * max + 1);
+    let rows = rows
         .reshape([n, 1, h, 1])
-        .expand([n, c, h, w + 2 * by], false);
-    let columns = (steps(w) + offsets(x, 2 * by + 1))
-        .reshape([n, 1, 1, w])
-        .expand([n, c, h, w], false);
+        .expand([n, c, h, w + 2 * max], false);
+    let columns = positions(x, w) + random_offsets(x, 2 * max + 1);
+    let columns = columns.reshape([n, 1, 1, w]).expand([n, c, h, w], false);
     padded.gather(2, &rows, false).gather(3, &columns, false)
 }
 
+/// Per image, which of `0..size` lie in a range of `side` positions around a random one: `[n,
+/// size]`.
+fn random_range(x: &Tensor, size: i64, side: i64) -> Tensor {
+    let offsets = positions(x, size) - random_offsets(x, size) + side / 2;
+    offsets.ge(0).logical_and(&offsets.lt(side))
+}
+
+/// Fills a square of `side` pixels around a random position of each image, cut at the borders.
 fn cutout(x: &Tensor, side: i64) -> Tensor {
-    let (n, _, h, w) = x.size4().expect("pictures have four dimensions");
-    let inside = |size: i64| {
-        let at = Tensor::arange(size, (Kind::Int64, x.device())).unsqueeze(0) - offsets(x, size)
-            + side / 2;
-        at.ge(0).logical_and(&at.lt(side))
-    };
-    let hole = inside(h)
-        .reshape([n, 1, h, 1])
-        .logical_and(&inside(w).reshape([n, 1, 1, w]));
-    x.masked_fill(&hole, 0.473)
+    let (n, _, h, w) = x.size4().expect("images have four dimensions");
+    let rows = random_range(x, h, side).reshape([n, 1, h, 1]);
+    let square = rows.logical_and(&random_range(x, w, side).reshape([n, 1, 1, w]));
+    x.masked_fill(&square, CUTOUT_FILL)
 }
 
 #[cfg(test)]
@@ -78,14 +88,9 @@ mod tests {
                 cutout: 4,
             },
         );
-        let holes = cut.lt(0.5).to_kind(Kind::Float).sum_dim_intlist(
-            [1i64, 2, 3].as_slice(),
-            false,
-            Kind::Float,
-        );
-        assert!(
-            holes.max().double_value(&[]) <= 48.0 && holes.min().double_value(&[]) >= 12.0,
-            "{holes}"
-        );
+        let cut = cut.lt(0.5).to_kind(Kind::Float);
+        let sizes = cut.sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float);
+        let (smallest, largest) = (sizes.min().double_value(&[]), sizes.max().double_value(&[]));
+        assert!(largest <= 48.0 && smallest >= 12.0, "{sizes}");
     }
 }

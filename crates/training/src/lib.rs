@@ -1,12 +1,11 @@
 //! Training of the embedded networks. Only the `train` command reaches this crate.
 
 mod augment;
-mod figures;
+mod evaluation;
+mod objective;
 mod optimizer;
 pub mod recipe;
-mod task;
 mod trainer;
 
-pub use figures::{DseFigures, accuracy_over_time};
 pub use recipe::Recipe;
-pub use trainer::{Event, Outcome, Setting, train};
+pub use trainer::{Event, Outcome, TrainingOptions, train};

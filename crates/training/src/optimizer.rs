@@ -1,4 +1,5 @@
-//! AdamW whose state can be saved (tch's optimizers do not hand theirs out), and the moving average of the weights.
+//! AdamW with a state that can be saved (tch's optimizers do not give theirs out), and the moving
+//! average of the weights.
 
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -9,15 +10,19 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPS: f64 = 1e-8;
 
+/// One weight and its moments.
 struct Slot {
     name: String,
     weight: Tensor,
+    /// Running mean of the gradient.
     mean: Tensor,
+    /// Running mean of the squared gradient.
     square: Tensor,
     trainable: bool,
 }
 
-/// AdamW (Loshchilov & Hutter 2019) over a `VarStore`, with the exponential moving average beside it.
+/// AdamW (Loshchilov & Hutter 2019) over a `VarStore`, with the exponential moving average of the
+/// weights.
 pub(crate) struct AdamW {
     slots: Vec<Slot>,
     ema: BTreeMap<String, Tensor>,
@@ -26,22 +31,79 @@ pub(crate) struct AdamW {
     ema_decay: f64,
 }
 
+/// What all weights share in one update.
+struct Update {
+    learning_rate: f64,
+    weight_decay: f64,
+    /// Bias corrections of the two moments.
+    correction1: f64,
+    correction2: f64,
+}
+
+impl Slot {
+    fn new(name: String, weight: Tensor) -> Self {
+        let (mean, square) = (weight.zeros_like(), weight.zeros_like());
+        Self {
+            trainable: weight.requires_grad(),
+            mean,
+            square,
+            name,
+            weight,
+        }
+    }
+
+    /// One step from a clipped gradient; the stored gradient is set to 0.
+    fn update(&mut self, gradient: &Tensor, update: &Update) {
+        let _ = self.mean.lerp_(gradient, 1.0 - BETA1);
+        let _ = self.square.lerp_(&gradient.square(), 1.0 - BETA2);
+        // Only matrices and kernels decay: norms and biases are not meant to shrink.
+        if self.weight.dim() > 1 {
+            let decay = update.learning_rate * update.weight_decay;
+            let _ = self.weight.g_mul_scalar_(1.0 - decay);
+        }
+        let denominator = (&self.square / update.correction2).sqrt_() + EPS;
+        let rate = update.learning_rate / update.correction1;
+        let _ = self.weight.g_sub_(&(&self.mean / denominator * rate));
+        let _ = self.weight.grad().zero_();
+    }
+}
+
+/// Euclidean norm of all gradients together.
+fn gradient_norm(gradients: &[Tensor]) -> f64 {
+    let squares: Vec<Tensor> = gradients
+        .iter()
+        .map(|g| g.square().sum(Kind::Float))
+        .collect();
+    Tensor::stack(&squares, 0)
+        .sum(Kind::Float)
+        .sqrt()
+        .double_value(&[])
+}
+
+/// Copies the entry `key` of a checkpoint into `target`.
+fn copy_entry(target: &mut Tensor, state: &BTreeMap<String, Tensor>, key: &str) -> Result<()> {
+    let source = state
+        .get(key)
+        .with_context(|| format!("the checkpoint has no {key}"))?;
+    tch::no_grad(|| target.f_copy_(source))
+        .with_context(|| format!("the checkpoint's {key} has another shape"))?;
+    Ok(())
+}
+
 impl AdamW {
+    /// An optimizer of all variables of `vs`. Gradients are scaled down to a norm of `clip_norm`.
     pub(crate) fn new(vs: &VarStore, weight_decay: f64, clip_norm: f64, ema_decay: f64) -> Self {
         let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
         let ema = variables
             .iter()
-            .map(|(n, v)| (n.clone(), v.detach().copy()))
+            .map(|(name, w)| (name.clone(), w.detach().copy()))
             .collect();
-        let slot = |(name, weight): (String, Tensor)| Slot {
-            trainable: weight.requires_grad(),
-            mean: weight.zeros_like(),
-            square: weight.zeros_like(),
-            name,
-            weight,
-        };
+        let slots = variables
+            .into_iter()
+            .map(|(name, weight)| Slot::new(name, weight))
+            .collect();
         Self {
-            slots: variables.into_iter().map(slot).collect(),
+            slots,
             ema,
             weight_decay,
             clip_norm,
@@ -49,59 +111,50 @@ impl AdamW {
         }
     }
 
-    /// One update from the gradients in place; `step` counts from 0. Returns the gradient norm before clipping.
+    /// One update from the gradients in place; `step` counts from 0. Returns the gradient norm
+    /// before clipping.
     pub(crate) fn update(&mut self, step: u64, learning_rate: f64) -> f64 {
         tch::no_grad(|| {
-            let grads: Vec<Tensor> = self
-                .slots
-                .iter()
-                .filter(|s| s.trainable)
-                .map(|s| s.weight.grad())
-                .collect();
-            let squares: Vec<Tensor> = grads.iter().map(|g| g.square().sum(Kind::Float)).collect();
-            let norm = Tensor::stack(&squares, 0)
-                .sum(Kind::Float)
-                .sqrt()
-                .double_value(&[]);
+            let trainable = self.slots.iter().filter(|slot| slot.trainable);
+            let gradients: Vec<Tensor> = trainable.map(|slot| slot.weight.grad()).collect();
+            let norm = gradient_norm(&gradients);
             let scale = (self.clip_norm / (norm + 1e-6)).min(1.0);
-            let (c1, c2) = (
-                1.0 - BETA1.powi(step as i32 + 1),
-                1.0 - BETA2.powi(step as i32 + 1),
-            );
-            for (slot, grad) in self.slots.iter_mut().filter(|s| s.trainable).zip(grads) {
-                let grad = grad * scale;
-                let _ = slot.mean.lerp_(&grad, 1.0 - BETA1);
-                let _ = slot.square.lerp_(&grad.square(), 1.0 - BETA2);
-                // Decay only matrices and kernels: norms and biases are not meant to shrink.
-                if slot.weight.dim() > 1 {
-                    let _ = slot
-                        .weight
-                        .g_mul_scalar_(1.0 - learning_rate * self.weight_decay);
-                }
-                let denominator = (&slot.square / c2).sqrt_() + EPS;
-                let _ = slot
-                    .weight
-                    .g_sub_(&(&slot.mean / denominator * (learning_rate / c1)));
-                let _ = slot.weight.grad().zero_();
+            let update = Update {
+                learning_rate,
+                weight_decay: self.weight_decay,
+                correction1: 1.0 - BETA1.powi(step as i32 + 1),
+                correction2: 1.0 - BETA2.powi(step as i32 + 1),
+            };
+            let trainable = self.slots.iter_mut().filter(|slot| slot.trainable);
+            for (slot, gradient) in trainable.zip(gradients) {
+                slot.update(&(gradient * scale), &update);
             }
-            // Early averages lean on few steps, so that short runs are not averaged with their random start.
-            let decay = self
-                .ema_decay
-                .min((1.0 + step as f64) / (10.0 + step as f64));
-            for slot in &self.slots {
-                let average = self.ema.get_mut(&slot.name).expect("one average a weight");
-                let _ = average.lerp_(&slot.weight, 1.0 - decay);
-            }
+            self.update_averages(step);
             norm
         })
     }
 
-    /// The averaged weights, by state-dict key.
+    fn update_averages(&mut self, step: u64) {
+        // Early averages weigh few steps, so that short runs are not averaged with their random
+        // start.
+        let decay = self
+            .ema_decay
+            .min((1.0 + step as f64) / (10.0 + step as f64));
+        for slot in &self.slots {
+            let average = self
+                .ema
+                .get_mut(&slot.name)
+                .expect("every weight has an average");
+            let _ = average.lerp_(&slot.weight, 1.0 - decay);
+        }
+    }
+
+    /// The averaged weights by state-dict key.
     pub(crate) fn averaged(&self) -> &BTreeMap<String, Tensor> {
         &self.ema
     }
 
-    /// Everything needed to go on: weights, both moments, averages.
+    /// Everything that resuming needs: weights, both moments, averages.
     pub(crate) fn state(&self) -> BTreeMap<String, Tensor> {
         let mut state = BTreeMap::new();
         for slot in &self.slots {
@@ -115,23 +168,18 @@ impl AdamW {
         state
     }
 
-    /// Takes back what [`AdamW::state`] gave.
+    /// Restores what [`AdamW::state`] returned.
+    ///
+    /// # Errors
+    /// An entry is missing or has another shape; the error names it.
     pub(crate) fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
-        let copy = |target: &mut Tensor, key: String| -> Result<()> {
-            let source = state
-                .get(&key)
-                .with_context(|| format!("the checkpoint has no {key}"))?;
-            tch::no_grad(|| target.f_copy_(source))
-                .with_context(|| format!("the checkpoint's {key} has another shape"))?;
-            Ok(())
-        };
         for slot in &mut self.slots {
-            copy(&mut slot.weight, format!("weight/{}", slot.name))?;
-            copy(&mut slot.mean, format!("mean/{}", slot.name))?;
-            copy(&mut slot.square, format!("square/{}", slot.name))?;
+            copy_entry(&mut slot.weight, state, &format!("weight/{}", slot.name))?;
+            copy_entry(&mut slot.mean, state, &format!("mean/{}", slot.name))?;
+            copy_entry(&mut slot.square, state, &format!("square/{}", slot.name))?;
         }
         for (name, average) in &mut self.ema {
-            copy(average, format!("ema/{name}"))?;
+            copy_entry(average, state, &format!("ema/{name}"))?;
         }
         Ok(())
     }

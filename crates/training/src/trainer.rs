@@ -1,83 +1,102 @@
-//! The training loop: batches, checkpoints to resume from, and the weight file at the end.
+//! The training loop: batches, checkpoints to resume from, and the weights at the end.
 
-use crate::figures::figures;
+use crate::evaluation::evaluate;
+use crate::objective::Objective;
 use crate::optimizer::AdamW;
 use crate::recipe::Recipe;
-use crate::task::Task;
 use anyhow::{Context, Result, ensure};
-use egsde_metrics::cifar10::Cifar10;
-use egsde_models::network::NETWORK_KEY;
+use egsde_data::cifar10::Cifar10;
+use egsde_models::networks::NETWORK_KEY;
 use egsde_models::weights::{WeightFile, assign, read_safetensors, write_safetensors};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// What happened, for whoever shows it.
+/// Progress of a training run.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A checkpoint was found and training goes on from it.
     Resumed {
+        /// Steps already taken.
         step: u64,
     },
+    /// Some steps were taken.
     Step {
+        /// Steps taken so far.
         step: u64,
+        /// Mean loss since the last such event.
         loss: f64,
+        /// Learning rate of the last step.
         learning_rate: f64,
     },
+    /// A checkpoint was written.
     Checkpoint {
+        /// Steps taken so far.
         step: u64,
+        /// The checkpoint.
         path: &'a Path,
     },
 }
 
 /// Where and how a recipe is trained.
 #[derive(Debug, Clone)]
-pub struct Setting {
+pub struct TrainingOptions {
+    /// Where to compute.
     pub device: Device,
     /// Working precision; master weights and the optimizer are float32.
     pub kind: Kind,
-    /// Checkpoints and the loss log.
+    /// Folder of checkpoints and the loss log.
     pub folder: PathBuf,
     /// SHA-256 of the data archive.
     pub data_sha256: String,
-    /// Stop for now at this step (a checkpoint is left).
+    /// Step at which to stop for now, leaving a checkpoint.
     pub stop_at: Option<u64>,
 }
 
-/// What training ended with.
+/// Result of training.
 #[derive(Debug)]
 pub struct Outcome {
+    /// Steps taken in all.
     pub step: u64,
-    pub figures: BTreeMap<String, Value>,
+    /// Values of the network on held-out images, by name.
+    pub evaluation: BTreeMap<String, Value>,
     /// The weights as they ship, not yet written.
     pub weights: WeightFile,
 }
 
-/// Losses are averaged over this many steps before they are reported: reading one waits for the device.
+/// Losses are averaged over this many steps before they are reported: reading one waits for the
+/// device.
 const REPORT_EVERY: u64 = 20;
 
-fn start_from(task: &Task, path: &str) -> Result<()> {
+/// Factor by which the seeds of neighbouring recipes are spread, so that their steps' seeds differ.
+const SEED_STRIDE: i64 = 1_000_003;
+
+/// Takes the entries of a weight file whose names and shapes fit.
+fn initialise_from(objective: &Objective, path: &str) -> Result<()> {
     let file = read_safetensors(Path::new(path))?;
-    let mut tensors: BTreeMap<String, Tensor> = task
-        .vs()
-        .variables()
-        .into_iter()
-        .map(|(k, v)| (k, v.detach().copy()))
-        .collect();
+    let mut tensors = BTreeMap::new();
     let mut taken = 0;
-    for (key, own) in &mut tensors {
-        if let Some(given) = file.tensors.get(key).filter(|g| g.size() == own.size()) {
-            *own = given.to_kind(own.kind()).to_device(own.device());
-            taken += 1;
-        }
+    for (key, variable) in objective.vs().variables() {
+        let given = file
+            .tensors
+            .get(&key)
+            .filter(|given| given.size() == variable.size());
+        taken += usize::from(given.is_some());
+        let value = match given {
+            Some(given) => given.to_kind(variable.kind()).to_device(variable.device()),
+            None => variable.detach().copy(),
+        };
+        tensors.insert(key, value);
     }
+    let total = tensors.len();
     ensure!(
-        taken * 2 > tensors.len(),
-        "init_from {path}: only {taken} of {} entries fit",
-        tensors.len()
+        taken * 2 > total,
+        "init_from {path}: only {taken} of {total} entries fit"
     );
-    assign(task.vs(), &tensors)
+    assign(objective.vs(), &tensors)
 }
 
 fn checkpoint_path(folder: &Path) -> PathBuf {
@@ -88,37 +107,42 @@ fn recipe_json(recipe: &Recipe) -> Result<String> {
     Ok(serde_json::to_string(recipe)?)
 }
 
-/// The step to go on from; a checkpoint of another recipe is refused (more steps than before are allowed).
+/// The recipe without the fields that may change when training is resumed.
+fn resumable_part(recipe: &Recipe) -> Recipe {
+    Recipe {
+        steps: 0,
+        decay_from: 0,
+        checkpoint_every: 1,
+        ..recipe.clone()
+    }
+}
+
+/// Loads the checkpoint, if there is one, and returns the step to go on from. A checkpoint of
+/// another recipe is refused; a recipe with more steps than before is not another one.
 fn resume(optimizer: &mut AdamW, recipe: &Recipe, folder: &Path) -> Result<u64> {
     let path = checkpoint_path(folder);
     if !path.exists() {
         return Ok(0);
     }
-    let file = read_safetensors(&path)?;
-    let entry = |key: &str| {
-        file.metadata
-            .get(key)
-            .with_context(|| format!("{} carries no {key}", path.display()))
-    };
-    let then: Recipe =
-        serde_json::from_str(entry("recipe")?).with_context(|| path.display().to_string())?;
-    let free = |r: &Recipe| Recipe {
-        steps: 0,
-        decay_from: 0,
-        checkpoint_every: 1,
-        ..r.clone()
-    };
+    restore_checkpoint(optimizer, recipe, &path).with_context(|| path.display().to_string())
+}
+
+fn metadata_entry<'a>(file: &'a WeightFile, key: &str) -> Result<&'a str> {
+    Ok(file
+        .metadata
+        .get(key)
+        .with_context(|| format!("it carries no {key}"))?)
+}
+
+fn restore_checkpoint(optimizer: &mut AdamW, recipe: &Recipe, path: &Path) -> Result<u64> {
+    let file = read_safetensors(path)?;
+    let saved: Recipe = serde_json::from_str(metadata_entry(&file, "recipe")?).context("recipe")?;
     ensure!(
-        free(&then) == free(recipe),
-        "{} belongs to another recipe: remove it to start anew",
-        path.display()
+        resumable_part(&saved) == resumable_part(recipe),
+        "it belongs to another recipe: remove it to start from the beginning"
     );
-    let step = entry("step")?
-        .parse()
-        .with_context(|| format!("{}: step", path.display()))?;
-    optimizer
-        .restore(&file.tensors)
-        .with_context(|| path.display().to_string())?;
+    let step = metadata_entry(&file, "step")?.parse().context("step")?;
+    optimizer.restore(&file.tensors)?;
     Ok(step)
 }
 
@@ -128,149 +152,158 @@ fn save(optimizer: &AdamW, recipe: &Recipe, step: u64, folder: &Path) -> Result<
         ("recipe".into(), recipe_json(recipe)?),
         ("step".into(), step.to_string()),
     ]);
-    write_safetensors(
-        &path,
-        &WeightFile {
-            tensors: optimizer.state(),
-            metadata,
-        },
-        Kind::Float,
-    )?;
+    let file = WeightFile {
+        tensors: optimizer.state(),
+        metadata,
+    };
+    write_safetensors(&path, &file, Kind::Float)?;
     Ok(path)
 }
 
-/// Appends to `loss.csv`; lines behind the resumed step (a run killed after its checkpoint) are cut first.
-fn loss_log(folder: &Path, step: u64) -> Result<std::fs::File> {
+/// Whether a line of the loss log is of a step up to `step`.
+fn is_up_to(line: &str, step: u64) -> bool {
+    let logged = line
+        .split(',')
+        .next()
+        .and_then(|text| text.parse::<u64>().ok());
+    logged.is_some_and(|logged| logged <= step)
+}
+
+/// Opens `loss.csv` for appending. Lines after the resumed step, of a run that was killed after its
+/// checkpoint, are removed.
+fn open_loss_log(folder: &Path, step: u64) -> Result<File> {
     let path = folder.join("loss.csv");
-    let kept: String = match std::fs::read_to_string(&path) {
-        Ok(text) => text
-            .lines()
-            .skip(1)
-            .filter(|l| {
-                l.split(',')
-                    .next()
-                    .and_then(|s| s.parse::<u64>().ok())
-                    .is_some_and(|s| s <= step)
-            })
-            .map(|l| format!("{l}\n"))
-            .collect(),
-        Err(_) => String::new(),
-    };
+    let old = std::fs::read_to_string(&path).unwrap_or_default();
     let mut file =
-        std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    write!(file, "step,loss,learning_rate,gradient_norm\n{kept}")?;
+        File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    writeln!(file, "step,loss,learning_rate,gradient_norm")?;
+    for line in old.lines().skip(1).filter(|line| is_up_to(line, step)) {
+        writeln!(file, "{line}")?;
+    }
     Ok(file)
 }
 
-/// Trains `recipe` from its last checkpoint (or its start) to its end.
+/// Trains `recipe` from its last checkpoint, or from its start, to its end. `on_event` is told the
+/// progress.
+///
+/// # Errors
+/// A recipe or `init_from` that does not work, a checkpoint of another recipe, files that cannot be
+/// written, or a loss that is not finite.
 pub fn train(
     recipe: &Recipe,
     data: &Cifar10,
-    setting: &Setting,
-    mut on: impl FnMut(Event),
+    options: &TrainingOptions,
+    mut on_event: impl FnMut(Event),
 ) -> Result<Outcome> {
     recipe.check()?;
-    let Setting {
-        device,
-        kind,
-        folder,
-        ..
-    } = setting;
+    let folder = &options.folder;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     tch::manual_seed(recipe.seed);
-    let task = Task::new(recipe, data, *device, *kind)?;
+    let objective = Objective::new(recipe, data, options.device, options.kind)?;
     if let Some(path) = &recipe.init_from {
-        start_from(&task, path)?;
+        initialise_from(&objective, path)?;
     }
     let mut optimizer = AdamW::new(
-        task.vs(),
+        objective.vs(),
         recipe.weight_decay,
         recipe.clip_norm,
         recipe.ema_decay,
     );
     let first = resume(&mut optimizer, recipe, folder)?;
     if first > 0 {
-        on(Event::Resumed { step: first });
+        on_event(Event::Resumed { step: first });
     }
-    let mut log = loss_log(folder, first)?;
-    let last = setting.stop_at.unwrap_or(recipe.steps).min(recipe.steps);
+    let mut log = open_loss_log(folder, first)?;
+    let last = options.stop_at.unwrap_or(recipe.steps).min(recipe.steps);
     let mut losses: Vec<Tensor> = Vec::new();
     for step in first..last {
-        // A seed for each step: a resumed run draws what an undisturbed one would have drawn.
+        // Every step has a seed of its own, so that a resumed run draws what an undisturbed one
+        // would have drawn.
         tch::manual_seed(
             recipe
                 .seed
-                .wrapping_mul(1_000_003)
+                .wrapping_mul(SEED_STRIDE)
                 .wrapping_add(step as i64),
         );
-        let loss = task.loss(recipe);
+        let loss = objective.loss(recipe);
         loss.backward();
         losses.push(loss.detach());
         let learning_rate = recipe.learning_rate_at(step);
         let norm = optimizer.update(step, learning_rate);
         let done = step + 1;
         if done % REPORT_EVERY == 0 || done == last {
-            let mean = Tensor::stack(&losses, 0)
+            let loss = Tensor::stack(&losses, 0)
                 .mean(Kind::Float)
                 .double_value(&[]);
             losses.clear();
             ensure!(
-                mean.is_finite(),
-                "the loss is {mean} at step {done}: lower learning_rate or clip_norm"
+                loss.is_finite(),
+                "the loss is {loss} at step {done}: lower learning_rate or clip_norm"
             );
-            writeln!(log, "{done},{mean:.6},{learning_rate:.3e},{norm:.4}")?;
-            on(Event::Step {
+            writeln!(log, "{done},{loss:.6},{learning_rate:.3e},{norm:.4}")?;
+            on_event(Event::Step {
                 step: done,
-                loss: mean,
+                loss,
                 learning_rate,
             });
         }
         if done % recipe.checkpoint_every == 0 || done == last {
             let path = save(&optimizer, recipe, done, folder)?;
-            on(Event::Checkpoint {
+            on_event(Event::Checkpoint {
                 step: done,
                 path: &path,
             });
         }
     }
-    finish(recipe, &task, &optimizer, setting, last.max(first))
+    finish(recipe, &objective, &optimizer, options, last.max(first))
 }
 
+/// A precision's name in weight files.
+fn precision_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BFloat16 => "bf16",
+        _ => "f32",
+    }
+}
+
+/// The averaged weights, rounded as they ship, with their evaluation.
 fn finish(
     recipe: &Recipe,
-    task: &Task,
+    objective: &Objective,
     optimizer: &AdamW,
-    setting: &Setting,
+    options: &TrainingOptions,
     step: u64,
 ) -> Result<Outcome> {
-    let averaged = optimizer.averaged();
-    // What ships is float16, so the figures are those of the rounded weights.
-    let shipped: BTreeMap<String, Tensor> = averaged
-        .iter()
-        .map(|(k, v)| (k.clone(), v.to_kind(Kind::Half).to_kind(Kind::Float)))
-        .collect();
-    assign(task.vs(), &shipped)?;
-    let figures = figures(task, recipe);
+    let mut tensors = BTreeMap::new();
+    for (key, average) in optimizer.averaged() {
+        // Weights ship in float16, so the evaluation is that of the rounded ones.
+        tensors.insert(
+            key.clone(),
+            average.to_kind(Kind::Half).to_kind(Kind::Float),
+        );
+    }
+    assign(objective.vs(), &tensors)?;
+    let evaluation = evaluate(objective, recipe);
     let metadata = BTreeMap::from([
         (
             NETWORK_KEY.to_string(),
             serde_json::to_string(&recipe.network)?,
         ),
         ("egsde.recipe".to_string(), recipe_json(recipe)?),
-        ("egsde.data_sha256".to_string(), setting.data_sha256.clone()),
+        ("egsde.data_sha256".to_string(), options.data_sha256.clone()),
         ("egsde.steps".to_string(), step.to_string()),
         (
             "egsde.figures".to_string(),
-            serde_json::to_string(&figures)?,
+            serde_json::to_string(&evaluation)?,
         ),
-        ("egsde.precision".to_string(), format!("{:?}", setting.kind)),
+        (
+            "egsde.precision".to_string(),
+            precision_name(options.kind).to_string(),
+        ),
     ]);
     Ok(Outcome {
         step,
-        figures,
-        weights: WeightFile {
-            tensors: shipped,
-            metadata,
-        },
+        evaluation,
+        weights: WeightFile { tensors, metadata },
     })
 }

@@ -1,52 +1,59 @@
-//! Convolutions of pictures. Frozen ones take this project's Winograd kernel where it serves.
+//! Convolutions of images. Frozen ones take this project's Winograd kernel where it covers them.
 
 use super::norm::BatchNorm;
-use super::{channels_last, default_init};
-use crate::cpu::winograd::Filter;
-use crate::cpu::{self, bf16};
+use super::{Mode, channels_last, default_init};
+use crate::kernels::winograd::Filter;
+use crate::kernels::{bf16, kernels_cover_input};
 use std::cell::OnceCell;
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
 
-/// 2-d convolution, weight `[out, in, k, k]`, "same" padding unless stated.
+/// 2-d convolution, weight `[out, in, height, width]`.
 #[derive(Debug)]
 pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     stride: i64,
     padding: [i64; 2],
-    /// The weight of a frozen layer for Winograd convolution, and for its gradient; made when first asked for.
+    /// The transformed weight of a frozen layer, and that of its gradient; made on first use.
     filter: OnceCell<Option<Filter>>,
     adjoint: OnceCell<Option<Filter>>,
 }
 
-/// What differs from the plain "same" convolution with bias.
+/// Shape, bias and start of a convolution.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvOptions {
-    pub kernel: i64,
+    /// Height and width of the kernel in pixels.
+    pub kernel: [i64; 2],
+    /// Pixels from one output to the next, in both directions.
     pub stride: i64,
-    pub padding: i64,
+    /// Zero pixels added above and below, and left and right.
+    pub padding: [i64; 2],
+    /// Whether there is a bias.
     pub bias: bool,
-    /// Start at zero, as the reference does with the last layer of each residual branch.
+    /// Whether weight and bias start at zero, as the reference does with the last layer of each
+    /// residual branch.
     pub zero: bool,
 }
 
 impl ConvOptions {
-    /// Stride 1, padding that keeps the size, with bias.
-    pub fn same(kernel: i64) -> Self {
+    /// A square kernel of odd side with stride 1, padding that keeps the size, and a bias.
+    pub fn same(side: i64) -> Self {
         Self {
-            kernel,
+            kernel: [side; 2],
             stride: 1,
-            padding: kernel / 2,
+            padding: [side / 2; 2],
             bias: true,
             zero: false,
         }
     }
-    /// The same, weights starting at zero.
+
+    /// The same, weight and bias starting at zero.
     pub fn zero(self) -> Self {
         Self { zero: true, ..self }
     }
-    /// The same, without bias (in front of a batch normalisation).
+
+    /// The same without a bias, for use in front of a batch normalisation.
     pub fn no_bias(self) -> Self {
         Self {
             bias: false,
@@ -58,103 +65,97 @@ impl ConvOptions {
 impl Conv2d {
     /// Registers `weight` and `bias` under `path`.
     pub fn new(path: Path, inputs: i64, outputs: i64, options: ConvOptions) -> Self {
-        Self::rectangular(
-            path,
-            inputs,
-            outputs,
-            [options.kernel; 2],
-            [options.padding; 2],
-            options,
-        )
-    }
-
-    /// The same with a kernel and padding of their own height and width; those of `options` are not looked at.
-    pub fn rectangular(
-        path: Path,
-        inputs: i64,
-        outputs: i64,
-        kernel: [i64; 2],
-        padding: [i64; 2],
-        options: ConvOptions,
-    ) -> Self {
-        let fan_in = inputs * kernel[0] * kernel[1];
+        let [height, width] = options.kernel;
+        let fan_in = inputs * height * width;
         let init = if options.zero {
             Init::Const(0.0)
         } else {
             default_init(fan_in)
         };
-        let weight = path.var("weight", &[outputs, inputs, kernel[0], kernel[1]], init);
-        let bias = options.bias.then(|| {
-            let init = if options.zero {
-                Init::Const(0.0)
-            } else {
-                default_init(fan_in)
-            };
-            path.var("bias", &[outputs], init)
-        });
-        let (filter, adjoint) = Default::default();
+        let weight = path.var("weight", &[outputs, inputs, height, width], init);
+        let bias = options.bias.then(|| path.var("bias", &[outputs], init));
+        Self::from_parts(weight, bias, options.stride, options.padding)
+    }
+
+    fn from_parts(weight: Tensor, bias: Option<Tensor>, stride: i64, padding: [i64; 2]) -> Self {
+        let (filter, adjoint) = (OnceCell::new(), OnceCell::new());
         Self {
             weight,
             bias,
-            stride: options.stride,
+            stride,
             padding,
             filter,
             adjoint,
         }
     }
 
-    /// Whether Winograd convolution may serve.
-    fn own_kernels(&self, x: &Tensor) -> bool {
+    /// Whether training can no longer change the weight.
+    pub fn is_frozen(&self) -> bool {
+        !self.weight.requires_grad()
+    }
+
+    /// Whether the Winograd kernel can convolve `x`, as far as stride, padding and `x` decide it.
+    fn kernel_covers(&self, x: &Tensor) -> bool {
         let [height, width] = self.padding;
         self.stride == 1
             && height == width
             && height <= 1
             && self.is_frozen()
-            && cpu::takes(x)
-            && x.size()[2..].iter().all(|s| *s > 2)
+            && kernels_cover_input(x)
+            && x.size()[2..].iter().all(|side| *side > 2)
     }
 
-    fn winograd(&self, x: &Tensor) -> Option<&Filter> {
-        if self.own_kernels(x) {
-            self.filter
-                .get_or_init(|| Filter::new(&self.weight))
-                .as_ref()
-        } else {
-            None
+    /// The transformed weight, where the Winograd kernel serves `x`.
+    fn winograd_filter(&self, x: &Tensor) -> Option<&Filter> {
+        if !self.kernel_covers(x) {
+            return None;
         }
+        self.filter
+            .get_or_init(|| Filter::from_weight(&self.weight))
+            .as_ref()
     }
 
-    /// Whether the weight is one that no training changes.
-    pub fn is_frozen(&self) -> bool {
-        !self.weight.requires_grad()
+    /// The transformed weight of the gradient, where the Winograd kernel serves `gradient`.
+    fn winograd_adjoint(&self, gradient: &Tensor) -> Option<&Filter> {
+        if self.padding != [1, 1] || !self.kernel_covers(gradient) {
+            return None;
+        }
+        self.adjoint
+            .get_or_init(|| Filter::from_adjoint(&self.weight))
+            .as_ref()
     }
 
     /// `[n, in, h, w]` to `[n, out, h', w']`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        if let Some(out) = bf16::instead(&self.weight, x, |x| self.forward(x)) {
+        if let Some(out) = bf16::emulate(&self.weight, x, |x| self.forward(x)) {
             return out;
         }
-        match self.winograd(x) {
+        match self.winograd_filter(x) {
             Some(filter) => filter.convolve(x, self.padding[0] as usize, self.bias.as_ref(), None),
             None => self.direct(x),
         }
     }
 
-    /// The same plus `add` of the output's shape.
-    pub fn forward_onto(&self, x: &Tensor, add: &Tensor) -> Tensor {
-        if let Some(out) = bf16::instead(&self.weight, x, |x| {
-            self.forward_onto(x, &add.to_kind(Kind::Float))
-        }) {
+    /// [`Conv2d::forward`] plus `residual`, which has the output's shape.
+    pub fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Tensor {
+        let emulated = bf16::emulate(&self.weight, x, |x| {
+            self.forward_add(x, &residual.to_kind(Kind::Float))
+        });
+        if let Some(out) = emulated {
             return out;
         }
-        match self.winograd(x) {
-            Some(filter) => {
-                filter.convolve(x, self.padding[0] as usize, self.bias.as_ref(), Some(add))
-            }
-            None => add + self.direct(x),
+        match self.winograd_filter(x) {
+            Some(filter) => filter.convolve(
+                x,
+                self.padding[0] as usize,
+                self.bias.as_ref(),
+                Some(residual),
+            ),
+            None => residual + self.direct(x),
         }
     }
 
+    /// libtorch's convolution.
     fn direct(&self, x: &Tensor) -> Tensor {
         let kind = x.kind();
         let bias = self.bias.as_ref().map(|b| b.to_kind(kind));
@@ -168,89 +169,70 @@ impl Conv2d {
         )
     }
 
-    /// The gradient of an input from that of its output; `stride` must be 1.
+    /// The gradient with respect to the input, given that with respect to the output. The stride
+    /// must be 1.
     pub fn backward(&self, gradient: &Tensor) -> Tensor {
-        if let Some(out) = bf16::instead(&self.weight, gradient, |gradient| self.backward(gradient))
-        {
+        if let Some(out) = bf16::emulate(&self.weight, gradient, |g| self.backward(g)) {
             return out;
         }
-        let adjoint = || {
-            self.adjoint
-                .get_or_init(|| Filter::adjoint(&self.weight))
-                .as_ref()
-        };
-        match if self.padding == [1, 1] && self.own_kernels(gradient) {
-            adjoint()
-        } else {
-            None
-        } {
-            Some(filter) => filter.convolve(gradient, 1, None, None),
-            None => gradient.conv_transpose2d(
-                &self.weight,
-                None::<Tensor>,
-                [1, 1],
-                self.padding,
-                [0, 0],
-                1,
-                [1, 1],
-            ),
+        if let Some(adjoint) = self.winograd_adjoint(gradient) {
+            return adjoint.convolve(gradient, 1, None, None);
         }
+        let (no_bias, unit) = (None::<Tensor>, [1, 1]);
+        gradient.conv_transpose2d(&self.weight, no_bias, unit, self.padding, [0, 0], 1, unit)
     }
 
-    /// The same convolution with each output times `factor` plus `term`, both `[out]`.
-    pub fn scaled(&self, factor: &Tensor, term: &Tensor) -> Self {
+    /// The same convolution with each output channel times `factor` plus `offset`, both `[out]`.
+    pub fn rescaled(&self, factor: &Tensor, offset: &Tensor) -> Self {
         let weight = channels_last(&(&self.weight * factor.reshape([-1, 1, 1, 1])));
-        let bias = self
-            .bias
-            .as_ref()
-            .map_or_else(|| term.shallow_clone(), |b| b * factor + term);
-        let (filter, adjoint) = Default::default();
-        Self {
-            weight,
-            bias: Some(bias),
-            stride: self.stride,
-            padding: self.padding,
-            filter,
-            adjoint,
-        }
+        let bias = match &self.bias {
+            Some(bias) => bias * factor + offset,
+            None => offset.shallow_clone(),
+        };
+        Self::from_parts(weight, Some(bias), self.stride, self.padding)
     }
 }
 
-/// Convolution without bias, then batch normalisation.
+/// A convolution followed by batch normalisation.
 #[derive(Debug)]
 pub struct ConvNorm {
     conv: Conv2d,
-    bn: BatchNorm,
-    /// Both as one convolution, of a frozen layer in float32; made when first asked for.
+    norm: BatchNorm,
+    /// Both as one convolution, for a frozen layer in float32; made on first use.
     folded: OnceCell<Conv2d>,
 }
 
 impl ConvNorm {
-    /// Of its two parts.
-    pub fn new(conv: Conv2d, bn: BatchNorm) -> Self {
+    /// Joins the two; the convolution as a rule has no bias.
+    pub fn new(conv: Conv2d, norm: BatchNorm) -> Self {
         Self {
             conv,
-            bn,
+            norm,
             folded: OnceCell::new(),
         }
     }
 
-    /// `[n, in, h, w]` to `[n, out, h', w']`; normalises by the batch when `train`.
-    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        if train || !self.conv.is_frozen() || x.kind() != Kind::Float {
-            return self.bn.forward(&self.conv.forward(x), train);
+    /// `[n, in, h, w]` to `[n, out, h', w']`.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        if mode == Mode::Train || !self.conv.is_frozen() || x.kind() != Kind::Float {
+            return self.norm.forward(&self.conv.forward(x), mode);
         }
-        let fold = || {
-            let (factor, term) = self.bn.line();
-            self.conv.scaled(&factor, &term)
-        };
-        self.folded.get_or_init(|| tch::no_grad(fold)).forward(x)
+        self.folded
+            .get_or_init(|| tch::no_grad(|| self.fold()))
+            .forward(x)
+    }
+
+    /// The convolution with the running statistics folded into its weight and bias.
+    fn fold(&self) -> Conv2d {
+        let (factor, offset) = self.norm.factor_and_offset();
+        self.conv.rescaled(&factor, &offset)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::relative_error;
     use tch::{Device, nn};
 
     #[test]
@@ -258,15 +240,15 @@ mod tests {
         tch::manual_seed(1);
         let mut vs = nn::VarStore::new(Device::Cpu);
         let conv = Conv2d::new(vs.root(), 16, 24, ConvOptions::same(3));
-        vs.variables()
-            .into_values()
-            .for_each(|mut w| w.set_data(&w.to_kind(Kind::BFloat16).to_kind(Kind::Float)));
+        for weight in vs.variables().values_mut() {
+            weight.set_data(&weight.to_kind(Kind::BFloat16).to_kind(Kind::Float));
+        }
         vs.freeze();
         let x = Tensor::randn([2, 16, 9, 9], (Kind::BFloat16, Device::Cpu));
         let (got, want) = (conv.forward(&x), conv.direct(&x));
         assert_eq!((got.kind(), want.kind()), (Kind::BFloat16, Kind::BFloat16));
         let (got, want) = (got.to_kind(Kind::Float), want.to_kind(Kind::Float));
-        let error = cpu::testing::error(&got, &want);
+        let error = relative_error(&got, &want);
         // Sums in another order may round to the neighbouring bf16 number, 2^-8 away.
         assert!(error <= 1.0 / 256.0, "{error}");
         let moved = got

@@ -1,4 +1,5 @@
-//! The few layers all networks share. Weights stay in float32; each layer computes in its input's kind.
+//! The few layers that all networks share. Weights stay in float32, and each layer computes in the
+//! kind of its input.
 
 pub mod conv;
 pub mod linear;
@@ -13,7 +14,17 @@ pub use time::timestep_embedding;
 use tch::Tensor;
 use tch::nn::Init;
 
-/// PyTorch's default bound for convolution and linear weights: uniform in +-1/sqrt(fan_in).
+/// Whether a network is trained or applied: what PyTorch's `train()` and `eval()` set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch normalisation takes the statistics of the batch, and dropout is active.
+    Train,
+    /// Batch normalisation takes the running statistics, and dropout does nothing.
+    Eval,
+}
+
+/// PyTorch's default for the weights and biases of convolutions and linear layers: uniform within
+/// `1 / sqrt(fan_in)` of zero.
 fn default_init(fan_in: i64) -> Init {
     let bound = 1.0 / (fan_in as f64).sqrt();
     Init::Uniform {
@@ -22,8 +33,9 @@ fn default_init(fan_in: i64) -> Init {
     }
 }
 
-/// Lays a picture batch out channels-last: the shape stays `[n, c, h, w]`, the strides change.
-/// Faster for batch normalisation and pooling, many times slower for libtorch's group normalisation (2.11, CPU).
+/// Copies an image batch into the channels-last layout: the shape stays `[n, c, h, w]`, the strides
+/// change. It is faster for batch normalisation and pooling, and many times slower for libtorch's
+/// group normalisation (2.11, CPU).
 pub fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }

@@ -1,52 +1,71 @@
-//! Normalisations. Frozen group normalisation takes this project's kernel where it serves.
+//! Normalisations. Frozen group normalisation takes this project's kernel where it covers the
+//! input.
 
-use crate::cpu::norm::{Affine, Normed};
-use crate::cpu::{self, bf16};
+use super::Mode;
 use crate::gradient::Pullback;
+use crate::kernels::group_norm::{Activation, GroupNormParameters, GroupNormPass};
+use crate::kernels::{bf16, kernels_cover_input};
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
-/// Group normalisation with float32 statistics whatever the input's kind.
+/// Group normalisation over 32 groups with float32 statistics, whatever the kind of the input.
 #[derive(Debug)]
 pub struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
-    groups: i64,
     eps: f64,
 }
 
+/// Groups of every [`GroupNorm`].
+const GROUPS: i64 = 32;
+
 impl GroupNorm {
-    /// Registers `weight` and `bias` under `path`; `channels` must be a multiple of `groups`.
-    pub fn new(path: Path, channels: i64, groups: i64, eps: f64) -> Self {
+    /// Registers `weight` and `bias` under `path`; 32 groups, and PyTorch's default eps of 1e-5.
+    ///
+    /// # Panics
+    /// Where `channels` is not a multiple of 32.
+    pub fn new(path: Path, channels: i64) -> Self {
+        Self::with_eps(path, channels, 1e-5)
+    }
+
+    /// As [`GroupNorm::new`] with another `eps`, which is added to the variance.
+    pub fn with_eps(path: Path, channels: i64, eps: f64) -> Self {
         assert!(
-            channels % groups == 0,
-            "GroupNorm: {channels} channels do not split into {groups} groups"
+            channels % GROUPS == 0,
+            "GroupNorm: {channels} channels do not split into {GROUPS} groups"
         );
         Self {
             weight: path.var("weight", &[channels], Init::Const(1.0)),
             bias: path.var("bias", &[channels], Init::Const(0.0)),
-            groups,
             eps,
         }
     }
 
-    /// How this layer normalises `x` with this project's kernels, if it may.
-    fn normed(&self, x: &Tensor, scale_shift: Option<&Tensor>, silu: bool) -> Option<Normed> {
-        let affine = || Affine {
+    /// This project's kernel with the statistics of `x`; `None` where libtorch must compute.
+    fn kernel_pass(
+        &self,
+        x: &Tensor,
+        scale_shift: Option<&Tensor>,
+        activation: Activation,
+    ) -> Option<GroupNormPass> {
+        if self.weight.requires_grad() || !kernels_cover_input(x) {
+            return None;
+        }
+        let parameters = GroupNormParameters {
             weight: &self.weight,
             bias: &self.bias,
-            groups: self.groups as usize,
+            groups: GROUPS as usize,
             eps: self.eps,
             scale_shift,
-            silu,
+            activation,
         };
-        (!self.weight.requires_grad() && cpu::takes(x)).then(|| Normed::new(x, &affine()))
+        Some(GroupNormPass::new(x, &parameters))
     }
 
     /// libtorch's group normalisation, its affine weights in float32.
     fn by_libtorch(&self, x: &Tensor) -> Tensor {
         x.group_norm(
-            self.groups,
+            GROUPS,
             Some(&self.weight),
             Some(&self.bias),
             self.eps,
@@ -54,18 +73,18 @@ impl GroupNorm {
         )
     }
 
-    /// The same of a float32 copy of `x`, rounded to the kind of `x`.
+    /// libtorch's group normalisation of a float32 copy of `x`, rounded to the kind of `x`.
     fn through_float32(&self, x: &Tensor) -> Tensor {
         self.by_libtorch(&x.to_kind(Kind::Float)).to_kind(x.kind())
     }
 
-    /// Same shape and kind out as in.
+    /// Normalises `x` `[n, c, ...]`; shape and kind stay.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        if let Some(out) = bf16::instead(&self.weight, x, |x| self.forward(x)) {
+        if let Some(out) = bf16::emulate(&self.weight, x, |x| self.forward(x)) {
             return out;
         }
-        if let Some(normed) = self.normed(x, None, false) {
-            return normed.forward();
+        if let Some(pass) = self.kernel_pass(x, None, Activation::Identity) {
+            return pass.forward();
         }
         if needs_float32(x.device(), x.kind()) {
             self.through_float32(x)
@@ -74,15 +93,17 @@ impl GroupNorm {
         }
     }
 
-    /// Normalised, times 1 plus the first half of `scale_shift` `[n, 2 c]` plus its second, then SiLU.
+    /// SiLU of the normalised `x` `[n, c, h, w]`. With `scale_shift` `[n, 2 c]`, the normalised
+    /// value is first multiplied by 1 plus the first half, and the second half is added.
     pub fn forward_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Tensor {
-        let in_float32 =
-            |x: &Tensor| self.forward_silu(x, scale_shift.map(|e| e.to_kind(Kind::Float)).as_ref());
-        if let Some(out) = bf16::instead(&self.weight, x, in_float32) {
+        let emulated = bf16::emulate(&self.weight, x, |x| {
+            self.forward_silu(x, scale_shift.map(|e| e.to_kind(Kind::Float)).as_ref())
+        });
+        if let Some(out) = emulated {
             return out;
         }
-        if let Some(normed) = self.normed(x, scale_shift, true) {
-            return normed.forward();
+        if let Some(pass) = self.kernel_pass(x, scale_shift, Activation::Silu) {
+            return pass.forward();
         }
         let h = self.forward(x);
         match scale_shift {
@@ -94,36 +115,35 @@ impl GroupNorm {
         }
     }
 
-    /// [`GroupNorm::forward_silu`] and the way its gradient takes back; none where this project's kernels do not serve.
+    /// [`GroupNorm::forward_silu`] and its pullback; `None` where libtorch must compute.
     pub fn pullback_silu(
         &self,
         x: &Tensor,
         scale_shift: Option<&Tensor>,
     ) -> Option<(Tensor, Pullback<'_>)> {
-        if bf16::lacks(x) {
+        if bf16::is_emulated(x) {
             let scale_shift = scale_shift.map(|e| e.to_kind(Kind::Float));
             let (out, back) = self.pullback_silu(&x.to_kind(Kind::Float), scale_shift.as_ref())?;
-            return Some((
-                out.to_kind(Kind::BFloat16),
-                Box::new(move |gradient: &Tensor| bf16::through_float32(gradient, back)),
-            ));
+            let out = out.to_kind(Kind::BFloat16);
+            return Some((out, Box::new(move |g| bf16::through_float32(g, back))));
         }
-        let normed = self.normed(x, scale_shift, true)?;
+        let pass = self.kernel_pass(x, scale_shift, Activation::Silu)?;
         Some((
-            normed.forward(),
-            Box::new(move |gradient| normed.backward(gradient)),
+            pass.forward(),
+            Box::new(move |gradient| pass.backward(gradient)),
         ))
     }
 }
 
-/// Whether libtorch's group normalisation must be given float32. Its CPU kernel takes input of reduced precision with float32
-/// affine weights and sums in float32; its CUDA kernel wants weights of the input's kind, and would then keep mean and
-/// deviation in that kind too.
+/// Whether libtorch's group normalisation must be given float32. Its CPU kernel takes input of
+/// reduced precision with float32 affine weights and sums in float32. Its CUDA kernel wants weights
+/// of the input's kind, and would then keep mean and deviation in that kind too.
 fn needs_float32(device: Device, kind: Kind) -> bool {
     device.is_cuda() && kind != Kind::Float
 }
 
-/// Batch normalisation, float32 statistics (`running_mean`, `running_var`, `num_batches_tracked` as in PyTorch).
+/// Batch normalisation with float32 statistics, registered as in PyTorch (`running_mean`,
+/// `running_var`).
 #[derive(Debug)]
 pub struct BatchNorm {
     weight: Tensor,
@@ -145,27 +165,29 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises by the batch when `train`, else by the running statistics.
-    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let (w, b) = (Some(&self.weight), Some(&self.bias));
+    /// Normalises `x` `[n, c, h, w]`: in training by the statistics of the batch, which also move
+    /// the running ones, otherwise by the running statistics.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        const MOMENTUM: f64 = 0.1;
         Tensor::batch_norm(
             x,
-            w,
-            b,
+            Some(&self.weight),
+            Some(&self.bias),
             Some(&self.running_mean),
             Some(&self.running_var),
-            train,
-            0.1,
+            mode == Mode::Train,
+            MOMENTUM,
             self.eps,
             false,
         )
     }
 
-    /// Factor and term a channel, `[c]` each, that the running statistics make of it.
-    pub fn line(&self) -> (Tensor, Tensor) {
+    /// The line `x * factor + offset` that the running statistics make of the layer, per channel:
+    /// `[c]` each.
+    pub fn factor_and_offset(&self) -> (Tensor, Tensor) {
         let factor = &self.weight / (&self.running_var + self.eps).sqrt();
-        let term = &self.bias - &self.running_mean * &factor;
-        (factor, term)
+        let offset = &self.bias - &self.running_mean * &factor;
+        (factor, offset)
     }
 }
 
@@ -176,23 +198,21 @@ mod tests {
 
     #[test]
     fn reduced_precision_on_a_gpu_goes_through_float32() {
-        assert!(
-            needs_float32(Device::Cuda(0), Kind::BFloat16)
-                && needs_float32(Device::Cuda(1), Kind::Half)
-        );
-        assert!(
-            !needs_float32(Device::Cuda(0), Kind::Float)
-                && !needs_float32(Device::Cpu, Kind::BFloat16)
-        );
+        for index in [0, 1] {
+            assert!(needs_float32(Device::Cuda(index), Kind::BFloat16));
+            assert!(needs_float32(Device::Cuda(index), Kind::Half));
+            assert!(!needs_float32(Device::Cuda(index), Kind::Float));
+        }
+        assert!(!needs_float32(Device::Cpu, Kind::BFloat16));
     }
 
     #[test]
     fn through_float32_is_the_normalisation_rounded_once_and_can_be_trained() {
         tch::manual_seed(4);
         let vs = VarStore::new(Device::Cpu);
-        let norm = GroupNorm::new(vs.root(), 64, 32, 1e-5);
-        let x = (Tensor::randn([2, 64, 4, 4], (Kind::Float, Device::Cpu)) * 3.0 + 1.0)
-            .to_kind(Kind::BFloat16);
+        let norm = GroupNorm::new(vs.root(), 64);
+        let x = Tensor::randn([2, 64, 4, 4], (Kind::Float, Device::Cpu)) * 3.0 + 1.0;
+        let x = x.to_kind(Kind::BFloat16);
         let out = norm.through_float32(&x);
         assert_eq!((out.kind(), out.size()), (Kind::BFloat16, x.size()));
         let exact = norm.by_libtorch(&x.to_kind(Kind::Float));
@@ -201,7 +221,8 @@ mod tests {
             .square()
             .sum(Kind::Float)
             .backward();
-        assert_eq!(norm.weight.grad().kind(), Kind::Float);
-        assert!(norm.weight.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
+        let gradient = norm.weight.grad();
+        assert_eq!(gradient.kind(), Kind::Float);
+        assert!(gradient.abs().sum(Kind::Float).double_value(&[]) > 0.0);
     }
 }

@@ -1,12 +1,13 @@
-//! How a site wants its jobs: a file `clusters/NAME.yaml`, overruled by options of the command line.
+//! How a site wants its jobs: a file `configs/clusters/NAME.yaml`, overruled by options of the
+//! command line.
 
-use crate::error::Problem;
+use crate::error::invalid_input;
+use crate::project::Project;
 use crate::yaml::{names_in, offer, read_yaml};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
-/// Pictures that make a task long enough to be worth its start, when nobody says how many.
+/// Images that make a task long enough to be worth its start.
 const PICTURES_PER_TASK: usize = 500;
 
 /// Seconds before the end of a task's time at which it is told to stop.
@@ -15,7 +16,8 @@ const MARGIN: usize = 120;
 /// Times a task goes on after its time was over, before it counts as failed.
 const MOST_RESTARTS: usize = 50;
 
-/// Keys of a file in `clusters/`; each but `prologue` is also an option of `egsde submit`. Slurm's own are passed on as they are.
+/// Keys of a file in `configs/clusters/`; each but `prologue` is also an option of `egsde submit`.
+/// Slurm's own are passed on as they are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct Site {
@@ -52,9 +54,10 @@ pub struct Site {
     /// Where a task computes: cpu, cuda:0, or several.
     #[arg(long)]
     pub device: Option<String>,
-    /// Pictures between two writes instead of the file's; a task that must stop finishes its batch, so it should fit the margin.
-    #[arg(long)]
-    pub batch_size: Option<usize>,
+    /// Pictures between two writes instead of the file's; a task that must stop finishes these, so
+    /// they should fit the margin.
+    #[arg(long, value_name = "N")]
+    pub save_every: Option<usize>,
     /// Pictures a task should have at least (500).
     #[arg(long)]
     pub pictures_per_task: Option<usize>,
@@ -76,71 +79,78 @@ pub struct Site {
 }
 
 impl Site {
-    /// `clusters/NAME.yaml`. Errors exit with 2.
-    pub fn read(root: &Path, name: &str) -> Result<Self> {
-        let path = root.join("clusters").join(format!("{name}.yaml"));
+    /// Reads `configs/clusters/NAME.yaml`.
+    ///
+    /// # Errors
+    /// Invalid input: there is no such file, or a mistake in it.
+    pub fn read(project: &Project, name: &str) -> Result<Self> {
+        let path = project.cluster_file(name);
         if !path.is_file() {
-            let names = names_in(&root.join("clusters"));
-            let near = offer(name, names.iter().map(String::as_str));
-            return Err(Problem::user(format!(
-                "no site `{name}`: clusters/ has {}{near}",
-                names.join(", ")
+            let names = names_in(&project.clusters());
+            let offer = offer(name, names.iter().map(String::as_str));
+            let known = names.join(", ");
+            return Err(invalid_input(format!(
+                "no site `{name}`: configs/clusters/ has {known}{offer}"
             )));
         }
         read_yaml(&path)
     }
 
-    /// This one where it says something, `other` elsewhere; other options of sbatch and shell lines are put together.
-    pub fn over(self, other: Self) -> Self {
+    /// These settings where they are given, those of `file` elsewhere. Other options of sbatch and
+    /// shell lines are put together.
+    pub fn overruling(self, file: Self) -> Self {
         Self {
-            partition: self.partition.or(other.partition),
-            account: self.account.or(other.account),
-            qos: self.qos.or(other.qos),
-            constraint: self.constraint.or(other.constraint),
-            collect_partition: self.collect_partition.or(other.collect_partition),
-            gres: self.gres.or(other.gres),
-            time: self.time.or(other.time),
-            mem: self.mem.or(other.mem),
-            cpus_per_task: self.cpus_per_task.or(other.cpus_per_task),
-            max_parallel: self.max_parallel.or(other.max_parallel),
-            device: self.device.or(other.device),
-            batch_size: self.batch_size.or(other.batch_size),
-            pictures_per_task: self.pictures_per_task.or(other.pictures_per_task),
-            tasks: self.tasks.or(other.tasks),
-            margin: self.margin.or(other.margin),
-            most_restarts: self.most_restarts.or(other.most_restarts),
-            sbatch: [other.sbatch, self.sbatch].concat(),
-            prologue: [other.prologue, self.prologue].concat(),
+            partition: self.partition.or(file.partition),
+            account: self.account.or(file.account),
+            qos: self.qos.or(file.qos),
+            constraint: self.constraint.or(file.constraint),
+            collect_partition: self.collect_partition.or(file.collect_partition),
+            gres: self.gres.or(file.gres),
+            time: self.time.or(file.time),
+            mem: self.mem.or(file.mem),
+            cpus_per_task: self.cpus_per_task.or(file.cpus_per_task),
+            max_parallel: self.max_parallel.or(file.max_parallel),
+            device: self.device.or(file.device),
+            save_every: self.save_every.or(file.save_every),
+            pictures_per_task: self.pictures_per_task.or(file.pictures_per_task),
+            tasks: self.tasks.or(file.tasks),
+            margin: self.margin.or(file.margin),
+            most_restarts: self.most_restarts.or(file.most_restarts),
+            sbatch: [file.sbatch, self.sbatch].concat(),
+            prologue: [file.prologue, self.prologue].concat(),
         }
     }
 
-    /// Refuses counts of 0 and anything that would begin a new line of the script. Errors exit with 2.
+    /// Refuses what no task could run with.
+    ///
+    /// # Errors
+    /// Invalid input: a count of 0, or an option that would begin a new line of the script.
     pub fn check(&self) -> Result<()> {
         let counts = [
             ("cpus_per_task", self.cpus_per_task),
             ("max_parallel", self.max_parallel),
-            ("batch_size", self.batch_size),
+            ("save_every", self.save_every),
             ("pictures_per_task", self.pictures_per_task),
             ("tasks", self.tasks),
         ];
-        if let Some((key, _)) = counts.iter().find(|(_, n)| *n == Some(0)) {
-            return Err(Problem::user(format!("{key} is 0: must be at least 1")));
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
+            return Err(invalid_input(format!("{key} is 0: must be at least 1")));
         }
         match self
             .options()
             .iter()
-            .find(|o| o.chars().any(char::is_control))
+            .find(|option| option.chars().any(char::is_control))
         {
-            Some(option) => Err(Problem::user(format!(
+            Some(option) => Err(invalid_input(format!(
                 "{option:?} is no option of sbatch: it has a line end or control character"
             ))),
             None => Ok(()),
         }
     }
 
-    /// Options for sbatch of every task.
+    /// Options of sbatch for every task.
     pub fn options(&self) -> Vec<String> {
-        let cpus = self.cpus_per_task.map(|n| n.to_string());
+        let cpus = self.cpus_per_task.map(|count| count.to_string());
         let named = [
             ("partition", &self.partition),
             ("account", &self.account),
@@ -151,14 +161,21 @@ impl Site {
             ("mem", &self.mem),
             ("cpus-per-task", &cpus),
         ];
-        let named = named
-            .into_iter()
-            .filter_map(|(key, value)| Some(format!("--{key}={}", value.as_ref()?)));
-        named.chain(self.sbatch.iter().cloned()).collect()
+        let mut options = Vec::new();
+        for (key, value) in named {
+            options.extend(value.as_ref().map(|value| format!("--{key}={value}")));
+        }
+        options.extend(self.sbatch.iter().cloned());
+        options
     }
 
-    /// Pictures a task should have at least.
-    pub fn pictures(&self) -> usize {
+    /// Names of the devices on which a task computes.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.device.as_deref().unwrap_or("cpu").split(',')
+    }
+
+    /// Images that a task should have at least.
+    pub fn pictures_per_task(&self) -> usize {
         self.pictures_per_task.unwrap_or(PICTURES_PER_TASK)
     }
 
@@ -168,7 +185,7 @@ impl Site {
     }
 
     /// Times a task may go on after its time was over.
-    pub fn restarts(&self) -> usize {
+    pub fn most_restarts(&self) -> usize {
         self.most_restarts.unwrap_or(MOST_RESTARTS)
     }
 }
@@ -183,14 +200,14 @@ mod tests {
             partition: Some("long".into()),
             mem: Some("8G".into()),
             sbatch: vec!["--nice".into()],
-            ..Default::default()
+            ..Site::default()
         };
         let typed = Site {
             partition: Some("short".into()),
             sbatch: vec!["--exclude=n7".into()],
-            ..Default::default()
+            ..Site::default()
         };
-        let site = typed.over(file);
+        let site = typed.overruling(file);
         assert_eq!(
             site.options(),
             ["--partition=short", "--mem=8G", "--nice", "--exclude=n7"]
@@ -202,7 +219,7 @@ mod tests {
     fn what_would_break_the_script_is_refused() {
         let site = Site {
             partition: Some("a\nrm -r /".into()),
-            ..Default::default()
+            ..Site::default()
         };
         assert!(
             site.check()
@@ -212,7 +229,7 @@ mod tests {
         );
         let site = Site {
             tasks: Some(0),
-            ..Default::default()
+            ..Site::default()
         };
         assert!(site.check().unwrap_err().to_string().contains("tasks is 0"));
     }

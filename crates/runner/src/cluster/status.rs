@@ -1,117 +1,120 @@
-//! What Slurm says of a submission, joined with what the store says of its jobs.
+//! What Slurm tells about submissions, joined with what the store tells about their jobs.
 
-use super::slurm::Queue;
-use super::submission::{Folder, Submission};
+use super::slurm::{Queue, QueueEntry};
+use super::submission::{Submission, SubmissionFolder};
 use crate::plan::Plan;
-use crate::store::JobFolder;
 use anyhow::Result;
-use rayon::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 /// A task that ended without all of its results.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Failed {
+pub struct FailedTask {
+    /// Its number in the submission.
     pub task: usize,
     /// Slurm's name of it, 12_3.
     pub name: String,
-    /// What Slurm says; "gone" when it remembers nothing of it.
+    /// Slurm's word; "gone" when Slurm remembers nothing about it.
     pub state: String,
+    /// How many of its jobs have no result.
     pub unfinished: usize,
+    /// Where its output went; empty when it was never submitted.
     pub log: PathBuf,
 }
 
-/// One submission.
+/// What became of one submission.
 #[derive(Debug)]
 pub struct Status {
+    /// The submission's number.
     pub number: usize,
+    /// How many tasks it has.
     pub tasks: usize,
-    /// Tasks by what they are: done, or Slurm's word.
+    /// How many tasks are in which state: done, submitted again, or Slurm's word.
     pub states: BTreeMap<String, usize>,
-    pub failed: Vec<Failed>,
+    /// Tasks that ended without all of their results.
+    pub failed: Vec<FailedTask>,
     /// Jobs whose tasks have yet to run, or run.
     pub underway: HashSet<String>,
-    /// What Slurm says of the collecting job.
+    /// Slurm's word for the collecting job.
     pub collect: String,
 }
 
-/// Names of the jobs without scores.
-pub fn unfinished(plan: &Plan) -> HashSet<&str> {
-    let open = plan
-        .jobs
-        .par_iter()
-        .filter(|j| !JobFolder::of(&plan.folder, j).has_scores());
-    open.map(|j| j.id.as_str()).collect()
+/// Slurm's word for an entry, in lower case.
+fn state_word(entry: Option<&QueueEntry>) -> String {
+    entry.map_or("gone".into(), |entry| entry.state.to_lowercase())
 }
 
 impl Status {
-    /// Of one submission; `open` are the jobs without scores, `newer` those of later submissions.
-    pub fn of(
-        folder: &Folder,
+    /// The status of one submission. `unfinished` are the jobs without results, `resubmitted` those
+    /// of later submissions.
+    fn new(
+        folder: &SubmissionFolder,
         submission: &Submission,
-        open: &HashSet<&str>,
-        newer: &HashSet<&str>,
+        unfinished: &HashSet<&str>,
+        resubmitted: &HashSet<&str>,
         queue: &Queue,
     ) -> Self {
         let numbers = folder.numbers();
-        let collect = numbers.collect.and_then(|job| queue.get(job, None));
         let mut status = Self {
             number: folder.number(),
             tasks: submission.tasks.len(),
             states: BTreeMap::new(),
             failed: Vec::new(),
             underway: HashSet::new(),
-            collect: collect.map_or("gone".into(), |t| t.state.to_lowercase()),
+            collect: state_word(numbers.collect_entry(queue)),
         };
         for (task, jobs) in submission.tasks.iter().enumerate() {
-            let state = numbers.state(task, queue);
+            let entry = numbers.task_entry(task, queue);
             let left: Vec<&str> = jobs
                 .iter()
                 .map(String::as_str)
-                .filter(|j| open.contains(j))
+                .filter(|job| unfinished.contains(job))
                 .collect();
-            let again = left.iter().all(|j| newer.contains(j));
-            let word = match state {
-                _ if left.is_empty() => "done".into(),
-                _ if again => "submitted again".into(),
-                Some(t) => t.state.to_lowercase(),
-                None => "gone".into(),
+            let is_resubmitted = left.iter().all(|job| resubmitted.contains(job));
+            let state = match (left.is_empty(), is_resubmitted) {
+                (true, _) => "done".into(),
+                (false, true) => "submitted again".into(),
+                (false, false) => state_word(entry),
             };
-            *status.states.entry(word.clone()).or_default() += 1;
-            match state {
-                Some(t) if t.lives() => status.underway.extend(jobs.iter().cloned()),
-                _ if again => {}
-                _ => status.failed.push(Failed {
+            *status.states.entry(state.clone()).or_default() += 1;
+            if entry.is_some_and(QueueEntry::is_active) {
+                status.underway.extend(jobs.iter().cloned());
+            } else if !is_resubmitted {
+                let place = numbers.locate(task);
+                status.failed.push(FailedTask {
                     task,
-                    name: numbers
-                        .place(task)
-                        .map_or("never submitted".into(), |(job, index)| {
-                            format!("{job}_{index}")
-                        }),
-                    state: word,
+                    name: place.map_or("never submitted".into(), |place| place.to_string()),
+                    state,
                     unfinished: left.len(),
-                    log: numbers
-                        .place(task)
-                        .map(|p| folder.log(p))
-                        .unwrap_or_default(),
-                }),
+                    log: place.map(|place| folder.log(place)).unwrap_or_default(),
+                });
             }
         }
         status
     }
 }
 
-/// Every submission of a plan's experiment, newest first.
-pub fn all(plan: &Plan, open: &HashSet<&str>, queue: &Queue) -> Result<Vec<Status>> {
-    let folders: Vec<(Folder, Submission)> = Folder::all(plan)
-        .into_iter()
-        .rev()
-        .map(|f| f.submission().map(|s| (f, s)))
-        .collect::<Result<_>>()?;
-    let (mut newer, mut all) = (HashSet::new(), Vec::new());
-    for (folder, submission) in &folders {
-        all.push(Status::of(folder, submission, open, &newer, queue));
-        newer.extend(submission.tasks.iter().flatten().map(String::as_str));
+/// The status of every submission of a plan's experiment, newest first. `unfinished` are the jobs
+/// without results.
+///
+/// # Errors
+/// Invalid input: a submission's file was changed.
+pub fn read_all(plan: &Plan, unfinished: &HashSet<&str>, queue: &Queue) -> Result<Vec<Status>> {
+    let mut submissions = Vec::new();
+    for folder in SubmissionFolder::list(plan).into_iter().rev() {
+        let submission = folder.submission()?;
+        submissions.push((folder, submission));
     }
-    Ok(all)
+    let (mut resubmitted, mut statuses) = (HashSet::new(), Vec::new());
+    for (folder, submission) in &submissions {
+        statuses.push(Status::new(
+            folder,
+            submission,
+            unfinished,
+            &resubmitted,
+            queue,
+        ));
+        resubmitted.extend(submission.tasks.iter().flatten().map(String::as_str));
+    }
+    Ok(statuses)
 }

@@ -1,94 +1,152 @@
-//! `egsde data check | distances | embed`: the data sets and published files.
+//! `egsde data`: data sets and published files, checked; the sheets that ship, written.
 
-use crate::dataset::ArchiveManifest;
-use crate::error::{Problem, one_line};
-use crate::judge::features_of;
-use crate::manifest::{Input, Manifest, Pins};
-use crate::task::Task;
+use crate::error::{check_failed, one_line};
+use crate::inputs::archive::{ArchiveManifest, LocatedArchive};
+use crate::inputs::manifest::{Input, Manifest, Pins};
+use crate::inputs::task::Task;
+use crate::project::Project;
+use crate::scoring::evaluator::embedded_features;
 use crate::yaml::read_yaml;
-use anyhow::Result;
-use egsde_metrics::cifar10::Cifar10;
+use anyhow::{Context, Result};
+use egsde_data::cifar10::{CLASSES, Cifar10, LabelledImages};
+use egsde_data::files::{sha256_hex, write_atomically};
+use egsde_data::image_set::ImageSet;
 use egsde_metrics::frechet::{Statistics, frechet_distance};
-use egsde_metrics::pictures::Pictures;
-use egsde_models::files::{sha256_hex, write_atomically};
 use egsde_models::{CifarFeatures, Loaded};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::str::FromStr;
 use tch::{Device, Kind};
 
 /// Arguments of `egsde data`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Verify data sets and published files: what is there, what is missing and from where, sizes, counts, hashes
+enum Action {
+    /// Verify data sets and published files: what is there, what is missing and from where, sizes,
+    /// counts, hashes
     Check {
         /// cifar10, afhq, celeba_hq, checkpoints; all when left out
-        names: Vec<String>,
-        /// Keep the hash of each file and folder that is there and has none yet (datasets/pins.yaml)
+        names: Vec<DataSet>,
+        /// Keep the hash of each file and folder that is there and has none yet
+        /// (datasets/pins.yaml)
         #[arg(long)]
         pin: bool,
     },
-    /// Fréchet distances between the embedded sets: test cats, training dogs and halves of the test dogs, to the test dogs
+    /// Fréchet distances between the embedded sets: test cats, training dogs and halves of the test
+    /// dogs, to the test dogs
     Distances,
     /// Write the sheets that ship in datasets/embedded from the archive
     Embed,
 }
 
-const CIFAR10: &str = "datasets/cifar10.yaml";
-
-/// Manifests of published files and folders, by the name `data check` knows them by.
-const PUBLISHED: [(&str, &str); 3] = [
-    ("afhq", "datasets/afhq.yaml"),
-    ("celeba_hq", "datasets/celeba_hq.yaml"),
-    ("checkpoints", "checkpoints/manifest.yaml"),
-];
-
-fn cifar10(root: &Path) -> Result<(PathBuf, String, Cifar10)> {
-    let manifest: ArchiveManifest = read_yaml(&root.join(CIFAR10))?;
-    let (path, sha256) = manifest.locate(root)?;
-    let data = Cifar10::open(&path)?;
-    Ok((path, sha256, data))
+/// What `egsde data check` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DataSet {
+    Cifar10,
+    Afhq,
+    CelebaHq,
+    Checkpoints,
 }
 
-fn check_cifar10(root: &Path) -> Result<()> {
-    let (path, sha256, data) = cifar10(root)?;
-    let x = data.train.pictures.tensor();
+impl DataSet {
+    /// All of them, in the order in which they are checked.
+    const ALL: [Self; 4] = [Self::Cifar10, Self::Afhq, Self::CelebaHq, Self::Checkpoints];
+
+    /// As the command line spells it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cifar10 => "cifar10",
+            Self::Afhq => "afhq",
+            Self::CelebaHq => "celeba_hq",
+            Self::Checkpoints => "checkpoints",
+        }
+    }
+}
+
+impl FromStr for DataSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|data_set| data_set.name() == text)
+            .ok_or_else(|| {
+                let known = Self::ALL.map(Self::name).join(", ");
+                format!("no data set {text:?}; there are {known}")
+            })
+    }
+}
+
+/// A class of CIFAR-10 that is embedded, and the name of its sheet.
+struct EmbeddedClass {
+    class: &'static str,
+    sheet: &'static str,
+}
+
+const CAT: EmbeddedClass = EmbeddedClass {
+    class: "cat",
+    sheet: "cats",
+};
+const DOG: EmbeddedClass = EmbeddedClass {
+    class: "dog",
+    sheet: "dogs",
+};
+
+impl EmbeddedClass {
+    /// The images of the class in a split.
+    fn select(&self, split: &LabelledImages) -> Result<ImageSet> {
+        let label = CLASSES.iter().position(|class| *class == self.class);
+        let label = label.with_context(|| format!("CIFAR-10 has no class {}", self.class))?;
+        Ok(split.images_of_class(label as u8))
+    }
+}
+
+/// CIFAR-10's archive, its hash verified.
+fn locate_cifar10(project: &Project) -> Result<LocatedArchive> {
+    let manifest: ArchiveManifest = read_yaml(&project.cifar10_manifest())?;
+    manifest.locate(project)
+}
+
+fn check_cifar10(project: &Project) -> Result<()> {
+    let LocatedArchive { path, sha256 } = locate_cifar10(project)?;
+    let data = Cifar10::open(&path)?;
+    let x = data.train.images.tensor();
     let means = Vec::<f64>::try_from(x.mean_dim([0i64, 2, 3].as_slice(), false, Kind::Double))?;
     println!("{} sha256 {sha256}", path.display());
     println!(
         "channel means {:.4} {:.4} {:.4}",
         means[0], means[1], means[2]
     );
-    for (name, label) in [("cat", 3), ("dog", 5)] {
+    for embedded in [CAT, DOG] {
         println!(
-            "{name}: {} train, {} test",
-            data.train.of_class(label).len(),
-            data.test.of_class(label).len()
+            "{}: {} train, {} test",
+            embedded.class,
+            embedded.select(&data.train)?.len(),
+            embedded.select(&data.test)?.len()
         );
     }
     Ok(())
 }
 
-/// One line on an input; whether it is there and wrong.
-fn check_input(input: &Input, root: &Path, pin: bool) -> Result<bool> {
+/// Prints one line on an input; returns whether it is there and wrong. With `pin` the hash of one
+/// that has none yet is kept.
+fn check_input(input: &Input, project: &Project, pin: bool) -> Result<bool> {
     if !input.exists() {
         println!("missing: {}", input.instructions());
         return Ok(false);
     }
+    let key = &input.key;
     match input.verify() {
-        Ok(sha256) if input.is_pinned() => println!("ok: {} sha256 {sha256}", input.key),
+        Ok(sha256) if input.is_pinned() => println!("ok: {key} sha256 {sha256}"),
         Ok(sha256) if pin => {
-            Pins::add(root, &input.key, &sha256)?;
-            println!("pinned: {} sha256 {sha256}", input.key);
+            Pins::add(project, key, &sha256)?;
+            println!("pinned: {key} sha256 {sha256}");
         }
-        Ok(sha256) => println!(
-            "there, not pinned: {} sha256 {sha256} (--pin keeps it)",
-            input.key
-        ),
+        Ok(sha256) => println!("there, not pinned: {key} sha256 {sha256} (--pin keeps it)"),
         Err(error) => {
             println!("wrong: {}", one_line(&format!("{error:#}")));
             return Ok(true);
@@ -97,94 +155,104 @@ fn check_input(input: &Input, root: &Path, pin: bool) -> Result<bool> {
     Ok(false)
 }
 
-/// Exit 1 when something that is there is not what it should be; a data set asked for by name must be there.
-fn check(names: &[String], root: &Path, pin: bool) -> Result<()> {
-    let known: Vec<&str> = std::iter::once("cifar10")
-        .chain(PUBLISHED.iter().map(|(n, _)| *n))
-        .collect();
-    if let Some(name) = names.iter().find(|n| !known.contains(&n.as_str())) {
-        return Err(Problem::user(format!(
-            "no data set {name:?}; there are {}",
-            known.join(", ")
-        )));
-    }
+/// Checks the inputs of a manifest; returns how many are there and wrong.
+fn check_manifest(file: &str, project: &Project, pin: bool) -> Result<usize> {
     let mut wrong = 0;
-    if names.iter().any(|n| n == "cifar10") {
-        check_cifar10(root)?;
-    } else if names.is_empty() {
-        check_cifar10(root).unwrap_or_else(|error| println!("{error:#}"));
+    let manifest = Manifest::read(project, Path::new(file))?;
+    for input in manifest.inputs(project, &Pins::read(project)?) {
+        wrong += usize::from(check_input(&input, project, pin)?);
     }
-    for (name, file) in PUBLISHED {
-        if !names.is_empty() && !names.iter().any(|n| n == name) {
+    Ok(wrong)
+}
+
+/// Checks the data sets of these names, or all. CIFAR-10 must be there when it is named.
+fn check(names: &[DataSet], project: &Project, pin: bool) -> Result<()> {
+    let mut wrong = 0;
+    for data_set in DataSet::ALL {
+        if !names.is_empty() && !names.contains(&data_set) {
             continue;
         }
-        for input in Manifest::read(root, Path::new(file))?.inputs(root, &Pins::read(root)?) {
-            wrong += usize::from(check_input(&input, root, pin)?);
-        }
+        wrong += match data_set {
+            DataSet::Cifar10 => {
+                match check_cifar10(project) {
+                    Err(error) if names.is_empty() => println!("{error:#}"),
+                    checked => checked?,
+                }
+                0
+            }
+            DataSet::Afhq => check_manifest("datasets/afhq.yaml", project, pin)?,
+            DataSet::CelebaHq => check_manifest("datasets/celeba_hq.yaml", project, pin)?,
+            DataSet::Checkpoints => check_manifest("checkpoints/manifest.yaml", project, pin)?,
+        };
     }
-    if wrong == 0 {
-        Ok(())
-    } else {
-        Err(Problem::No(format!(
-            "{wrong} of the files that are there are not what they should be"
-        ))
-        .into())
+    match wrong {
+        0 => Ok(()),
+        count => Err(check_failed(format!(
+            "{count} of the files that are there are not what they should be"
+        ))),
     }
 }
 
-/// The distances that say what a Fréchet distance of the embedded table means.
-fn distances(root: &Path) -> Result<()> {
-    let task = Task::read(root, "cat2dog-32")?;
-    let features: Loaded<CifarFeatures> = task.features.open(root, Device::Cpu, Kind::Float)?;
-    let of = |pictures: &Pictures| Statistics::of(&features_of(&features, pictures, Device::Cpu)?);
-    let load = |source: &crate::task::PictureSource| source.load(root, task.image_size, usize::MAX);
-    let (cats, dogs) = (load(&task.source)?, load(&task.reference)?);
-    let reference = of(&dogs)?;
+/// Mean and covariance of the embedded features of images.
+fn statistics(network: &Loaded<CifarFeatures>, images: &ImageSet) -> Result<Statistics> {
+    Statistics::from_features(&embedded_features(network, images, Device::Cpu)?)
+}
+
+/// The distances that tell what a Fréchet distance of the embedded table means.
+fn print_distances(project: &Project) -> Result<()> {
+    let task = Task::read(project, "cat2dog-32")?;
+    let network: Loaded<CifarFeatures> = task.features.open(project, Device::Cpu, Kind::Float)?;
+    let cats = task.source.load(project, task.image_size, usize::MAX)?;
+    let dogs = task.reference.load(project, task.image_size, usize::MAX)?;
+    let reference = statistics(&network, &dogs)?;
     println!("{}", task.distance);
-    println!(
-        "{} test cats: {:.3}",
-        cats.len(),
-        frechet_distance(&of(&cats)?, &reference)?
-    );
+    let distance = frechet_distance(&statistics(&network, &cats)?, &reference)?;
+    println!("{} test cats: {distance:.3}", cats.len());
     let (even, odd): (Vec<usize>, Vec<usize>) = (0..dogs.len()).partition(|i| i % 2 == 0);
-    let halves = frechet_distance(&of(&dogs.select(&even))?, &of(&dogs.select(&odd))?)?;
+    let halves = [even.as_slice(), &odd].map(|half| statistics(&network, &dogs.select(half)));
+    let [even_half, odd_half] = halves;
+    let distance = frechet_distance(&even_half?, &odd_half?)?;
     println!(
-        "{} test dogs to the other {}: {halves:.3}",
+        "{} test dogs to the other {}: {distance:.3}",
         even.len(),
         odd.len()
     );
-    match cifar10(root) {
-        Ok((_, _, data)) => {
-            let train = data.train.of_class(5);
-            println!(
-                "{} training dogs: {:.3}",
-                train.len(),
-                frechet_distance(&of(&train)?, &reference)?
-            );
-            println!(
-                "1000 training dogs: {:.3}",
-                frechet_distance(&of(&train.first(1000))?, &reference)?
-            );
+    let archive = match locate_cifar10(project) {
+        Ok(archive) => archive,
+        Err(error) => {
+            println!("training dogs: not measured: {error:#}");
+            return Ok(());
         }
-        Err(error) => println!("training dogs: not measured: {error:#}"),
+    };
+    let train = DOG.select(&Cifar10::open(&archive.path)?.train)?;
+    let distance = frechet_distance(&statistics(&network, &train)?, &reference)?;
+    println!("{} training dogs: {distance:.3}", train.len());
+    let distance = frechet_distance(&statistics(&network, &train.first(1000))?, &reference)?;
+    println!("1000 training dogs: {distance:.3}");
+    Ok(())
+}
+
+/// Writes the sheets of the test images; prints their hashes, which tasks name.
+fn embed(project: &Project) -> Result<()> {
+    let data = Cifar10::open(&locate_cifar10(project)?.path)?;
+    for embedded in [CAT, DOG] {
+        let bytes = embedded.select(&data.test)?.to_sheet()?;
+        let path = project.embedded_sheet(embedded.sheet);
+        write_atomically(&path, &bytes)?;
+        println!("{} {}", sha256_hex(&bytes), path.display());
     }
     Ok(())
 }
 
 /// Runs the command.
-pub fn run(args: &Args, root: &Path) -> Result<()> {
-    match &args.what {
-        What::Check { names, pin } => check(names, root, *pin),
-        What::Distances => distances(root),
-        What::Embed => {
-            let (_, _, data) = cifar10(root)?;
-            for (name, label) in [("cats", 3), ("dogs", 5)] {
-                let bytes = data.test.of_class(label).to_sheet()?;
-                let out = root.join(format!("datasets/embedded/test_{name}.png"));
-                write_atomically(&out, &bytes)?;
-                println!("{} {}", sha256_hex(&bytes), out.display());
-            }
-            Ok(())
-        }
+///
+/// # Errors
+/// Check failed: files that are there are not what they should be. Invalid input: a data set that
+/// is needed is missing.
+pub fn run(args: &Args, project: &Project) -> Result<()> {
+    match &args.action {
+        Action::Check { names, pin } => check(names, project, *pin),
+        Action::Distances => print_distances(project),
+        Action::Embed => embed(project),
     }
 }

@@ -1,8 +1,8 @@
-//! `egsde merge FROM... --into RUNS`: puts the finished jobs of several runs folders (shards, other machines) together.
+//! `egsde merge`: the finished jobs of several runs folders (shards, other machines) put together.
 
-use super::provenance::jobs;
-use crate::error::{Problem, UserError};
-use crate::store::JobFolder;
+use super::job_folders;
+use crate::error::{OrInvalidInput, check_failed};
+use crate::store::job_dir::JobDir;
 use anyhow::Result;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -22,43 +22,45 @@ pub struct Args {
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Copied,
+    /// It is finished on both sides, with equal results.
     Same,
     Unfinished,
+    /// It is finished on both sides with different results, or another process works on it.
     Conflict,
 }
 
+/// Copies a folder; links are not followed and locks are not copied.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
-        // Links are not followed, locks not copied.
-        match entry.file_type()? {
-            kind if kind.is_dir() => copy(&entry.path(), &target)?,
-            kind if kind.is_file() && entry.file_name() != ".lock" => {
-                _ = std::fs::copy(entry.path(), target)?
-            }
-            _ => {}
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else if kind.is_file() && entry.file_name() != ".lock" {
+            std::fs::copy(entry.path(), target)?;
         }
     }
     Ok(())
 }
 
-/// Takes one job over; a half-copied one never stands under its name.
-fn take(from: &Path, to: &Path) -> Result<Outcome> {
-    let (source, target) = (JobFolder::at(from), JobFolder::at(to));
-    if !source.is_finished() {
+/// Copies one job; a half-copied one never stands under its name.
+fn merge_job(from: &Path, to: &Path) -> Result<Outcome> {
+    let (source, target) = (JobDir::at(from), JobDir::at(to));
+    if !source.problems().is_empty() {
         return Ok(Outcome::Unfinished);
     }
     if to.exists() {
-        if target.is_finished() {
-            return Ok(if source.results()? == target.results()? {
+        if target.problems().is_empty() {
+            let is_same = source.results()? == target.results()?;
+            return Ok(if is_same {
                 Outcome::Same
             } else {
                 Outcome::Conflict
             });
         }
-        let Some(_held) = target.hold()? else {
+        let Some(_lock) = target.try_lock()? else {
             return Ok(Outcome::Conflict);
         };
         std::fs::remove_dir_all(to)?;
@@ -73,43 +75,62 @@ fn take(from: &Path, to: &Path) -> Result<Outcome> {
     Ok(Outcome::Copied)
 }
 
-/// Runs the command; exits with 1 when a job is finished on both sides with different results.
-pub fn run(args: &Args) -> Result<()> {
-    let (mut copied, mut same, mut unfinished, mut conflicts) = (0, 0, 0, Vec::new());
-    for root in &args.from {
-        let mut folders = Vec::new();
-        jobs(root, &mut folders)?;
-        if folders.is_empty() {
-            return Err(Problem::user(format!(
-                "{} holds no job (no job.json)",
-                root.display()
-            )));
-        }
-        folders.sort();
-        for from in folders {
-            let to = args.into.join(from.strip_prefix(root).unwrap_or(&from));
-            std::fs::create_dir_all(to.parent().unwrap_or(&args.into)).user(args.into.display())?;
-            match take(&from, &to).user(format!("cannot merge {}", from.display()))? {
-                Outcome::Copied => copied += 1,
-                Outcome::Same => same += 1,
-                Outcome::Unfinished => unfinished += 1,
-                Outcome::Conflict => {
-                    conflicts.push(format!("{} and {}", from.display(), to.display()))
-                }
+/// How many jobs had which outcome.
+#[derive(Debug, Default)]
+struct Counts {
+    copied: usize,
+    same: usize,
+    unfinished: usize,
+    /// The folders of each conflict.
+    conflicts: Vec<String>,
+}
+
+/// Copies the jobs of one runs folder.
+fn merge_folder(runs: &Path, into: &Path, counts: &mut Counts) -> Result<()> {
+    for from in job_folders::find(runs)? {
+        let to = into.join(from.strip_prefix(runs).unwrap_or(&from));
+        let parent = to.parent().unwrap_or(into);
+        std::fs::create_dir_all(parent).or_invalid_input(into.display())?;
+        let outcome = merge_job(&from, &to);
+        match outcome.or_invalid_input(format!("cannot merge {}", from.display()))? {
+            Outcome::Copied => counts.copied += 1,
+            Outcome::Same => counts.same += 1,
+            Outcome::Unfinished => counts.unfinished += 1,
+            Outcome::Conflict => {
+                counts
+                    .conflicts
+                    .push(format!("{} and {}", from.display(), to.display()));
             }
         }
     }
+    Ok(())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Check failed: jobs with different results on both sides (by name). Invalid input: a folder
+/// without jobs, or one that cannot be read or written.
+pub fn run(args: &Args) -> Result<()> {
+    let mut counts = Counts::default();
+    for runs in &args.from {
+        merge_folder(runs, &args.into, &mut counts)?;
+    }
+    let Counts {
+        copied,
+        same,
+        unfinished,
+        conflicts,
+    } = counts;
     println!(
         "{copied} jobs copied, {same} were there, {unfinished} unfinished ones left, {} conflicts",
         conflicts.len()
     );
-    if conflicts.is_empty() {
-        return Ok(());
+    match conflicts.len() {
+        0 => Ok(()),
+        count => Err(check_failed(format!(
+            "{count} jobs have other results on both sides (nothing was overwritten): {}",
+            conflicts.join("; ")
+        ))),
     }
-    let text = format!(
-        "{} jobs have other results on both sides (nothing was overwritten): {}",
-        conflicts.len(),
-        conflicts.join("; ")
-    );
-    Err(Problem::No(text).into())
 }

@@ -1,12 +1,24 @@
-//! One file a command.
+//! The commands, one file each.
 
-pub mod cluster;
+pub mod cancel;
+pub mod compare;
+pub mod completions;
 pub mod data;
 pub mod eval;
-pub mod experiment;
+pub mod explain;
+mod job_folders;
+pub mod man;
 pub mod merge;
+mod output;
 pub mod parity;
-pub mod provenance;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod status;
 pub mod study;
+pub mod submit;
+pub mod table;
+pub mod task;
 pub mod train;
+pub mod verify;
 pub mod weights;

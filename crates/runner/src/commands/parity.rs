@@ -1,9 +1,11 @@
-//! `egsde parity DIR`: the golden cases.
+//! `egsde parity`: the golden cases.
 
-use crate::error::{Problem, UserError};
-use crate::parity::{Bench, Verdict, cases, check};
-use crate::spec::Precision;
+use crate::config::precision::Precision;
+use crate::error::{OrInvalidInput, check_failed, invalid_input};
+use crate::parity::{ParityOptions, Verdict, check_case, read_cases};
+use crate::runtime::device::{device_name, open_device};
 use anyhow::Result;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use tch::Device;
 
@@ -19,18 +21,18 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Where the networks compute: cpu or cuda:0.
-    #[arg(long, default_value = "cpu", value_parser = crate::device::open_device)]
+    #[arg(long, default_value = "cpu", value_parser = open_device)]
     device: Device,
     /// Working precision of the networks.
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
     /// Multiply every tolerance by this (a GPU or bf16 needs more room); printed with the result.
-    #[arg(long, default_value_t = 1.0, value_parser = widening)]
+    #[arg(long, default_value_t = 1.0, value_parser = parse_widening)]
     widen: f64,
 }
 
-/// A factor of 1 or more.
-fn widening(text: &str) -> Result<f64, String> {
+/// Reads a factor of 1 or more.
+fn parse_widening(text: &str) -> Result<f64, String> {
     let factor: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
     if factor.is_finite() && factor >= 1.0 {
         Ok(factor)
@@ -39,74 +41,103 @@ fn widening(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Runs the command. Exit 1 when a case fails or cannot be checked.
-pub fn run(args: &Args) -> Result<()> {
-    args.precision.prepare(args.device).map_err(Problem::user)?;
-    let kind = args.precision.kind();
-    let bench = Bench {
-        device: args.device,
-        kind,
-        widen: args.widen,
-    };
-    let mut verdicts: Vec<Verdict> = Vec::new();
-    let is_reference =
-        args.widen == 1.0 && args.precision == Precision::F32 && args.device == Device::Cpu;
-    if !args.json && !is_reference {
+impl Args {
+    /// Whether the conditions are those of the reference: float32 on the CPU, its own tolerances.
+    fn is_reference(&self) -> bool {
+        self.widen == 1.0 && self.precision == Precision::F32 && self.device == Device::Cpu
+    }
+
+    fn print_conditions(&self) {
+        let device = device_name(self.device);
         println!(
-            "{:?}, {}, tolerances widened {} times",
-            args.device, args.precision, args.widen
+            "{device}, {}, tolerances widened {} times",
+            self.precision, self.widen
         );
     }
-    for case in cases(&args.folder).user("parity")? {
-        let name = case["case"].as_str().unwrap_or("?").to_string();
+
+    /// The JSON document of all verdicts.
+    fn document(&self, verdicts: &[Verdict], ok: bool) -> Value {
+        let mut document = json!({"cases": verdicts, "ok": ok});
+        if !self.is_reference() {
+            document["conditions"] = json!({
+                "device": device_name(self.device),
+                "precision": self.precision,
+                "widen": self.widen,
+            });
+        }
+        document
+    }
+}
+
+/// The verdict on a case; one that cannot be checked has failed, and the reason is printed.
+fn check_or_fail(case: &Value, name: &str, args: &Args) -> Verdict {
+    let options = ParityOptions {
+        device: args.device,
+        kind: args.precision.kind(),
+        widen: args.widen,
+    };
+    check_case(case, &args.folder, options).unwrap_or_else(|error| {
+        eprintln!("egsde: {error:#}");
+        Verdict {
+            case: name.into(),
+            op: case["op"].as_str().unwrap_or("?").into(),
+            max_rel_err: f64::INFINITY,
+            tolerance: 0.0,
+            ok: false,
+        }
+    })
+}
+
+fn print_verdict(verdict: &Verdict) {
+    let Verdict {
+        case,
+        op,
+        max_rel_err,
+        tolerance,
+        ok,
+    } = verdict;
+    let word = if *ok { "ok" } else { "FAILED" };
+    println!("{case:24} {op:24} {max_rel_err:.2e} of {tolerance:.0e} {word}");
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Check failed: a case fails or cannot be checked. Invalid input: no case matches.
+pub fn run(args: &Args) -> Result<()> {
+    args.precision.prepare(args.device).map_err(invalid_input)?;
+    if !args.json && !args.is_reference() {
+        args.print_conditions();
+    }
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    for case in read_cases(&args.folder).or_invalid_input("parity")? {
+        let name = case["case"].as_str().unwrap_or("?");
         if args
             .only
             .as_ref()
-            .is_some_and(|o| !name.starts_with(o.as_str()))
+            .is_some_and(|only| !name.starts_with(only))
         {
             continue;
         }
-        let verdict = check(&case, &args.folder, bench).unwrap_or_else(|error| {
-            eprintln!("egsde: {error:#}");
-            let op = case["op"].as_str().unwrap_or("?").to_string();
-            Verdict {
-                case: name,
-                op,
-                max_rel_err: f64::INFINITY,
-                tolerance: 0.0,
-                ok: false,
-            }
-        });
+        let verdict = check_or_fail(&case, name, args);
         if !args.json {
-            let Verdict {
-                case,
-                op,
-                max_rel_err,
-                tolerance,
-                ok,
-            } = &verdict;
-            println!(
-                "{case:24} {op:24} {max_rel_err:.2e} of {tolerance:.0e} {}",
-                if *ok { "ok" } else { "FAILED" }
-            );
+            print_verdict(&verdict);
         }
         verdicts.push(verdict);
     }
-    let failed = verdicts.iter().filter(|v| !v.ok).count();
+    let failed = verdicts.iter().filter(|verdict| !verdict.ok).count();
     if args.json {
-        let mut document = serde_json::json!({"cases": verdicts, "ok": failed == 0});
-        if !is_reference {
-            let conditions = serde_json::json!({"device": format!("{:?}", args.device), "precision": args.precision, "widen": args.widen});
-            document["conditions"] = conditions;
-        }
-        println!("{document}");
+        println!("{}", args.document(&verdicts, failed == 0));
     }
     match failed {
-        0 if verdicts.is_empty() => Err(Problem::user(format!(
-            "no case in {} matches",
-            args.folder.display()
-        ))),
+        0 if verdicts.is_empty() => {
+            let folder = args.folder.display();
+            Err(invalid_input(format!("no case in {folder} matches")))
+        }
         0 => Ok(()),
-        n => Err(Problem::No(format!("{n} of {} cases failed", verdicts.len())).into()),
+        count => Err(check_failed(format!(
+            "{count} of {} cases failed",
+            verdicts.len()
+        ))),
     }
 }

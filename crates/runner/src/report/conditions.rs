@@ -1,138 +1,127 @@
-//! Under which conditions an experiment's numbers were made.
+//! The conditions under which an experiment's numbers were made.
 
 use crate::plan::Plan;
-use crate::progress::seconds;
-use crate::store::{JobFolder, Scores};
-use crate::task::{NetworkFile, PictureSource};
-use anyhow::Result;
+use crate::runtime::progress::seconds;
+use crate::store::results::Results;
+use crate::store::scores::Scores;
 use std::collections::BTreeSet;
 
-fn distinct(all: &[Scores], of: impl Fn(&Scores) -> String) -> String {
-    let values: BTreeSet<String> = all.iter().map(of).collect();
+/// One condition, for people.
+#[derive(Debug)]
+pub struct Condition {
+    pub name: &'static str,
+    pub value: String,
+}
+
+fn condition(name: &'static str, value: impl Into<String>) -> Condition {
+    Condition {
+        name,
+        value: value.into(),
+    }
+}
+
+/// The different values that finished jobs have, in order.
+fn distinct(results: &Results, value: impl Fn(&Scores) -> String) -> String {
+    let values: BTreeSet<String> = results.finished().map(|job| value(job.scores)).collect();
     values.into_iter().collect::<Vec<_>>().join("; ")
 }
 
-fn network(file: &NetworkFile) -> String {
-    match (&file.file, &file.sha256, &file.published) {
-        (Some(file), Some(sha256), _) => format!("{} (SHA-256 {sha256})", file.display()),
-        (_, _, Some(entry)) => format!("{} of {}", entry.entry, entry.manifest.display()),
-        _ => "not given".into(),
-    }
+/// What the experiment asks for.
+fn asked_for(plan: &Plan) -> Vec<Condition> {
+    let (experiment, task) = (&plan.experiment, &plan.task);
+    let seeds: Vec<String> = experiment.seeds.iter().map(u64::to_string).collect();
+    let pictures = format!("{}; {}", experiment.pictures, seeds.join(", "));
+    let stored = format!("{}, {}", experiment.precision, experiment.format);
+    vec![
+        condition("Task", &task.title),
+        condition("Pictures, seeds", pictures),
+        condition("Precision, stored as", stored),
+    ]
 }
 
-fn pictures(source: &PictureSource) -> String {
-    match (&source.sheet, &source.archive, &source.published) {
-        (Some(sheet), _, _) => format!(
-            "{}: {} (SHA-256 {})",
-            source.domain,
-            sheet.file.display(),
-            sheet.sha256
-        ),
-        (_, Some(part), _) => format!(
-            "{}: {} {} of {}",
-            source.domain,
-            part.split,
-            part.class,
-            part.manifest.display()
-        ),
-        (_, _, Some(entry)) => format!(
-            "{}: {} of {}",
-            source.domain,
-            entry.entry,
-            entry.manifest.display()
-        ),
-        _ => source.domain.clone(),
+fn kernels(scores: &Scores) -> String {
+    if scores.sampling.own_kernels {
+        "own and libtorch's"
+    } else {
+        "libtorch's"
     }
+    .into()
 }
 
-/// Name and value of each, for people.
-pub fn of(plan: &Plan) -> Result<Vec<(String, String)>> {
-    let finished = plan
-        .jobs
-        .iter()
-        .filter_map(|j| Some((j, JobFolder::of(&plan.folder, j).scores()?)));
-    let (jobs, all): (Vec<_>, Vec<Scores>) = finished.unzip();
-    let evaluations: usize = jobs
-        .iter()
-        .map(|j| j.identity.settings.evaluations().diffusion * plan.spec.pictures)
-        .sum();
-    let sampling: f64 = all.iter().map(|s| s.conditions.sampling_seconds).sum();
-    let made: usize = all.iter().map(|s| s.conditions.sampled_pictures).sum();
-    let peak = all
-        .iter()
-        .map(|s| s.conditions.peak_memory_bytes)
-        .max()
-        .unwrap_or(0);
-    let (spec, task) = (&plan.spec, &plan.task);
-    let mut rows = vec![
-        ("Task", task.title.clone()),
-        (
-            "Pictures, seeds",
-            format!(
-                "{}; {}",
-                spec.pictures,
-                spec.seeds
-                    .iter()
-                    .map(u64::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
-        ),
-        (
-            "Jobs finished",
-            format!("{} of {}", all.len(), plan.jobs.len()),
-        ),
-        (
-            "Precision, stored as",
-            format!("{:?}, {:?}", spec.precision, spec.format).to_lowercase(),
-        ),
-        (
-            "Device, threads",
-            distinct(&all, |s| {
-                format!("{}, {}", s.conditions.device, s.conditions.threads)
-            }),
-        ),
-        (
+/// How the images of finished jobs were made.
+fn sampling(results: &Results) -> Vec<Condition> {
+    let (mut evaluations, mut images, mut time, mut peak) = (0, 0, 0.0, 0);
+    for finished in results.finished() {
+        let sampling = &finished.scores.sampling;
+        evaluations += finished.job.diffusion_evaluations() * results.plan.experiment.pictures;
+        images += sampling.images;
+        time += sampling.seconds;
+        peak = peak.max(sampling.peak_memory_bytes);
+    }
+    let count = format!("{} of {}", results.count(), results.plan.jobs.len());
+    let devices = distinct(results, |scores| {
+        format!("{}, {}", scores.sampling.device, scores.sampling.threads)
+    });
+    let time = format!(
+        "{} for {images} pictures (in the processes that finished the jobs)",
+        seconds(time)
+    );
+    vec![
+        condition("Jobs finished", count),
+        condition("Device, threads", devices),
+        condition(
             "libtorch",
-            distinct(&all, |s| s.conditions.libtorch.clone()),
+            distinct(results, |scores| scores.sampling.libtorch.clone()),
         ),
-        (
-            "CPU kernels",
-            distinct(&all, |s| {
-                if s.conditions.own_kernels {
-                    "own and libtorch's"
-                } else {
-                    "libtorch's"
-                }
-                .into()
-            }),
+        condition("CPU kernels", distinct(results, kernels)),
+        condition(
+            "Code",
+            distinct(results, |scores| scores.sampling.code.clone()),
         ),
-        ("Code", distinct(&all, |s| s.conditions.code.clone())),
-        ("Diffusion evaluations", evaluations.to_string()),
-        (
-            "Sampling",
-            format!(
-                "{} for {made} pictures (in the processes that finished the jobs)",
-                seconds(sampling)
-            ),
-        ),
-        ("Largest memory", format!("{:.2} GB", peak as f64 / 1e9)),
-        ("Diffusion network", network(&task.diffusion)),
-        ("Extractor", network(&task.extractor)),
-        ("Features", network(&task.features)),
-        ("Source", pictures(&task.source)),
-        ("Reference", pictures(&task.reference)),
+        condition("Diffusion evaluations", evaluations.to_string()),
+        condition("Sampling", time),
+        condition("Largest memory", format!("{:.2} GB", peak as f64 / 1e9)),
+    ]
+}
+
+/// How the images of finished jobs were scored.
+fn scoring(results: &Results) -> Condition {
+    let time = results
+        .finished()
+        .map(|job| job.scores.scoring.seconds)
+        .sum();
+    let conditions = distinct(results, |scores| {
+        format!("{}, {}", scores.scoring.device, scores.scoring.code)
+    });
+    condition("Scoring", format!("{} ({conditions})", seconds(time)))
+}
+
+/// The networks, images and published files that took part.
+fn inputs(plan: &Plan) -> Vec<Condition> {
+    let task = &plan.task;
+    let mut conditions = vec![
+        condition("Diffusion network", task.diffusion.description()),
+        condition("Extractor", task.extractor.description()),
+        condition("Features", task.features.description()),
+        condition("Source", task.source.description()),
+        condition("Reference", task.reference.description()),
     ];
-    let inputs = plan
-        .inputs
-        .iter()
-        .map(|i| format!("{} {}", i.key, i.sha256.as_deref().unwrap_or("not known")))
-        .collect::<Vec<_>>();
-    if !inputs.is_empty() {
-        rows.push(("Published inputs, SHA-256", inputs.join("; ")));
+    let mut published = Vec::new();
+    for input in &plan.inputs {
+        let sha256 = input.sha256.as_deref().unwrap_or("not known");
+        published.push(format!("{} {sha256}", input.key));
     }
-    Ok(rows
-        .into_iter()
-        .map(|(name, value)| (name.to_string(), value))
-        .collect())
+    if !published.is_empty() {
+        conditions.push(condition("Published inputs, SHA-256", published.join("; ")));
+    }
+    conditions
+}
+
+/// All conditions, in the order of a page.
+pub fn conditions(results: &Results) -> Vec<Condition> {
+    let mut conditions = asked_for(results.plan);
+    conditions.extend(sampling(results));
+    conditions.push(scoring(results));
+    conditions.extend(inputs(results.plan));
+    conditions
 }

@@ -1,66 +1,59 @@
-//! `egsde report`: tables, plots and picture grids as files, and one page that holds them all.
+//! `egsde report`: tables, plots and image grids as files, and one page that holds them all.
 
-mod chosen;
 mod conditions;
-mod files;
+pub mod export;
+mod export_files;
+pub mod fingerprint;
+pub mod html;
+mod image_grids;
 mod page;
-pub mod stamp;
+mod plot;
 
-use crate::error::UserError;
-use crate::plan::Plan;
-use crate::plot;
-use crate::table::Table;
+use crate::analysis::table::Table;
+use crate::error::OrInvalidInput;
+use crate::project::Project;
+use crate::scoring::evaluator::LazyEvaluator;
+use crate::store::results::Results;
 use anyhow::Result;
-use chosen::Grid;
-use egsde_models::files::write_atomically;
+use egsde_data::files::write_atomically;
+use page::Page;
 use std::path::Path;
 
-/// Everything a page shows.
-struct Report<'a> {
-    plan: &'a Plan,
-    table: &'a Table,
-    /// SVG text of the trade-off plot and of each curve with its key.
-    tradeoff: Option<String>,
-    curves: Vec<(String, String)>,
-    grids: Vec<Grid>,
-    conditions: Vec<(String, String)>,
-    /// Files beside the page.
-    files: Vec<String>,
-}
-
 /// Writes everything into `folder`; returns the names of the files.
-pub fn write(plan: &Plan, table: &Table, root: &Path, folder: &Path) -> Result<Vec<String>> {
-    std::fs::create_dir_all(folder).user(format!("cannot write to {}", folder.display()))?;
-    let mut names = files::tables(table, folder)?;
-    let mut tradeoff = None;
-    if plot::draw_tradeoff(table, &folder.join("tradeoff"))? {
-        tradeoff = Some(plot::svg(&folder.join("tradeoff"))?);
-        names.extend(["tradeoff.png".to_string(), "tradeoff.svg".to_string()]);
+///
+/// # Errors
+/// Invalid input: a folder that cannot be written to, or source images that are missing. Otherwise
+/// per-image values that were changed, and what cannot be drawn.
+pub fn write(
+    results: &Results,
+    table: &Table,
+    project: &Project,
+    evaluator: &LazyEvaluator,
+    folder: &Path,
+) -> Result<Vec<String>> {
+    let cannot_write = format!("cannot write to {}", folder.display());
+    std::fs::create_dir_all(folder).or_invalid_input(cannot_write)?;
+    let mut files = export_files::write_tables(table, folder)?;
+    let tradeoff = plot::write_tradeoff(table, folder)?;
+    let curves = plot::write_curves(results.plan, table, folder)?;
+    for figure in tradeoff.iter().chain(&curves) {
+        files.extend(figure.files.iter().cloned());
     }
-    let mut curves = Vec::new();
-    for curve in plot::curves(plan, table) {
-        let stem = format!("curve_{}", curve.key.replace(['.', ' '], "_"));
-        plot::draw_curve(&curve, &folder.join(&stem))?;
-        curves.push((curve.key, plot::svg(&folder.join(&stem))?));
-        names.extend([format!("{stem}.png"), format!("{stem}.svg")]);
-    }
-    let grids = chosen::grids(plan, table, root)?;
+    let grids = image_grids::grids(results, table, project, evaluator)?;
     for grid in &grids {
-        let name = format!("{}.png", grid.file);
-        plot::draw_grid(&grid.columns, &folder.join(&name))?;
-        names.push(name);
+        files.push(plot::write_grid(grid, folder)?);
     }
-    let conditions = conditions::of(plan)?;
-    let report = Report {
-        plan,
+    let conditions = conditions::conditions(results);
+    let page = Page {
+        plan: results.plan,
         table,
         tradeoff,
         curves,
         grids,
         conditions,
-        files: names.clone(),
+        files: &files,
     };
-    write_atomically(&folder.join("index.html"), page::html(&report)?.as_bytes())?;
-    names.push("index.html".into());
-    Ok(names)
+    write_atomically(&folder.join("index.html"), page.html()?.as_bytes())?;
+    files.push("index.html".into());
+    Ok(files)
 }

@@ -1,154 +1,248 @@
-//! One self-contained HTML page: opens from disk, needs no network.
+//! One self-contained HTML page: it opens from disk and needs no network.
 
-use super::{Grid, Report};
-use crate::html::{data_uri, document};
-use crate::metric::Metric;
-use crate::paired;
-use crate::render::{interval, label, shown};
-use crate::table::{Origin, Table};
+use super::conditions::Condition;
+use super::export::{format_cell, format_interval, is_best, row_label};
+use super::html::{data_uri, document};
+use super::image_grids::{Column, Grid};
+use super::plot::Figure;
+use crate::analysis::differences::{Differences, paired_metrics};
+use crate::analysis::table::{Cell, Origin, Table, TableRow};
+use crate::plan::Plan;
 use anyhow::Result;
-use egsde_metrics::pictures::Pictures;
+use egsde_metrics::intervals::Interval;
+use egsde_metrics::registry::Metric;
 use maud::{Markup, PreEscaped, html};
+use std::collections::BTreeMap;
 
-const STYLE: &str = include_str!("../../../../assets/report/style.css");
-const SCRIPT: &str = include_str!("../../../../assets/report/sort.js");
+const STYLE: &str = include_str!("../../assets/report/style.css");
+const SCRIPT: &str = include_str!("../../assets/report/sort.js");
 
-fn heading(title: &str) -> Markup {
-    html! { th scope="col" { button type="button" { (title) span.arrow aria-hidden="true" {} } } }
+/// Everything that a page shows.
+pub struct Page<'a> {
+    pub plan: &'a Plan,
+    pub table: &'a Table,
+    pub tradeoff: Option<Figure>,
+    pub curves: Vec<Figure>,
+    pub grids: Vec<Grid>,
+    pub conditions: Vec<Condition>,
+    /// Names of the files beside the page.
+    pub files: &'a [String],
+}
+
+fn sortable_heading(title: &str) -> Markup {
+    html! {
+        th scope="col" { button type="button" { (title) span.arrow aria-hidden="true" {} } }
+    }
+}
+
+/// A table with a column per metric that sorts when a heading is pressed.
+fn sortable_table(metrics: &[&Metric], rows: &[Markup]) -> Markup {
+    html! {
+        div.scroll {
+            table.sortable {
+                thead {
+                    tr {
+                        (sortable_heading("Method"))
+                        @for metric in metrics {
+                            (sortable_heading(&metric.heading_with_arrow()))
+                        }
+                    }
+                }
+                tbody { @for row in rows { (row) } }
+            }
+        }
+    }
+}
+
+/// A mean's 95 % interval in words, where it has one.
+fn interval_in_words(cell: Option<&Cell>, metric: &Metric) -> Option<String> {
+    let cell = cell?;
+    let (digits, half) = (metric.digits, cell.ci95? * metric.scale);
+    let (mean, seeds) = (cell.mean * metric.scale, cell.n.unwrap_or(0));
+    let (low, high) = (mean - half, mean + half);
+    Some(format!(
+        "95 % interval over {seeds} seeds: {low:.digits$} to {high:.digits$}"
+    ))
+}
+
+fn number_cell(row: &TableRow, metric: &Metric, bests: &BTreeMap<&'static str, f64>) -> Markup {
+    let cell = row.metrics.get(metric.key);
+    let value = cell.map_or(String::new(), |cell| cell.mean.to_string());
+    html! {
+        td.best[is_best(row, metric, bests)]
+            data-value=(value)
+            title=[interval_in_words(cell, metric)] { (format_cell(cell, metric, "±")) }
+    }
 }
 
 fn main_table(table: &Table) -> Markup {
     let bests = table.bests();
-    html! {
-        p { "Mean ± standard deviation over seeds. Bold: the best of ours. Touch a heading to sort." }
-        div.scroll {
-            table.sortable {
-                thead { tr { (heading("Method")) @for m in &table.columns { (heading(&m.arrow())) } } }
-                tbody {
-                    @for row in &table.rows {
-                        tr.published[row.source == Origin::Published] {
-                            th scope="row" data-value=(row.method) { (label(row)) }
-                            @for m in &table.columns {
-                                @let cell = row.metrics.get(m.key);
-                                @let is_best = row.source == Origin::Ours && cell.is_some() && cell.map(|c| &c.mean) == bests.get(m.key);
-                                td.best[is_best] data-value=(cell.map_or(String::new(), |c| c.mean.to_string())) title=[ci(cell, m)] {
-                                    (shown(cell, m, "±"))
-                                }
-                            }
-                        }
-                    }
-                }
+    let mut rows = Vec::new();
+    for row in &table.rows {
+        rows.push(html! {
+            tr.published[row.source == Origin::Published] {
+                th scope="row" data-value=(row.method) { (row_label(row)) }
+                @for metric in &table.columns { (number_cell(row, metric, &bests)) }
             }
+        });
+    }
+    html! {
+        p {
+            "Mean ± standard deviation over seeds. Bold: the best of ours. Touch a heading to sort."
         }
+        (sortable_table(&table.columns, &rows))
     }
 }
 
-fn ci(cell: Option<&crate::table::Cell>, m: &Metric) -> Option<String> {
-    let cell = cell?;
-    let (digits, half) = (m.digits, cell.ci95? * m.scale);
-    let mean = cell.mean * m.scale;
-    Some(format!(
-        "95 % interval over {} seeds: {:.digits$} to {:.digits$}",
-        cell.n.unwrap_or(0),
-        mean - half,
-        mean + half
-    ))
+fn difference_cell(interval: Option<&Interval>, metric: &Metric) -> Markup {
+    match interval {
+        Some(found) => html! {
+            td.marked[found.excludes_zero()] data-value=(found.estimate) {
+                (format_interval(found, metric))
+            }
+        },
+        None => html! { td data-value="" { "-" } },
+    }
 }
 
-fn differences(table: &Table) -> Markup {
-    let Some(found) = &table.differences else {
-        return html! {};
-    };
-    let metrics = paired::columns();
+fn differences_section(differences: &Differences) -> Markup {
+    let metrics = paired_metrics();
+    let mut rows = Vec::new();
+    for row in &differences.rows {
+        rows.push(html! {
+            tr {
+                th scope="row" data-value=(row.method) { (row.method) }
+                @for metric in &metrics {
+                    (difference_cell(row.metrics.get(metric.key), metric))
+                }
+            }
+        });
+    }
     html! {
         section #differences {
-            h2 { "Differences to " (found.to) }
-            p { "The same pictures and seeds; mean and 95 % interval of a paired bootstrap over the " (found.pictures) " pictures. A star marks an interval that excludes 0." }
-            div.scroll {
-                table.sortable {
-                    thead { tr { (heading("Method")) @for m in &metrics { (heading(&m.arrow())) } } }
-                    tbody {
-                        @for row in &found.rows {
-                            tr {
-                                th scope="row" data-value=(row.method) { (row.method) }
-                                @for m in &metrics {
-                                    @match row.metrics.get(m.key) {
-                                        Some(i) => { td.marked[i.excludes_zero()] data-value=(i.estimate) { (interval(i, m)) } }
-                                        None => { td data-value="" { "-" } }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
+            h2 { "Differences to " (differences.to) }
+            p {
+                "The same pictures and seeds; mean and 95 % interval of a paired bootstrap over "
+                "the " (differences.pictures) " pictures. A star marks an interval that excludes 0."
             }
+            (sortable_table(&metrics, &rows))
         }
     }
 }
 
-fn figure(svg: &str, caption: &str) -> Markup {
-    // The drawing is ours; its XML declaration has no place inside a page.
-    let drawing = svg.find("<svg").map_or(svg, |at| &svg[at..]);
-    html! { figure { div.scroll.paper role="img" aria-label=(caption) { (PreEscaped(drawing)) } figcaption { (caption) } } }
+/// A drawing inside the page. The XML declaration of its file has no place there.
+fn figure_element(figure: &Figure) -> Markup {
+    let Figure { svg, caption, .. } = figure;
+    let drawing = svg.find("<svg").map_or(svg.as_str(), |at| &svg[at..]);
+    html! {
+        figure {
+            div.scroll.paper role="img" aria-label=(caption) { (PreEscaped(drawing)) }
+            figcaption { (caption) }
+        }
+    }
 }
 
-fn grid(grid: &Grid) -> Result<Markup> {
-    let count = grid.columns.first().map_or(0, |(_, p)| p.len());
+fn image_cell(column: &Column, i: usize) -> Result<Markup> {
+    let alt = format!("{}: {}", column.heading, column.images.names[i]);
+    let uri = data_uri(&column.images, i)?;
+    Ok(html! { td { img src=(uri) alt=(alt) title=(alt) width="96" height="96"; } })
+}
+
+fn grid_element(grid: &Grid) -> Result<Markup> {
+    let count = grid.columns.first().map_or(0, |column| column.images.len());
     let mut rows = Vec::new();
-    for r in 0..count {
-        let of = |(name, pictures): &(String, Pictures)| {
-            let alt = format!("{name}: {}", pictures.names[r]);
-            let uri = data_uri(pictures, r)?;
-            anyhow::Ok(html! { td { img src=(uri) alt=(alt) title=(alt) width="96" height="96"; } })
-        };
-        rows.push(grid.columns.iter().map(of).collect::<Result<Vec<_>>>()?);
+    for i in 0..count {
+        let mut cells = Vec::new();
+        for column in &grid.columns {
+            cells.push(image_cell(column, i)?);
+        }
+        rows.push(cells);
     }
     Ok(html! {
         h3 { (grid.title) }
         p { (grid.rule) }
-        div.scroll { table.pictures {
-            thead { tr { @for (name, _) in &grid.columns { th scope="col" { (name) } } } }
-            tbody { @for row in &rows { tr { @for cell in row { (cell) } } } }
-        } }
+        div.scroll {
+            table.pictures {
+                thead {
+                    tr { @for column in &grid.columns { th scope="col" { (column.heading) } } }
+                }
+                tbody { @for row in &rows { tr { @for cell in row { (cell) } } } }
+            }
+        }
     })
 }
 
-/// The whole page.
-pub fn html(report: &Report) -> Result<String> {
-    let Report { plan, table, .. } = report;
-    let grids: Vec<Markup> = report.grids.iter().map(grid).collect::<Result<_>>()?;
-    let body = html! {
-        header {
-            h1 { (table.title) }
-            p { (plan.task.title) ", " (plan.spec.pictures) " pictures, " (plan.spec.seeds.len()) " seeds" }
-        }
-        main {
+impl Page<'_> {
+    fn numbers_section(&self) -> Markup {
+        let Table { notes, missing, .. } = self.table;
+        html! {
             section #table {
                 h2 { "Numbers" }
-                (main_table(table))
-                ul.notes { @for note in &table.notes { li { (note) } } }
-                @if !table.missing.is_empty() { p.missing { "Not finished: " (table.missing.join(", ")) } }
-            }
-            (differences(table))
-            @if let Some(svg) = &report.tradeoff {
-                section #tradeoff {
-                    h2 { "Trade-off" }
-                    (figure(svg, "Fréchet distance over L2, with one standard deviation over seeds; the line joins the Pareto front."))
-                }
-            }
-            @if !report.curves.is_empty() {
-                section #curves {
-                    h2 { "Curves" }
-                    @for (key, svg) in &report.curves { (figure(svg, &format!("Over {key}, with one standard deviation over seeds."))) }
-                }
-            }
-            @if !grids.is_empty() { section #pictures { h2 { "Pictures" } @for grid in &grids { (grid) } } }
-            section #conditions {
-                h2 { "Conditions" }
-                dl { @for (name, value) in &report.conditions { dt { (name) } dd { (value) } } }
-                p { "Files beside this page: " (report.files.join(", ")) }
+                (main_table(self.table))
+                ul.notes { @for note in notes { li { (note) } } }
+                @if !missing.is_empty() { p.missing { "Not finished: " (missing.join(", ")) } }
             }
         }
-    };
-    Ok(document(&table.title, STYLE, &body, SCRIPT))
+    }
+
+    fn figure_sections(&self) -> Markup {
+        html! {
+            @if let Some(figure) = &self.tradeoff {
+                section #tradeoff { h2 { "Trade-off" } (figure_element(figure)) }
+            }
+            @if !self.curves.is_empty() {
+                section #curves {
+                    h2 { "Curves" }
+                    @for figure in &self.curves { (figure_element(figure)) }
+                }
+            }
+        }
+    }
+
+    fn conditions_section(&self) -> Markup {
+        html! {
+            section #conditions {
+                h2 { "Conditions" }
+                dl {
+                    @for condition in &self.conditions {
+                        dt { (condition.name) }
+                        dd { (condition.value) }
+                    }
+                }
+                p { "Files beside this page: " (self.files.join(", ")) }
+            }
+        }
+    }
+
+    /// The whole page.
+    ///
+    /// # Errors
+    /// Those of the PNG encoder.
+    pub fn html(&self) -> Result<String> {
+        let grids: Vec<Markup> = self.grids.iter().map(grid_element).collect::<Result<_>>()?;
+        let Plan {
+            task, experiment, ..
+        } = self.plan;
+        let body = html! {
+            header {
+                h1 { (self.table.title) }
+                p {
+                    (task.title) ", " (experiment.pictures) " pictures, "
+                    (experiment.seeds.len()) " seeds"
+                }
+            }
+            main {
+                (self.numbers_section())
+                @if let Some(differences) = &self.table.differences {
+                    (differences_section(differences))
+                }
+                (self.figure_sections())
+                @if !grids.is_empty() {
+                    section #pictures { h2 { "Pictures" } @for grid in &grids { (grid) } }
+                }
+                (self.conditions_section())
+            }
+        };
+        Ok(document(&self.table.title, STYLE, &body, SCRIPT))
+    }
 }

@@ -1,126 +1,160 @@
-//! Writes the page and its key.
+//! Writes a study's page and its key.
 
-use super::Trial;
-use crate::error::{Problem, UserError};
-use crate::html::{data_uri, document};
-use crate::plan::Plan;
-use crate::store::JobFolder;
-use anyhow::Result;
-use egsde_metrics::pictures::Pictures;
-use egsde_models::files::{sha256_hex, write_atomically};
+use super::records::{KEY_FILE, Trial, study_name};
+use crate::error::{OrInvalidInput, invalid_input};
+use crate::project::Project;
+use crate::report::html::{data_uri, document};
+use crate::store::results::Results;
+use anyhow::{Context, Result};
+use egsde_data::files::write_atomically;
+use egsde_data::image_set::ImageSet;
 use maud::{PreEscaped, html};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 use std::path::Path;
 
-const STYLE: &str = include_str!("../../../../assets/study/style.css");
-const SCRIPT: &str = include_str!("../../../../assets/study/study.js");
-
-/// Which methods stand where; stays with whoever runs the study.
-pub const KEY_FILE: &str = "key.csv";
+const STYLE: &str = include_str!("../../assets/study/style.css");
+const SCRIPT: &str = include_str!("../../assets/study/study.js");
 
 /// What a study asks.
 #[derive(Debug, Clone)]
-pub struct Make {
-    /// The row under study and the one it stands against.
+pub struct StudySettings {
+    /// The row under study and the one with which it is compared.
     pub rows: [String; 2],
-    /// Sources, from the first.
+    /// Number of sources, from the first.
     pub pictures: usize,
-    /// Of the order and the sides.
+    /// Decides the order of the questions and the sides.
     pub seed: u64,
 }
 
-/// Pictures of a row at its first seed.
-fn translations(plan: &Plan, row: &str, names: &[String]) -> Result<Pictures> {
-    let finished = plan
-        .jobs_of(row)?
-        .into_iter()
-        .map(|j| JobFolder::of(&plan.folder, j))
-        .find(|f| f.scores().is_some());
-    let folder = finished.ok_or_else(|| {
-        Problem::user(format!(
+/// One question, as the page has it: images as data URIs.
+#[derive(Debug, Serialize)]
+struct Question {
+    source: String,
+    left: String,
+    right: String,
+}
+
+/// What the page's script reads.
+#[derive(Debug, Serialize)]
+struct PageData<'a> {
+    study: &'a str,
+    questions: &'a [Question],
+}
+
+/// Translations of a row at its first seed.
+fn translations(results: &Results, row: &str, names: &[String]) -> Result<ImageSet> {
+    // An unknown row is named with the nearest one.
+    results.plan.jobs_of_row(row)?;
+    let finished = results.finished().find(|finished| finished.job.row == row);
+    let finished = finished.ok_or_else(|| {
+        invalid_input(format!(
             "row {row:?} has no finished job: run the experiment first"
         ))
     })?;
-    folder.read_all(names, plan.task.image_size).user("study")
+    finished
+        .dir()
+        .read_all(names, results.plan.task.image_size)
+        .or_invalid_input("study")
 }
 
-/// Sides and order by chance.
-fn trials(names: &[String], make: &Make) -> Vec<Trial> {
-    let mut random = ChaCha8Rng::seed_from_u64(make.seed);
+/// The questions, in random order and with random sides.
+fn trials(names: &[String], settings: &StudySettings) -> Vec<Trial> {
+    let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     let mut order: Vec<&String> = names.iter().collect();
     order.shuffle(&mut random);
-    let [a, b] = &make.rows;
-    let trial = |(trial, picture): (usize, &String)| {
+    let [a, b] = &settings.rows;
+    let mut trials = Vec::new();
+    for (trial, picture) in order.into_iter().enumerate() {
         let (left, right) = if random.random_bool(0.5) {
             (a, b)
         } else {
             (b, a)
         };
-        Trial {
+        let (left, right) = (left.clone(), right.clone());
+        trials.push(Trial {
             trial,
             picture: picture.clone(),
-            left: left.clone(),
-            right: right.clone(),
-        }
-    };
-    order.into_iter().enumerate().map(trial).collect()
+            left,
+            right,
+        });
+    }
+    trials
 }
 
-/// `index.html` for raters and `key.csv` for the scorer; returns how many questions there are.
-pub fn make(plan: &Plan, root: &Path, what: &Make, folder: &Path) -> Result<usize> {
-    let [a, b] = &what.rows;
+/// The image of this name as a data URI.
+fn named_data_uri(images: &ImageSet, name: &str) -> Result<String> {
+    let i = images.names.iter().position(|other| other == name);
+    data_uri(images, i.with_context(|| format!("no picture {name}"))?)
+}
+
+/// The bytes of the key file.
+fn key(trials: &[Trial]) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for trial in trials {
+        writer.serialize(trial)?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+/// Writes `index.html` for raters and `key.csv` for the score; returns the number of questions.
+///
+/// # Errors
+/// Invalid input: a row that is unknown, given twice or not finished, or a folder that cannot be
+/// written to.
+pub fn make_study(
+    results: &Results,
+    project: &Project,
+    settings: &StudySettings,
+    folder: &Path,
+) -> Result<usize> {
+    let [a, b] = &settings.rows;
     if a == b {
-        return Err(Problem::user(format!(
+        return Err(invalid_input(format!(
             "a study compares two rows, {a:?} stands twice"
         )));
     }
-    let source = plan
-        .task
-        .source
-        .load(root, plan.task.image_size, plan.spec.pictures)?
-        .first(what.pictures);
-    let made = [
-        translations(plan, a, &source.names)?,
-        translations(plan, b, &source.names)?,
-    ];
-    let trials = trials(&source.names, what);
-    let uri = |pictures: &Pictures, name: &str| {
-        data_uri(
-            pictures,
-            pictures.names.iter().position(|n| n == name).unwrap_or(0),
-        )
-    };
+    let (experiment, task) = (&results.plan.experiment, &results.plan.task);
+    let count = experiment.pictures.min(settings.pictures);
+    let source = task.source.load(project, task.image_size, count)?;
+    let a_images = translations(results, a, &source.names)?;
+    let b_images = translations(results, b, &source.names)?;
+    let trials = trials(&source.names, settings);
     let mut questions = Vec::new();
-    for trial in &trials {
-        let side = |row: &String| uri(&made[usize::from(row == b)], &trial.picture);
-        questions.push(serde_json::json!({
-            "source": uri(&source, &trial.picture)?, "left": side(&trial.left)?, "right": side(&trial.right)?,
-        }));
+    for Trial { picture, left, .. } in &trials {
+        let (left, right) = if left == a {
+            (&a_images, &b_images)
+        } else {
+            (&b_images, &a_images)
+        };
+        questions.push(Question {
+            source: named_data_uri(&source, picture)?,
+            left: named_data_uri(left, picture)?,
+            right: named_data_uri(right, picture)?,
+        });
     }
-    let mut key = csv::Writer::from_writer(Vec::new());
-    trials.iter().try_for_each(|t| key.serialize(t))?;
-    let key = key.into_inner()?;
-    // The page must not tell the methods: its name is a hash of the key.
-    let name = &sha256_hex(&key)[..12];
-    std::fs::create_dir_all(folder).user(format!("cannot write to {}", folder.display()))?;
-    write_atomically(&folder.join(KEY_FILE), &key).user("study")?;
-    write_atomically(
-        &folder.join("index.html"),
-        page(name, &plan.task.reference.domain, &questions)?.as_bytes(),
-    )
-    .user("study")?;
+    let key = key(&trials)?;
+    let page = page(&study_name(&key), &task.reference.domain, &questions)?;
+    let cannot_write = format!("cannot write to {}", folder.display());
+    std::fs::create_dir_all(folder).or_invalid_input(cannot_write)?;
+    write_atomically(&folder.join(KEY_FILE), &key).or_invalid_input("study")?;
+    write_atomically(&folder.join("index.html"), page.as_bytes()).or_invalid_input("study")?;
     Ok(trials.len())
 }
 
-fn page(study: &str, target: &str, questions: &[serde_json::Value]) -> Result<String> {
-    // `<` cannot end the script element early: no picture's base64 holds one.
-    let data = serde_json::to_string(&serde_json::json!({"study": study, "questions": questions}))?;
+fn page(study: &str, target: &str, questions: &[Question]) -> Result<String> {
+    // No image's base64 holds `<`, so nothing in it can end the script element early.
+    let data = serde_json::to_string(&PageData { study, questions })?;
     let body = html! {
         main {
             h1 { "Which is the better " (target) "?" }
-            p { "Choose the picture that is the more real " (target) " and keeps more of the source: press a picture, or the keys ← and →. Backspace takes the last answer back." }
+            p {
+                "Choose the picture that is the more real " (target) " and keeps more of the "
+                "source: press a picture, or the keys ← and →. Backspace takes the last answer "
+                "back."
+            }
             p #progress aria-live="polite" {}
             section #question {
                 figure { img #source alt="source"; figcaption { "Source" } }
@@ -131,7 +165,9 @@ fn page(study: &str, target: &str, questions: &[serde_json::Value]) -> Result<St
             }
             section #done hidden {
                 p { "Thank you. Please send back the file:" }
-                p { a #export download=(format!("answers-{study}.csv")) { "Save the answers (CSV)" } }
+                p {
+                    a #export download=(format!("answers-{study}.csv")) { "Save the answers (CSV)" }
+                }
             }
         }
         script type="application/json" #data { (PreEscaped(data)) }
@@ -144,33 +180,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_and_sides_are_random_but_fixed_and_every_picture_is_asked_once() {
+    fn order_and_sides_are_random_but_fixed_and_every_image_is_asked_once() {
         let names: Vec<String> = (0..200).map(|i| format!("p{i:03}")).collect();
-        let what = Make {
+        let settings = StudySettings {
             rows: ["A".into(), "B".into()],
             pictures: 200,
             seed: 4,
         };
-        let found = trials(&names, &what);
-        assert_eq!(found, trials(&names, &what));
+        let found = trials(&names, &settings);
+        assert_eq!(found, trials(&names, &settings));
         assert_ne!(
             found,
             trials(
                 &names,
-                &Make {
+                &StudySettings {
                     seed: 5,
-                    ..what.clone()
+                    ..settings.clone()
                 }
             )
         );
-        let mut asked: Vec<&String> = found.iter().map(|t| &t.picture).collect();
+        let mut asked: Vec<&String> = found.iter().map(|trial| &trial.picture).collect();
         assert!(
-            asked.windows(2).any(|w| w[0] > w[1]),
+            asked.windows(2).any(|pair| pair[0] > pair[1]),
             "the order is the data set's"
         );
         asked.sort();
         asked.dedup();
-        let left = found.iter().filter(|t| t.left == "A").count();
+        let left = found.iter().filter(|trial| trial.left == "A").count();
         // 200 fair coins: within four standard deviations of 100.
         assert!(asked.len() == 200 && left.abs_diff(100) < 29, "{left}");
     }

@@ -1,19 +1,51 @@
 //! The faithful expert: stay near the low-passed source (`-lambda_i S_i`).
 
-use super::{Expert, Similarity, State, Weight, similarity};
-use crate::low_pass::LowPass;
+use super::{Expert, ExpertSettings, Similarity, State, Weight, similarity};
+use crate::cost::ExpertCost;
+use crate::low_pass::{Kernel, LowPass};
+use crate::settings::{Networks, TaskFacts};
+use anyhow::{Context, Result};
 use egsde_models::gradient::gradient_of;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+/// Keys of the expert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DomainIndependentConfig {
+    /// Its weight.
+    pub weight: Weight,
+    /// S; minus the squared distance when left out.
+    #[serde(default = "neg_l2")]
+    pub similarity: Similarity,
+    /// The row's when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_pass_factor: Option<usize>,
+}
+
+fn neg_l2() -> Similarity {
+    Similarity::NegL2
+}
+
 /// Energy `-weight * S(Phi(y), Phi(xt))`.
-pub struct DomainIndependent<'a> {
-    pub low_pass: &'a LowPass,
+pub struct DomainIndependent {
+    /// Phi.
+    pub low_pass: LowPass,
+    /// S.
     pub similarity: Similarity,
     /// lambda_i.
     pub weight: Weight,
 }
 
-impl Expert for DomainIndependent<'_> {
+impl DomainIndependent {
+    /// It needs no network.
+    pub const COST: ExpertCost = ExpertCost {
+        forward: 0,
+        gradient: 0,
+    };
+}
+
+impl Expert for DomainIndependent {
     fn weight(&self) -> Weight {
         self.weight
     }
@@ -27,35 +59,58 @@ impl Expert for DomainIndependent<'_> {
             }
             Similarity::Cosine => {
                 let source = self.low_pass.filter(state.xt);
-                let s = |y: &Tensor| similarity(self.similarity, &self.low_pass.filter(y), &source);
-                -gradient_of(state.y, s)
+                -gradient_of(state.y, |y| {
+                    similarity(self.similarity, &self.low_pass.filter(y), &source)
+                })
             }
         }
     }
+}
 
-    fn evaluations(&self) -> (usize, usize) {
-        (0, 0)
+impl ExpertSettings for DomainIndependentConfig {
+    fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    fn cost(&self) -> ExpertCost {
+        DomainIndependent::COST
+    }
+
+    fn settle(&self, low_pass_factor: usize, task: &TaskFacts) -> Result<Self> {
+        let factor = self.low_pass_factor.unwrap_or(low_pass_factor);
+        task.check_low_pass_factor(factor)?;
+        Ok(Self {
+            low_pass_factor: Some(factor),
+            ..self.clone()
+        })
+    }
+
+    fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Expert + 'a>> {
+        let factor = self
+            .low_pass_factor
+            .context("a settled expert has its low_pass_factor")?;
+        Ok(Box::new(DomainIndependent {
+            low_pass: LowPass::new(networks.image_size, factor, Kernel::Linear, networks.device)?,
+            similarity: self.similarity,
+            weight: self.weight,
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::low_pass::Kernel;
     use tch::{Device, Kind};
 
     #[test]
     fn the_closed_form_is_the_gradient() {
         tch::manual_seed(2);
-        let low_pass = LowPass::new(16, 4, Kernel::Linear, Device::Cpu).unwrap();
-        let draw = || Tensor::randn([2, 3, 16, 16], (Kind::Float, Device::Cpu));
-        let (y, xt, t) = (
-            draw(),
-            draw(),
-            Tensor::zeros([2], (Kind::Float, Device::Cpu)),
-        );
+        let options = (Kind::Float, Device::Cpu);
+        let y = Tensor::randn([2, 3, 16, 16], options);
+        let xt = Tensor::randn([2, 3, 16, 16], options);
+        let t = Tensor::zeros([2], options);
         let expert = DomainIndependent {
-            low_pass: &low_pass,
+            low_pass: LowPass::new(16, 4, Kernel::Linear, Device::Cpu).unwrap(),
             similarity: Similarity::NegL2,
             weight: Weight::Constant(2.0),
         };
@@ -63,18 +118,16 @@ mod tests {
             y: &y,
             xt: &xt,
             t: &t,
-            share: 0.0,
+            t_frac: 0.0,
         });
-        let energy = |y: &Tensor| {
+        let want = gradient_of(&y, |y| {
             similarity(
                 Similarity::NegL2,
-                &low_pass.filter(y),
-                &low_pass.filter(&xt),
+                &expert.low_pass.filter(y),
+                &expert.low_pass.filter(&xt),
             ) * -1.0
-        };
-        let want = gradient_of(&y, energy);
-        assert!(
-            (got - &want).abs().max().double_value(&[]) < 1e-4 * want.abs().max().double_value(&[])
-        );
+        });
+        let error = (got - &want).abs().max().double_value(&[]);
+        assert!(error < 1e-4 * want.abs().max().double_value(&[]));
     }
 }

@@ -1,21 +1,32 @@
 //! Energies that guide the reverse SDE: a sum of experts, one file each.
+//!
+//! A new expert is a file and its line in `experts!` below. The file holds
+//!
+//! - the keys of the expert, a serde struct that implements [`ExpertSettings`];
+//! - the expert itself with its sign, a struct that implements [`Expert`].
+//!
+//! The line declares the file and makes the rest: the variant of [`ExpertConfig`] and every
+//! dispatch over the experts.
 
-mod class_probability;
-mod domain_independent;
-mod domain_specific;
+mod list;
+mod settings;
 mod source_features;
 mod weight;
 
-pub use class_probability::ClassProbability;
-pub use domain_independent::DomainIndependent;
-pub use domain_specific::DomainSpecific;
+pub use settings::{ExpertSettings, build_energy, settle_experts};
 pub use source_features::SourceFeatures;
 pub use weight::{Linear, Range, Weight};
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// How alike the sample and the perturbed source are (paper, section 3.3).
+list::experts! {
+    domain_specific::DomainSpecificConfig as DomainSpecific = "domain_specific";
+    domain_independent::DomainIndependentConfig as DomainIndependent = "domain_independent";
+    class_probability::ClassProbabilityConfig as ClassProbability = "class_probability";
+}
+
+/// How similar the sample and the perturbed source are (paper, section 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Similarity {
@@ -25,7 +36,7 @@ pub enum Similarity {
     NegL2,
 }
 
-/// What an expert looks at, all at one step.
+/// The input of an expert at one step.
 #[derive(Debug)]
 pub struct State<'a> {
     /// The sample, `[n, 3, s, s]`.
@@ -35,39 +46,40 @@ pub struct State<'a> {
     /// Time indices for the networks, `[n]`.
     pub t: &'a Tensor,
     /// The same time as t / T, in [0, 1].
-    pub share: f64,
+    pub t_frac: f64,
 }
 
 /// One term of the energy.
 pub trait Expert {
-    /// How much it counts; where that is 0 its gradient is not asked for.
+    /// Its weight over time; where that is 0, its gradient is not computed.
     fn weight(&self) -> Weight;
-    /// Gradient of this expert's energy at weight 1 (sign included) with respect to `y`, the shape of `y`.
+
+    /// Gradient of this expert's energy at weight 1 (sign included) with respect to `state.y`, same
+    /// shape.
     fn gradient(&self, state: &State) -> Tensor;
-    /// Network evaluations a picture and step where its weight is not 0: (without gradient, with gradient).
-    fn evaluations(&self) -> (usize, usize);
 }
 
-/// Sum of experts; the energy of EGSDE is `lambda_s S_s - lambda_i S_i`.
+/// Weighted sum of experts; the energy of EGSDE is `lambda_s S_s - lambda_i S_i`.
 #[derive(Default)]
 pub struct Energy<'a>(pub Vec<Box<dyn Expert + 'a>>);
 
 impl Energy<'_> {
-    /// The gradient of the weighted sum, or nothing when no expert counts at this time.
+    /// The gradient of the weighted sum with respect to `state.y`, same shape; none when every
+    /// weight is 0 at this time.
     pub fn gradient(&self, state: &State) -> Option<Tensor> {
-        let active = self
-            .0
+        self.0
             .iter()
-            .map(|e| (e, e.weight().at(state.share)))
-            .filter(|(_, w)| *w != 0.0);
-        active
-            .map(|(expert, w)| expert.gradient(state) * w)
-            .reduce(|sum, g| sum + g)
+            .map(|expert| (expert, expert.weight().at(state.t_frac)))
+            .filter(|(_, weight)| *weight != 0.0)
+            .map(|(expert, weight)| expert.gradient(state) * weight)
+            .reduce(|sum, gradient| sum + gradient)
     }
 
-    /// Whether any expert counts at t / T.
-    pub fn is_active(&self, share: f64) -> bool {
-        self.0.iter().any(|e| e.weight().at(share) != 0.0)
+    /// Whether any expert's weight is not 0 at t / T.
+    pub fn is_active(&self, t_frac: f64) -> bool {
+        self.0
+            .iter()
+            .any(|expert| expert.weight().at(t_frac) != 0.0)
     }
 }
 
@@ -84,17 +96,15 @@ fn normalised(f: &Tensor) -> Tensor {
 pub fn similarity(kind: Similarity, a: &Tensor, b: &Tensor) -> Tensor {
     match kind {
         Similarity::Cosine => {
-            let dot = (normalised(a) * normalised(b)).sum_dim_intlist(
-                [1i64].as_slice(),
-                false,
-                Kind::Float,
-            );
+            let product = normalised(a) * normalised(b);
+            let dot = product.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
             dot.mean_dim([1i64, 2].as_slice(), false, Kind::Float)
         }
         Similarity::NegL2 => {
+            let dims = [1i64, 2, 3];
             -(a - b)
                 .square()
-                .sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float)
+                .sum_dim_intlist(dims.as_slice(), false, Kind::Float)
         }
     }
 }

@@ -1,20 +1,24 @@
-//! The source's features at a time do not depend on the sample: rows of a sweep that share noise and start need them once.
+//! Features of the perturbed source, shared between the rows of a sweep: they do not depend on the
+//! sample, so rows with the same noise and start need them once.
 
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 
-/// Features of perturbed sources by content: whoever asks with the same pictures, noise and time gets the same. Keeps what
-/// fits and never replaces: a sweep comes by in the same order again and again, and would push out what it needs next.
+/// A cache of features, keyed by the SHA-256 of the perturbed sources and the times.
+///
+/// It keeps what fits and never replaces an entry: a sweep asks in the same order row after row,
+/// and replacement would drop what it asks for next.
 #[derive(Debug)]
 pub struct SourceFeatures {
-    kept: RefCell<HashMap<[u8; 32], Tensor>>,
-    room: Cell<usize>,
+    entries: RefCell<HashMap<[u8; 32], Tensor>>,
+    /// Bytes still free.
+    free: Cell<usize>,
 }
 
 /// Bytes of a float32 CPU tensor.
-fn bytes(x: &Tensor) -> Vec<u8> {
+fn tensor_bytes(x: &Tensor) -> Vec<u8> {
     let x = x.contiguous();
     let mut bytes = vec![0; x.numel() * 4];
     x.copy_data_u8(&mut bytes, x.numel());
@@ -22,40 +26,47 @@ fn bytes(x: &Tensor) -> Vec<u8> {
 }
 
 impl SourceFeatures {
-    /// Keeps at most `room` bytes.
-    pub fn new(room: usize) -> Self {
+    /// An empty cache that keeps at most `capacity` bytes.
+    pub fn new(capacity: usize) -> Self {
         Self {
-            kept: RefCell::default(),
-            room: Cell::new(room),
+            entries: RefCell::default(),
+            free: Cell::new(capacity),
         }
     }
 
-    /// The features of `xt` at `t`, made by `make` when they are not there. Only for float32 on the CPU: a GPU would have to
-    /// wait for every key.
-    pub fn of(&self, xt: &Tensor, t: &Tensor, make: impl FnOnce() -> Tensor) -> Tensor {
+    /// The features of `xt` `[n, 3, s, s]` at `t` `[n]`, computed by `compute` when they are not
+    /// kept.
+    ///
+    /// Only float32 tensors on the CPU are kept: a GPU would have to finish its work for every key.
+    pub fn get_or_compute(
+        &self,
+        xt: &Tensor,
+        t: &Tensor,
+        compute: impl FnOnce() -> Tensor,
+    ) -> Tensor {
         if xt.device() != Device::Cpu || xt.kind() != Kind::Float || t.kind() != Kind::Float {
-            return make();
+            return compute();
         }
-        let key: [u8; 32] = Sha256::new_with_prefix(bytes(xt))
-            .chain_update(bytes(t))
-            .finalize()
-            .into();
-        if let Some(features) = self.kept.borrow().get(&key) {
+        let hasher = Sha256::new_with_prefix(tensor_bytes(xt)).chain_update(tensor_bytes(t));
+        let key: [u8; 32] = hasher.finalize().into();
+        if let Some(features) = self.entries.borrow().get(&key) {
             return features.shallow_clone();
         }
-        let features = make();
+        let features = compute();
         let size = features.numel() * 4;
-        if size <= self.room.get() {
-            self.room.set(self.room.get() - size);
-            self.kept.borrow_mut().insert(key, features.shallow_clone());
+        if size <= self.free.get() {
+            self.free.set(self.free.get() - size);
+            self.entries
+                .borrow_mut()
+                .insert(key, features.shallow_clone());
         }
         features
     }
 
-    /// Gives the memory back and keeps nothing more.
-    pub fn give_up(&self) {
-        self.room.set(0);
-        self.kept.borrow_mut().clear();
+    /// Frees the memory and keeps nothing from here on.
+    pub fn disable(&self) {
+        self.free.set(0);
+        self.entries.borrow_mut().clear();
     }
 }
 
@@ -63,31 +74,49 @@ impl SourceFeatures {
 mod tests {
     use super::*;
 
+    fn source(seed: i64) -> Tensor {
+        tch::manual_seed(seed);
+        Tensor::randn([2, 3, 4, 4], (Kind::Float, Device::Cpu))
+    }
+
+    /// A cache with a count of what it computed.
+    struct Counted {
+        features: SourceFeatures,
+        computed: Cell<usize>,
+    }
+
+    impl Counted {
+        fn get(&self, xt: &Tensor, t: f32) -> Tensor {
+            self.features
+                .get_or_compute(xt, &Tensor::from_slice(&[t, t]), || {
+                    self.computed.set(self.computed.get() + 1);
+                    xt * f64::from(t)
+                })
+        }
+    }
+
     #[test]
-    fn the_same_source_and_time_are_made_once_while_there_is_room() {
-        let (made, draw) = (Cell::new(0), |seed| {
-            tch::manual_seed(seed);
-            Tensor::randn([2, 3, 4, 4], (Kind::Float, Device::Cpu))
-        });
-        let time = |t: f32| Tensor::from_slice(&[t, t]);
+    fn the_same_source_and_time_are_computed_once_while_there_is_room() {
         let features = SourceFeatures::new(2 * 96 * 4);
-        let of = |xt: &Tensor, t: f32| {
-            features.of(xt, &time(t), || {
-                made.set(made.get() + 1);
-                xt * f64::from(t)
-            })
+        let cache = Counted {
+            features,
+            computed: Cell::new(0),
         };
-        let first = of(&draw(1), 2.0);
-        assert!(of(&draw(1), 2.0).equal(&first) && made.get() == 1);
-        drop(of(&draw(1), 3.0));
-        drop(of(&draw(2), 2.0));
-        assert_eq!(made.get(), 3, "another time and another source are others");
-        drop(of(&draw(1), 3.0));
-        assert_eq!(made.get(), 3);
-        drop(of(&draw(2), 2.0));
-        assert_eq!(made.get(), 4, "there was room for two");
-        features.give_up();
-        drop(of(&draw(1), 2.0));
-        assert_eq!(made.get(), 5);
+        let first = cache.get(&source(1), 2.0);
+        assert!(cache.get(&source(1), 2.0).equal(&first) && cache.computed.get() == 1);
+        drop(cache.get(&source(1), 3.0));
+        drop(cache.get(&source(2), 2.0));
+        assert_eq!(
+            cache.computed.get(),
+            3,
+            "another time and another source are other entries"
+        );
+        drop(cache.get(&source(1), 3.0));
+        assert_eq!(cache.computed.get(), 3);
+        drop(cache.get(&source(2), 2.0));
+        assert_eq!(cache.computed.get(), 4, "there was room for two");
+        cache.features.disable();
+        drop(cache.get(&source(1), 2.0));
+        assert_eq!(cache.computed.get(), 5);
     }
 }

@@ -1,94 +1,192 @@
-//! EGSDE as the code has it ("VP-EGSDE") and as the paper's Algorithm 1; SDEdit is the same without experts.
+//! EGSDE as its code has it ("VP-EGSDE") and as the paper's Algorithm 1. SDEdit is EGSDE without
+//! experts.
 
-use super::solver::{Solver, Step};
-use super::{Evaluations, Method, Predictor, eps, times, to_picture};
-use crate::energy::{Energy, Expert, State};
+use super::sde::{SdeSettings, SolverKeys, start_steps};
+use super::{Method, MethodSettings, Predictor, eps, image_from_sample, keys, repeated_per_image};
+use crate::cost::Evaluations;
+use crate::energy::{
+    DomainIndependentConfig, DomainSpecificConfig, Energy, ExpertConfig, ExpertSettings,
+    Similarity, State, Weight, build_energy, settle_experts,
+};
 use crate::noise::{Noise, Purpose};
-use crate::schedule::{Schedule, Variance};
+use crate::schedule::{NUM_TRAIN_TIMESTEPS, Schedule, Variance, space_timesteps, t_frac};
+use crate::settings::{Networks, TaskFacts};
+use crate::solver::{Solver, SolverMemory, Step};
 use anyhow::{Result, ensure};
+use egsde_models::networks::Diffusion;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-/// T in the steps networks know.
-pub const STEPS_OF_T: f64 = 1000.0;
-
-/// Which noise perturbs the source at each step.
+/// The noise that perturbs the source at each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceNoise {
-    /// The code's: the noise of the start, throughout.
+    /// The noise of the start at every step, as EGSDE's code has it.
     Shared,
-    /// The paper's: a fresh draw each step.
+    /// A fresh draw at each step, as the paper's Algorithm 1 has it.
     Fresh,
 }
 
-/// The energy-guided reverse SDE from `start_steps` down to 0.
-pub struct Egsde<'a> {
-    pub diffusion: &'a dyn Predictor,
-    /// No expert: SDEdit.
-    pub energy: Energy<'a>,
-    /// The (respaced) steps of the whole of T.
-    pub schedule: Schedule,
-    /// M in steps of `schedule`; for Euler-Maruyama this is N, and M the time of step `start_steps - 1`.
-    pub start_steps: usize,
+/// Keys of an EGSDE row.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgsdeConfig {
+    /// Respaced steps of the whole of T (1 to 1000).
+    #[serde(default = "keys::all_steps", deserialize_with = "keys::steps")]
+    pub steps: usize,
+    /// M as a fraction of T, in (0, 1].
+    #[serde(default = "keys::half", deserialize_with = "keys::start")]
+    pub start: f64,
+    /// Weight of the domain-specific expert.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "keys::lambda"
+    )]
+    pub lambda_s: Option<f64>,
+    /// Weight of the domain-independent expert.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "keys::lambda"
+    )]
+    pub lambda_i: Option<f64>,
+    /// Similarity of the expert of `lambda_s`; cosine when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity_s: Option<Similarity>,
+    /// Similarity of the expert of `lambda_i`; minus the squared distance when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity_i: Option<Similarity>,
+    /// Of the domain-independent experts that give none; an eighth of the image when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_pass_factor: Option<usize>,
+    /// Any number of experts, beside those of lambda_s and lambda_i.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experts: Vec<ExpertConfig>,
+    /// How a step is taken.
+    #[serde(default = "keys::ancestral")]
     pub solver: Solver,
-    /// Of DDIM, 0 to 1.
-    pub eta: f64,
-    /// Of the ancestral solver.
-    pub variance: Variance,
+    /// DDIM: 0 (deterministic) to 1 (as noisy as the ancestral solver).
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "keys::eta"
+    )]
+    pub eta: Option<f64>,
+    /// The variance that the ancestral solver adds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance: Option<Variance>,
+    /// The noise that perturbs the source.
+    #[serde(default = "shared_noise")]
     pub source_noise: SourceNoise,
-    /// K: the result becomes the next source.
+    /// K.
+    #[serde(default = "keys::once", deserialize_with = "keys::repeats")]
     pub repeats: usize,
 }
 
+fn shared_noise() -> SourceNoise {
+    SourceNoise::Shared
+}
+
+/// The energy-guided reverse SDE from step `start_steps - 1` down to 0.
+pub struct Egsde<'a> {
+    /// The noise predictor, trained on the target domain.
+    pub diffusion: &'a dyn Predictor,
+    /// The energy that guides it; without experts the method is SDEdit.
+    pub energy: Energy<'a>,
+    /// The (respaced) steps of the whole of T.
+    pub schedule: Schedule,
+    /// M in steps of `schedule`, 1 to its length. For Euler-Maruyama this is N, and M is the time
+    /// of step `start_steps - 1`.
+    pub start_steps: usize,
+    /// How a step is taken.
+    pub solver: Solver,
+    /// Fraction of the posterior's standard deviation that DDIM adds, 0 to 1; other solvers ignore
+    /// it.
+    pub eta: f64,
+    /// The variance that the ancestral solver adds; other solvers ignore it.
+    pub variance: Variance,
+    /// The noise that perturbs the source.
+    pub source_noise: SourceNoise,
+    /// K, at least 1: each result is the next repeat's source.
+    pub repeats: usize,
+}
+
+/// What the steps of one repeat share.
+struct Repeat<'a> {
+    /// Counts from 0.
+    index: usize,
+    /// The images that the repeat starts from, `[n, 3, s, s]`.
+    source: Tensor,
+    /// The noise of the start, `[n, 3, s, s]`.
+    start_noise: Tensor,
+    noise: &'a dyn Noise,
+}
+
+impl<'a> Egsde<'a> {
+    /// The reverse SDE of a noise predictor under an energy.
+    pub(super) fn new(
+        diffusion: &'a dyn Predictor,
+        energy: Energy<'a>,
+        sde: SdeSettings,
+        source_noise: SourceNoise,
+    ) -> Result<Self> {
+        let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, sde.steps)?;
+        Ok(Self {
+            diffusion,
+            energy,
+            schedule: Schedule::ddpm().in_float32().respaced(&timesteps),
+            start_steps: sde.start_steps,
+            solver: sde.solver,
+            eta: sde.eta,
+            variance: sde.variance,
+            source_noise,
+            repeats: sde.repeats,
+        })
+    }
+}
+
 impl Egsde<'_> {
-    fn perturbed(&self, x0: &Tensor, noise: &Tensor, i: usize) -> Tensor {
-        let a = self.schedule.alphas_cumprod[i];
-        x0 * a.sqrt() + noise * (1.0 - a).sqrt()
+    /// q(y_i | x0): the source at the time of step `i`.
+    fn perturb(&self, x0: &Tensor, noise: &Tensor, i: usize) -> Tensor {
+        let alpha_prod = self.schedule.alphas_cumprod[i];
+        x0 * alpha_prod.sqrt() + noise * (1.0 - alpha_prod).sqrt()
     }
 
-    /// t / T of a respaced step.
-    fn share(&self, i: usize) -> f64 {
-        self.schedule.timesteps[i] / STEPS_OF_T
-    }
-
-    fn energy_gradient(
-        &self,
-        y: &Tensor,
-        x0: &Tensor,
-        start: &Tensor,
-        noise: &dyn Noise,
-        repeat: usize,
-        i: usize,
-    ) -> Option<Tensor> {
-        let share = self.share(i);
-        if !self.energy.is_active(share) {
+    /// Gradient of the energy at step `i`; none when no expert counts at its time.
+    fn energy_gradient(&self, y: &Tensor, repeat: &Repeat, i: usize) -> Option<Tensor> {
+        let t_frac = t_frac(self.schedule.timesteps[i]);
+        if !self.energy.is_active(t_frac) {
             return None;
         }
         let xt = match self.source_noise {
-            SourceNoise::Shared => self.perturbed(x0, start, i),
+            SourceNoise::Shared => self.perturb(&repeat.source, &repeat.start_noise, i),
             SourceNoise::Fresh => {
-                self.perturbed(x0, &noise.draw(Purpose::Source { repeat, step: i }), i)
+                let purpose = Purpose::Source {
+                    repeat: repeat.index,
+                    step: i,
+                };
+                self.perturb(&repeat.source, &repeat.noise.draw(purpose), i)
             }
         };
-        let t = times(y, self.schedule.timesteps[i]);
+        let t = repeated_per_image(y, self.schedule.timesteps[i]);
         self.energy.gradient(&State {
             y,
             xt: &xt,
             t: &t,
-            share,
+            t_frac,
         })
     }
 
-    /// `last` is what a multistep solver keeps from one step to the next.
-    fn step(
+    /// The sample after step `i`.
+    fn reverse_step(
         &self,
         y: &Tensor,
-        gradient: Option<Tensor>,
-        noise: &dyn Noise,
-        (repeat, i): (usize, usize),
-        last: &mut Option<Tensor>,
+        repeat: &Repeat,
+        i: usize,
+        memory: &mut SolverMemory,
     ) -> Tensor {
+        let gradient = self.energy_gradient(y, repeat, i);
         let output = self.diffusion.predict(y, self.schedule.timesteps[i]);
         let step = Step {
             schedule: &self.schedule,
@@ -96,19 +194,18 @@ impl Egsde<'_> {
             y,
             eps: &eps(&output),
             gradient: gradient.as_ref(),
+            eta: self.eta,
+            variance: self.variance,
         };
-        let (mean, deviation) = match self.solver {
-            Solver::Ancestral => step.ancestral(self.variance),
-            Solver::EulerMaruyama => step.euler_maruyama(),
-            Solver::Ddim => step.ddim(self.eta),
-            Solver::DpmSolverPp => step.dpm_solver_pp(last, false),
-            Solver::SdeDpmSolverPp => step.dpm_solver_pp(last, true),
-        };
-        if i == 0 || deviation == 0.0 {
-            mean
-        } else {
-            mean + noise.draw(Purpose::Step { repeat, step: i }) * deviation
+        let next = self.solver.step(&step, memory);
+        if i == 0 || next.std == 0.0 {
+            return next.mean;
         }
+        let purpose = Purpose::Step {
+            repeat: repeat.index,
+            step: i,
+        };
+        next.mean + repeat.noise.draw(purpose) * next.std
     }
 }
 
@@ -124,40 +221,116 @@ impl Method for Egsde<'_> {
         ensure!(self.repeats >= 1, "repeats must be at least 1");
         tch::no_grad(|| {
             let mut source = x0.shallow_clone();
-            for repeat in 0..self.repeats {
-                let start = noise.draw(Purpose::Start { repeat });
-                let mut y = self.perturbed(&source, &start, m - 1);
-                let mut last = None;
+            for index in 0..self.repeats {
+                let start_noise = noise.draw(Purpose::Start { repeat: index });
+                let repeat = Repeat {
+                    index,
+                    source,
+                    start_noise,
+                    noise,
+                };
+                let mut y = self.perturb(&repeat.source, &repeat.start_noise, m - 1);
+                let mut memory = None;
                 for i in (0..m).rev() {
-                    let gradient = self.energy_gradient(&y, &source, &start, noise, repeat, i);
-                    y = self.step(&y, gradient, noise, (repeat, i), &mut last);
-                    observe(repeat, i, &y);
+                    y = self.reverse_step(&y, &repeat, i, &mut memory);
+                    observe(index, i, &y);
                 }
                 source = y;
             }
-            Ok(to_picture(&source))
+            Ok(image_from_sample(&source))
+        })
+    }
+}
+
+impl EgsdeConfig {
+    /// How its SDE is solved.
+    pub fn sde(&self) -> SdeSettings {
+        SdeSettings {
+            steps: self.steps,
+            start_steps: start_steps(self.start, self.steps),
+            solver: self.solver,
+            eta: self.eta.unwrap_or(0.0),
+            variance: self.variance.unwrap_or(Variance::FixedSmall),
+            repeats: self.repeats,
+        }
+    }
+
+    fn solver_keys(&self) -> SolverKeys {
+        SolverKeys {
+            eta: self.eta,
+            variance: self.variance,
+        }
+    }
+
+    /// The experts of `lambda_s` and `lambda_i`, then the others.
+    fn all_experts(&self) -> Vec<ExpertConfig> {
+        let mut experts = Vec::new();
+        if let Some(weight) = self.lambda_s {
+            experts.push(ExpertConfig::DomainSpecific(DomainSpecificConfig {
+                weight: Weight::Constant(weight),
+                similarity: self.similarity_s.unwrap_or(Similarity::Cosine),
+            }));
+        }
+        if let Some(weight) = self.lambda_i {
+            experts.push(ExpertConfig::DomainIndependent(DomainIndependentConfig {
+                weight: Weight::Constant(weight),
+                similarity: self.similarity_i.unwrap_or(Similarity::NegL2),
+                low_pass_factor: None,
+            }));
+        }
+        experts.extend(self.experts.iter().cloned());
+        experts
+    }
+}
+
+impl MethodSettings for EgsdeConfig {
+    fn unused_key(&self) -> Option<&'static str> {
+        self.solver_keys().unused(self.solver)
+    }
+
+    fn settle(&self, task: &TaskFacts) -> Result<Self> {
+        let factor = task.low_pass_factor(self.low_pass_factor)?;
+        let experts = settle_experts(self.all_experts(), factor, task)?;
+        self.sde().check_start()?;
+        let SolverKeys { eta, variance } = self.solver_keys().settle(self.solver);
+        Ok(Self {
+            lambda_s: None,
+            lambda_i: None,
+            similarity_s: None,
+            similarity_i: None,
+            low_pass_factor: None,
+            experts,
+            eta,
+            variance,
+            ..self.clone()
         })
     }
 
+    fn experts(&self) -> &[ExpertConfig] {
+        &self.experts
+    }
+
     fn evaluations(&self) -> Evaluations {
-        let active = |e: &dyn Expert| {
-            (0..self.start_steps)
-                .filter(|i| e.weight().at(self.share(*i)) != 0.0)
-                .count()
-                * self.repeats
-        };
-        let costs = self
-            .energy
-            .0
+        let sde = self.sde();
+        let experts: Vec<_> = self
+            .experts
             .iter()
-            .map(|e| (active(e.as_ref()), e.evaluations()));
-        let (plain, with_gradient) = costs.fold((0, 0), |sum, (steps, each)| {
-            (sum.0 + steps * each.0, sum.1 + steps * each.1)
-        });
-        Evaluations {
-            diffusion: self.start_steps * self.repeats,
-            extractor: plain,
-            extractor_gradient: with_gradient,
-        }
+            .map(|expert| (expert.weight(), expert.cost()))
+            .collect();
+        Evaluations::for_sde(sde.steps, sde.start_steps, sde.repeats, &experts)
+    }
+
+    fn depends_on_seed(&self) -> bool {
+        true
+    }
+
+    fn check_network(&self, _: &Diffusion) -> Result<()> {
+        Ok(())
+    }
+
+    fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
+        let energy = build_energy(&self.experts, networks)?;
+        let egsde = Egsde::new(networks.diffusion, energy, self.sde(), self.source_noise)?;
+        Ok(Box::new(egsde))
     }
 }

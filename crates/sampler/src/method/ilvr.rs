@@ -1,10 +1,15 @@
-//! ILVR (Choi et al. 2021) as in ilvr_adm: ancestral steps from pure noise, low frequencies replaced by the source's.
+//! ILVR (Choi et al. 2021) as in ilvr_adm: ancestral steps from pure noise, with low frequencies
+//! replaced by the source's.
 
-use super::{Evaluations, Method, Predictor, eps, times, to_picture};
-use crate::low_pass::LowPass;
+use super::{Method, MethodSettings, Predictor, eps, image_from_sample, keys, repeated_per_image};
+use crate::cost::Evaluations;
+use crate::energy::ExpertConfig;
+use crate::low_pass::{Kernel, LowPass};
 use crate::noise::{Noise, Purpose};
-use crate::schedule::Schedule;
-use anyhow::{Result, ensure};
+use crate::schedule::{NUM_TRAIN_TIMESTEPS, Schedule, space_timesteps};
+use crate::settings::{Networks, TaskFacts};
+use anyhow::{Context, Result, ensure};
+use egsde_models::networks::Diffusion;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -12,37 +17,73 @@ use tch::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IlvrVariance {
-    /// Interpolated between the posterior variance and beta by the network's last three channels (the published code).
+    /// Interpolated between the posterior variance and beta by the network's last three channels,
+    /// as in the published code.
     LearnedRange,
     /// The posterior variance, for networks without learned sigma.
     #[serde(rename = "fixedsmall")]
     FixedSmall,
 }
 
+/// Keys of an ILVR row.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IlvrConfig {
+    /// Respaced steps of the whole of T (1 to 1000).
+    #[serde(default = "hundred_steps", deserialize_with = "keys::steps")]
+    pub steps: usize,
+    /// An eighth of the image when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_pass_factor: Option<usize>,
+    /// The respaced step down to which low frequencies are replaced; a fifth of the steps when left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range_t: Option<usize>,
+    /// The variance of its steps.
+    #[serde(default = "learned_range")]
+    pub ilvr_variance: IlvrVariance,
+}
+
+fn hundred_steps() -> usize {
+    100
+}
+
+fn learned_range() -> IlvrVariance {
+    IlvrVariance::LearnedRange
+}
+
 /// All (respaced) steps from pure noise; while `i > range_t`: `y += Phi(q_sample(x0, i)) - Phi(y)`.
 pub struct Ilvr<'a> {
+    /// The noise predictor, trained on the target domain.
     pub diffusion: &'a dyn Predictor,
-    pub low_pass: &'a LowPass,
+    /// Phi.
+    pub low_pass: LowPass,
+    /// The (respaced) steps of the whole of T, at least 2.
     pub schedule: Schedule,
+    /// The last step whose low frequencies are left alone, in steps of `schedule`.
     pub range_t: usize,
+    /// The variance of the steps.
     pub variance: IlvrVariance,
-    /// Clip the predicted x0 to [-1, 1].
+    /// Whether the predicted x0 is clipped to [-1, 1].
     pub clip_denoised: bool,
 }
 
 impl Ilvr<'_> {
-    /// Log of the posterior variance, its first entry replaced by the second (guided-diffusion's `posterior_log_variance_clipped`).
+    /// Logarithm of the posterior variance, its first entry replaced by the second
+    /// (guided-diffusion's `posterior_log_variance_clipped`).
     fn clipped_log_variance(&self, i: usize) -> f64 {
+        let last = self.schedule.len() - 1;
         self.schedule
-            .posterior_variance(i.max(1).min(self.schedule.len() - 1))
+            .posterior_variance(i.max(1).min(last))
             .max(1e-20)
             .ln()
     }
 
+    /// Logarithm of the step's variance, broadcastable to `[n, 3, s, s]`.
     fn log_variance(&self, output: &Tensor, i: usize) -> Tensor {
         let small = self.clipped_log_variance(i);
         match self.variance {
-            IlvrVariance::FixedSmall => times(output, small).reshape([-1, 1, 1, 1]),
+            IlvrVariance::FixedSmall => repeated_per_image(output, small).reshape([-1, 1, 1, 1]),
             IlvrVariance::LearnedRange => {
                 let fraction = (output.narrow(1, 3, 3) + 1.0) / 2.0;
                 let large = self.schedule.betas[i].ln();
@@ -51,27 +92,29 @@ impl Ilvr<'_> {
         }
     }
 
-    /// guided-diffusion's `p_sample`: mean of q(y_{i-1} | y_i, x0) at the predicted x0.
+    /// guided-diffusion's `p_sample`: a draw from q(y_{i-1} | y_i, x0) at the predicted x0.
     fn p_sample(&self, y: &Tensor, noise: &dyn Noise, i: usize) -> Tensor {
-        let s = &self.schedule;
-        let (beta, a, previous) = (s.betas[i], s.alphas_cumprod[i], s.alphas_cumprod_prev(i));
-        let output = self.diffusion.predict(y, s.timesteps[i]);
-        let mut x0 = y * (1.0 / a).sqrt() - eps(&output) * (1.0 / a - 1.0).sqrt();
+        let (beta, alpha_prod) = (self.schedule.betas[i], self.schedule.alphas_cumprod[i]);
+        let alpha_prod_prev = self.schedule.alphas_cumprod_prev(i);
+        let output = self.diffusion.predict(y, self.schedule.timesteps[i]);
+        let mut x0 = y * (1.0 / alpha_prod).sqrt() - eps(&output) * (1.0 / alpha_prod - 1.0).sqrt();
         if self.clip_denoised {
             x0 = x0.clamp(-1.0, 1.0);
         }
-        let mean = x0 * (beta * previous.sqrt() / (1.0 - a))
-            + y * ((1.0 - previous) * (1.0 - beta).sqrt() / (1.0 - a));
+        let mean = x0 * (beta * alpha_prod_prev.sqrt() / (1.0 - alpha_prod))
+            + y * ((1.0 - alpha_prod_prev) * (1.0 - beta).sqrt() / (1.0 - alpha_prod));
         if i == 0 {
             return mean;
         }
-        let deviation = (self.log_variance(&output, i) * 0.5).exp();
-        mean + deviation * noise.draw(Purpose::Step { repeat: 0, step: i })
+        let std = (self.log_variance(&output, i) * 0.5).exp();
+        mean + std * noise.draw(Purpose::Step { repeat: 0, step: i })
     }
 
+    /// guided-diffusion's `q_sample`: the source at the time of step `i`.
     fn q_sample(&self, x0: &Tensor, noise: &dyn Noise, i: usize) -> Tensor {
-        let a = self.schedule.alphas_cumprod[i];
-        x0 * a.sqrt() + noise.draw(Purpose::Source { repeat: 0, step: i }) * (1.0 - a).sqrt()
+        let alpha_prod = self.schedule.alphas_cumprod[i];
+        x0 * alpha_prod.sqrt()
+            + noise.draw(Purpose::Source { repeat: 0, step: i }) * (1.0 - alpha_prod).sqrt()
     }
 }
 
@@ -92,14 +135,57 @@ impl Method for Ilvr<'_> {
                 }
                 observe(0, i, &y);
             }
-            Ok(to_picture(&y))
+            Ok(image_from_sample(&y))
+        })
+    }
+}
+
+impl MethodSettings for IlvrConfig {
+    fn unused_key(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn settle(&self, task: &TaskFacts) -> Result<Self> {
+        Ok(Self {
+            low_pass_factor: Some(task.low_pass_factor(self.low_pass_factor)?),
+            range_t: Some(self.range_t.unwrap_or(self.steps / 5)),
+            ..self.clone()
         })
     }
 
+    fn experts(&self) -> &[ExpertConfig] {
+        &[]
+    }
+
     fn evaluations(&self) -> Evaluations {
-        Evaluations {
-            diffusion: self.schedule.len(),
-            ..Default::default()
-        }
+        Evaluations::for_ilvr(self.steps)
+    }
+
+    fn depends_on_seed(&self) -> bool {
+        true
+    }
+
+    fn check_network(&self, diffusion: &Diffusion) -> Result<()> {
+        ensure!(
+            self.ilvr_variance != IlvrVariance::LearnedRange || diffusion.learns_sigma(),
+            "ilvr_variance is learned_range, but this network learned no sigma: set \
+             ilvr_variance to fixedsmall"
+        );
+        Ok(())
+    }
+
+    fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
+        let factor = self
+            .low_pass_factor
+            .context("a settled row has its low_pass_factor")?;
+        let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, self.steps)?;
+        Ok(Box::new(Ilvr {
+            diffusion: networks.diffusion,
+            low_pass: LowPass::new(networks.image_size, factor, Kernel::Cubic, networks.device)?,
+            schedule: Schedule::ddpm().respaced(&timesteps),
+            range_t: self.range_t.context("a settled row has its range_t")?,
+            variance: self.ilvr_variance,
+            clip_denoised: true,
+        }))
     }
 }

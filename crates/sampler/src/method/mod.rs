@@ -1,75 +1,83 @@
 //! Translation methods, one file each, behind one trait.
+//!
+//! A new method is a file and its line in `methods!` below. The file holds
+//!
+//! - the keys of its rows, a serde struct that implements [`MethodSettings`];
+//! - the method itself, a struct that implements [`Method`].
+//!
+//! The line declares the file and makes the rest: the variant of [`MethodConfig`] and every
+//! dispatch over the methods.
 
-mod egsde;
-mod ilvr;
-mod solver;
-mod untranslated;
+mod keys;
+mod list;
+mod sde;
+mod settings;
 
-pub use egsde::{Egsde, STEPS_OF_T, SourceNoise};
-pub use ilvr::{Ilvr, IlvrVariance};
-pub use solver::Solver;
-pub use untranslated::Untranslated;
+pub use crate::solver::Solver;
+pub use sde::SdeSettings;
+pub use settings::MethodSettings;
 
 use crate::noise::Noise;
 use anyhow::Result;
-use egsde_models::{AdmUnet, DdpmUnet, Loaded};
+use egsde_models::Loaded;
+use egsde_models::networks::{Diffusion, NoisePredictor};
 use tch::{Kind, Tensor};
 
-/// Calls the diffusion network: pictures `[n, 3, s, s]`, time index -> raw output `[n, 3 or 6, s, s]`.
+list::methods! {
+    egsde::EgsdeConfig as Egsde = "egsde";
+    sdedit::SdeditConfig as Sdedit = "sdedit";
+    ilvr::IlvrConfig as Ilvr = "ilvr";
+    external::ExternalConfig as External = "external";
+    source::SourceConfig as Source = "source";
+}
+
+/// A diffusion network as the methods call it.
 pub trait Predictor {
-    /// Raw output at one time index for the whole batch.
+    /// Raw output `[n, 3 or 6, s, s]` for samples `y` `[n, 3, s, s]`, all at the time index `t` in
+    /// `0..NUM_TRAIN_TIMESTEPS`. The first three channels are the predicted noise.
     fn predict(&self, y: &Tensor, t: f64) -> Tensor;
 }
 
-impl Predictor for Loaded<AdmUnet> {
+impl Predictor for Diffusion {
     fn predict(&self, y: &Tensor, t: f64) -> Tensor {
-        self.output(y, &times(y, t))
+        self.output(y, &repeated_per_image(y, t))
     }
 }
 
-impl Predictor for Loaded<DdpmUnet> {
+impl<N: NoisePredictor> Predictor for Loaded<N> {
     fn predict(&self, y: &Tensor, t: f64) -> Tensor {
-        self.output(y, &times(y, t))
+        self.output(y, &repeated_per_image(y, t))
     }
 }
 
-/// The time index once for each picture, `[n]`.
-pub(crate) fn times(y: &Tensor, t: f64) -> Tensor {
-    Tensor::full([y.size()[0]], t, (Kind::Float, y.device()))
+/// `value` once per image of the batch `y`, `[n]`, float32.
+fn repeated_per_image(y: &Tensor, value: f64) -> Tensor {
+    Tensor::full([y.size()[0]], value, (Kind::Float, y.device()))
 }
 
-/// The predicted noise: the first three channels, whether or not sigma was learned.
-pub(crate) fn eps(output: &Tensor) -> Tensor {
+/// The predicted noise: the first three channels, whether or not the network learned sigma.
+fn eps(output: &Tensor) -> Tensor {
     output.narrow(1, 0, 3)
 }
 
-/// Network evaluations for one picture.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Evaluations {
-    /// Of the diffusion network.
-    pub diffusion: usize,
-    /// Of the extractor, without gradient.
-    pub extractor: usize,
-    /// Of the extractor, forward and backward.
-    pub extractor_gradient: usize,
+/// A sample in [-1, 1] as an image in [0, 1], clamped.
+fn image_from_sample(y: &Tensor) -> Tensor {
+    ((y + 1.0) / 2.0).clamp(0.0, 1.0)
 }
 
-/// What a newcomer implements to put a method into the tables.
+/// A translation method: implement this to put a method into the tables.
 pub trait Method {
-    /// Source pictures `x0` `[n, 3, s, s]` in [-1, 1] to translated pictures `[n, 3, s, s]` in [0, 1].
-    /// All randomness comes from `noise`; `observe` is called with (repeat, step, y) after each step.
+    /// Translates source images `x0` `[n, 3, s, s]` in [-1, 1] to images `[n, 3, s, s]` in [0, 1].
+    ///
+    /// All randomness comes from `noise`. `observe(repeat, step, y)` is called after each step with
+    /// the sample `[n, 3, s, s]`; steps count down to 0, repeats up from 0.
+    ///
+    /// # Errors
+    /// Settings that the method cannot run with.
     fn translate(
         &self,
         x0: &Tensor,
         noise: &dyn Noise,
         observe: &mut dyn FnMut(usize, usize, &Tensor),
     ) -> Result<Tensor>;
-
-    /// What one picture costs.
-    fn evaluations(&self) -> Evaluations;
-}
-
-/// [-1, 1] to [0, 1], clamped.
-pub(crate) fn to_picture(y: &Tensor) -> Tensor {
-    ((y + 1.0) / 2.0).clamp(0.0, 1.0)
 }

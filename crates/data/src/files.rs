@@ -1,0 +1,190 @@
+//! Files that are read within bounds, written whole or not at all, and identified by their SHA-256.
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+use std::fs::{File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Lower-case hexadecimal SHA-256 of bytes.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// A writer that hashes what is written to it.
+struct HashingWriter(Sha256);
+
+impl Write for HashingWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lower-case hexadecimal SHA-256 of what `write_content` writes, for content too large to hold in
+/// memory.
+///
+/// # Errors
+/// Those of `write_content`.
+pub fn sha256_stream(write_content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<String> {
+    let mut writer = HashingWriter(Sha256::new());
+    write_content(&mut writer)?;
+    Ok(hex(&writer.0.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+/// Lower-case hexadecimal SHA-256 of a file of any size.
+///
+/// # Errors
+/// The file cannot be read; the error names it.
+pub fn sha256_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).with_context(|| cannot_read(path))? {
+            0 => return Ok(hex(&hasher.finalize())),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+fn cannot_read(path: &Path) -> String {
+    format!("cannot read {}", path.display())
+}
+
+/// Reads a whole regular file of at most `max_bytes`.
+///
+/// # Errors
+/// The file is larger, is no regular file (a pipe, a device), or cannot be read. The first two are
+/// found before anything is read.
+pub fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
+    let metadata = std::fs::metadata(path).with_context(|| cannot_read(path))?;
+    ensure!(
+        metadata.is_file(),
+        "cannot read {}: not a regular file",
+        path.display()
+    );
+    let size = metadata.len();
+    ensure!(
+        size <= max_bytes,
+        "{} has {size} bytes, more than the {max_bytes} such a file may have",
+        path.display()
+    );
+    let mut bytes = Vec::with_capacity(size as usize);
+    let file = File::open(path).with_context(|| cannot_read(path))?;
+    // The bound holds even when the file has grown since its size was read.
+    file.take(max_bytes)
+        .read_to_end(&mut bytes)
+        .with_context(|| cannot_read(path))?;
+    Ok(bytes)
+}
+
+/// Reads a text file; see [`read_bounded`].
+///
+/// # Errors
+/// Those of [`read_bounded`], and content that is not UTF-8.
+pub fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
+    String::from_utf8(read_bounded(path, max_bytes)?)
+        .with_context(|| format!("{} is not text (UTF-8)", path.display()))
+}
+
+/// End of the names of temporary files. The owner of a folder may remove those that a killed
+/// process left in it.
+pub const TEMPORARY: &str = ".tmp";
+
+/// Writes a file whole or not at all: a temporary file in the same folder is written, synced and
+/// renamed. Missing folders are created.
+///
+/// # Errors
+/// The file cannot be written; the error names it, and an older file of that name stays as it was.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_and_rename(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let prefix = format!(
+        ".{}.",
+        path.file_name().unwrap_or_default().to_string_lossy()
+    );
+    // The name is unique over processes and machines; the user's umask decides who may read the
+    // file.
+    let mut file = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(TEMPORARY)
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    // The new name itself has to survive a power cut. Some file systems cannot sync a folder, which
+    // is no reason to fail.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_written_in_pieces_hashes_like_the_whole() {
+        let streamed = sha256_stream(|writer| {
+            for piece in ["a", "", "bc"] {
+                writer.write_all(piece.as_bytes())?;
+            }
+            Ok(())
+        });
+        assert_eq!(streamed.unwrap(), sha256_hex(b"abc"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_or_not_regular_is_refused_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        write_atomically(&path, b"12345").unwrap();
+        assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
+        let error = read_bounded(&path, 4).unwrap_err().to_string();
+        assert!(error.contains("5 bytes, more than the 4"), "{error}");
+        for path in [folder.path(), Path::new("/dev/zero")] {
+            let error = read_bounded(path, 9).unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{error}");
+        }
+        write_atomically(&path, b"\xff\xfe").unwrap();
+        assert!(
+            read_text(&path, 9)
+                .unwrap_err()
+                .to_string()
+                .contains("not text")
+        );
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("taken")).unwrap();
+        std::fs::write(folder.path().join("taken/in"), "x").unwrap();
+        // A folder that is not empty cannot be replaced by a file.
+        assert!(write_atomically(&folder.path().join("taken"), b"new").is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,400 @@
+//! The metrics: each with its name, how it is shown, compared and computed, at this one place.
+//! Jobs, `egsde eval`, tables, baselines, differences and curves take a metric from here.
+//!
+//! A new metric is a function in a file of its own and an entry of `metrics!` below.
+
+use crate::frechet::{Statistics, frechet_distance};
+use crate::kid::{Kid, kid};
+use crate::pairwise;
+use crate::precision_recall::{NEIGHBOURS, PrecisionRecall, precision_recall};
+use crate::reference::Reference;
+use anyhow::{Result, ensure};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use tch::Tensor;
+
+/// Which of two values is the better one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Distances and errors, such as FID and L2.
+    LowerIsBetter,
+    /// Similarities and rates, such as SSIM and recall.
+    HigherIsBetter,
+}
+
+/// Where a metric is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// In every table that has a value of it.
+    Always,
+    /// In tables of experiments that ask for precision and recall.
+    OnRequest,
+    /// Only in files of scores.
+    FilesOnly,
+}
+
+/// How a metric is computed.
+#[derive(Clone, Copy)]
+pub enum Computation {
+    /// One number per image, from sources and translations, both `[n, 3, h, w]` in [0, 1]; a job's
+    /// value is their mean.
+    PerImage(fn(source: &Tensor, translated: &Tensor) -> Result<Vec<f64>>),
+    /// One number from the features of all translations and of the reference; none where these sets
+    /// do not allow it.
+    OverSets(fn(sets: &FeatureSets) -> Result<Option<f64>>),
+    /// Not computed from images: people's answers (`egsde study`).
+    FromAnswers,
+}
+
+/// One metric.
+pub struct Metric {
+    /// Name in files.
+    pub key: &'static str,
+    /// Name for people.
+    pub heading: &'static str,
+    /// Decides which row is the best one of a table's column.
+    pub direction: Direction,
+    /// Decimal places that are shown.
+    pub digits: usize,
+    /// Shown numbers are this times the stored ones.
+    pub scale: f64,
+    /// The tables that have a column for it; score files hold every metric.
+    pub visibility: Visibility,
+    /// Largest fraction of a stored number by which a new one may differ; a metric without one is
+    /// not held against baselines.
+    ///
+    /// Measured between two processors (Intel with AMX, AMD with AVX2 only) on the CI rows at 32
+    /// images: fid 4.0e-5, l2 7.0e-7, psnr 3.1e-7, ssim 2.4e-8; thread counts and batches between
+    /// writes move nothing. Two processors are few, so these are 25 times that or more. KID was
+    /// measured on one only and takes ten times fid's.
+    pub tolerance: Option<f64>,
+    /// The function that computes it and the inputs that function takes.
+    pub computation: Computation,
+}
+
+impl fmt::Debug for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Metric({})", self.key)
+    }
+}
+
+impl PartialEq for Metric {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+/// Declares the metrics, and [`METRICS`] of all of them.
+macro_rules! metrics {
+    ($($(#[$doc:meta])* pub static $name:ident: Metric = $metric:expr;)+) => {
+        $($(#[$doc])* pub static $name: Metric = $metric;)+
+
+        /// All metrics, in table order.
+        pub static METRICS: [&Metric; [$(stringify!($name)),+].len()] = [$(&$name),+];
+    };
+}
+
+// In table order.
+metrics! {
+    /// The Fréchet distance between the features of translations and reference images.
+    pub static FID: Metric = Metric {
+        key: "fid",
+        heading: "FID",
+        direction: Direction::LowerIsBetter,
+        digits: 2,
+        scale: 1.0,
+        visibility: Visibility::Always,
+        tolerance: Some(1e-3),
+        computation: Computation::OverSets(fid),
+    };
+
+    /// The kernel Inception distance.
+    pub static KID: Metric = Metric {
+        key: "kid",
+        heading: "KID x 1000",
+        direction: Direction::LowerIsBetter,
+        digits: 2,
+        scale: 1000.0,
+        visibility: Visibility::Always,
+        tolerance: Some(1e-2),
+        computation: Computation::OverSets(kid_mean),
+    };
+
+    /// Standard deviation of the kernel Inception distance over its subsets.
+    pub static KID_SUBSET_STD: Metric = Metric {
+        key: "kid_subset_std",
+        heading: "KID subset std x 1000",
+        direction: Direction::LowerIsBetter,
+        digits: 2,
+        scale: 1000.0,
+        visibility: Visibility::FilesOnly,
+        tolerance: None,
+        computation: Computation::OverSets(kid_subset_std),
+    };
+
+    /// Euclidean distance between source and translation.
+    pub static L2: Metric = Metric {
+        key: "l2",
+        heading: "L2",
+        direction: Direction::LowerIsBetter,
+        digits: 2,
+        scale: 1.0,
+        visibility: Visibility::Always,
+        tolerance: Some(5e-5),
+        computation: Computation::PerImage(pairwise::l2),
+    };
+
+    /// Peak signal-to-noise ratio of the translation against its source.
+    pub static PSNR: Metric = Metric {
+        key: "psnr",
+        heading: "PSNR",
+        direction: Direction::HigherIsBetter,
+        digits: 2,
+        scale: 1.0,
+        visibility: Visibility::Always,
+        tolerance: Some(5e-5),
+        computation: Computation::PerImage(pairwise::psnr),
+    };
+
+    /// Structural similarity of the translation to its source.
+    pub static SSIM: Metric = Metric {
+        key: "ssim",
+        heading: "SSIM",
+        direction: Direction::HigherIsBetter,
+        digits: 3,
+        scale: 1.0,
+        visibility: Visibility::Always,
+        tolerance: Some(1e-5),
+        computation: Computation::PerImage(pairwise::ssim_per_image),
+    };
+
+    /// How often people preferred a method to EGSDE (the slides' AMT column).
+    pub static AMT: Metric = Metric {
+        key: "amt",
+        heading: "AMT %",
+        direction: Direction::HigherIsBetter,
+        digits: 1,
+        scale: 100.0,
+        visibility: Visibility::Always,
+        tolerance: None,
+        computation: Computation::FromAnswers,
+    };
+
+    /// Precision of the translations among reference images (Kynkäänniemi et al. 2019).
+    pub static PRECISION: Metric = Metric {
+        key: "precision",
+        heading: "Precision",
+        direction: Direction::HigherIsBetter,
+        digits: 3,
+        scale: 1.0,
+        visibility: Visibility::OnRequest,
+        tolerance: None,
+        computation: Computation::OverSets(precision),
+    };
+
+    /// Recall of the reference images by translations (Kynkäänniemi et al. 2019).
+    pub static RECALL: Metric = Metric {
+        key: "recall",
+        heading: "Recall",
+        direction: Direction::HigherIsBetter,
+        digits: 3,
+        scale: 1.0,
+        visibility: Visibility::OnRequest,
+        tolerance: None,
+        computation: Computation::OverSets(recall),
+    };
+}
+
+impl Metric {
+    /// Heading with the direction that is better.
+    pub fn heading_with_arrow(&self) -> String {
+        let arrow = match self.direction {
+            Direction::LowerIsBetter => "↓",
+            Direction::HigherIsBetter => "↑",
+        };
+        format!("{} {arrow}", self.heading)
+    }
+
+    /// Orders two values, the better one first.
+    pub fn compare(&self, a: f64, b: f64) -> std::cmp::Ordering {
+        match self.direction {
+            Direction::LowerIsBetter => a.total_cmp(&b),
+            Direction::HigherIsBetter => b.total_cmp(&a),
+        }
+    }
+
+    /// Whether each image has a value of its own.
+    pub fn is_per_image(&self) -> bool {
+        matches!(self.computation, Computation::PerImage(_))
+    }
+}
+
+/// Per-image values by metric, each in the order of the images.
+pub type PerImageValues = BTreeMap<String, Vec<f64>>;
+
+/// The values of all per-image metrics among `metrics` for sources and translations, both
+/// `[n, 3, h, w]` in [0, 1].
+///
+/// # Errors
+/// Shapes that differ, or images too small for a metric.
+pub fn per_image_values(
+    metrics: &[&'static Metric],
+    source: &Tensor,
+    translated: &Tensor,
+) -> Result<PerImageValues> {
+    let mut values = PerImageValues::new();
+    for metric in metrics {
+        if let Computation::PerImage(compute) = metric.computation {
+            values.insert(metric.key.into(), compute(source, translated)?);
+        }
+    }
+    Ok(values)
+}
+
+/// The features that metrics over sets compare. What several metrics need is computed once.
+pub struct FeatureSets<'a> {
+    /// `[n, d]`, float32.
+    pub translated: &'a Tensor,
+    /// The target domain's side of the comparison; its features have the same d.
+    pub reference: &'a Reference,
+    kid: OnceCell<Kid>,
+    precision_recall: OnceCell<PrecisionRecall>,
+}
+
+/// KID's subsets are drawn with the same seed everywhere.
+const KID_SEED: u64 = 0;
+
+/// KID halves its sets, and half of fewer images than these has no unbiased estimate.
+const FEWEST_FOR_KID: usize = 4;
+
+impl<'a> FeatureSets<'a> {
+    /// Features of translations `[n, d]` beside those of the reference.
+    pub fn new(translated: &'a Tensor, reference: &'a Reference) -> Self {
+        Self {
+            translated,
+            reference,
+            kid: OnceCell::new(),
+            precision_recall: OnceCell::new(),
+        }
+    }
+
+    /// The reference's features, where they are known and both sets are large enough.
+    fn comparable_features(&self) -> Option<&'a Tensor> {
+        let real = self.reference.features.as_ref()?;
+        let fewest = self.translated.size()[0].min(real.size()[0]) as usize;
+        (fewest >= FEWEST_FOR_KID).then_some(real)
+    }
+
+    fn kid(&self) -> Result<Option<&Kid>> {
+        let Some(real) = self.comparable_features() else {
+            return Ok(None);
+        };
+        if self.kid.get().is_none() {
+            let _ = self.kid.set(kid(self.translated, real, KID_SEED)?);
+        }
+        Ok(self.kid.get())
+    }
+
+    fn precision_recall(&self) -> Result<Option<&PrecisionRecall>> {
+        let Some(real) = self.comparable_features() else {
+            return Ok(None);
+        };
+        if self.precision_recall.get().is_none() {
+            let neighbours = NEIGHBOURS.min(self.translated.size()[0] - 1);
+            let found = precision_recall(self.translated, real, neighbours)?;
+            let _ = self.precision_recall.set(found);
+        }
+        Ok(self.precision_recall.get())
+    }
+}
+
+fn fid(sets: &FeatureSets) -> Result<Option<f64>> {
+    let own = Statistics::from_features(sets.translated)?;
+    Ok(Some(frechet_distance(&own, &sets.reference.statistics)?))
+}
+
+fn kid_mean(sets: &FeatureSets) -> Result<Option<f64>> {
+    Ok(sets.kid()?.map(|kid| kid.mean))
+}
+
+fn kid_subset_std(sets: &FeatureSets) -> Result<Option<f64>> {
+    Ok(sets.kid()?.map(|kid| kid.std))
+}
+
+fn precision(sets: &FeatureSets) -> Result<Option<f64>> {
+    Ok(sets.precision_recall()?.map(|found| found.precision))
+}
+
+fn recall(sets: &FeatureSets) -> Result<Option<f64>> {
+    Ok(sets.precision_recall()?.map(|found| found.recall))
+}
+
+/// All values of a set of translations: means of the per-image metrics, and the metrics over sets.
+///
+/// # Errors
+/// A metric that cannot be computed, or whose value is not finite.
+pub fn values(
+    metrics: &[&'static Metric],
+    per_image: &PerImageValues,
+    sets: &FeatureSets,
+) -> Result<BTreeMap<String, f64>> {
+    let mut values = BTreeMap::new();
+    for metric in metrics {
+        let value = match metric.computation {
+            Computation::PerImage(_) => per_image.get(metric.key).map(|column| mean(column)),
+            Computation::OverSets(compute) => compute(sets)?,
+            Computation::FromAnswers => None,
+        };
+        if let Some(value) = value {
+            ensure!(value.is_finite(), "{} is {value}", metric.key);
+            values.insert(metric.key.to_string(), value);
+        }
+    }
+    Ok(values)
+}
+
+/// Mean of at least one value.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn keys_are_distinct() {
+        let keys: std::collections::BTreeSet<_> = METRICS.iter().map(|metric| metric.key).collect();
+        assert_eq!(keys.len(), METRICS.len());
+    }
+
+    #[test]
+    fn values_come_from_the_registry_and_statistics_alone_give_fid_only() {
+        tch::manual_seed(5);
+        let draw = |shape: &[i64]| Tensor::rand(shape, (Kind::Float, Device::Cpu));
+        let (source, translated) = (draw(&[8, 3, 16, 16]), draw(&[8, 3, 16, 16]));
+        let (features, real) = (draw(&[8, 5]), draw(&[9, 5]));
+        let per_image = per_image_values(&METRICS, &source, &translated).unwrap();
+        let reference = Reference::from_features(real).unwrap();
+        let all = values(
+            &METRICS,
+            &per_image,
+            &FeatureSets::new(&features, &reference),
+        )
+        .unwrap();
+        let keys: Vec<&str> = all.keys().map(String::as_str).collect();
+        let computed = METRICS
+            .iter()
+            .filter(|metric| !matches!(metric.computation, Computation::FromAnswers));
+        let wanted: std::collections::BTreeSet<&str> = computed.map(|metric| metric.key).collect();
+        let wanted: Vec<&str> = wanted.into_iter().collect();
+        assert_eq!(keys, wanted);
+        let statistics = Reference::from_statistics(reference.statistics);
+        let sets = FeatureSets::new(&features, &statistics);
+        let fewer = values(&METRICS, &per_image, &sets).unwrap();
+        let missing: Vec<_> = all.keys().filter(|key| !fewer.contains_key(*key)).collect();
+        assert_eq!(missing, ["kid", "kid_subset_std", "precision", "recall"]);
+    }
+}

@@ -1,0 +1,136 @@
+//! A network of one family with its weights: built, filled from a file, frozen.
+
+use super::{NetworkConfig, config_from_metadata};
+use crate::checkpoints::{CheckpointPart, in_float32, read_weights};
+use crate::kernels::{bf16::emulates_bf16, kernels_in_use};
+use crate::layers::channels_last;
+use crate::weights::{WeightFile, assign, read_safetensors};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tch::nn::{self, VarStore};
+use tch::{Device, Kind};
+
+/// A network that can be built from its configuration. `families!` implements it.
+pub trait Build: Sized {
+    /// What [`NetworkConfig`] holds for this family.
+    type Config;
+    /// Name of the family in configuration files.
+    const KIND: &'static str;
+    /// Registers all weights under `path`. The configuration must have passed its check.
+    fn build(path: &nn::Path, config: &Self::Config) -> Self;
+    /// The configuration, where it is of this family.
+    fn select(config: &NetworkConfig) -> Option<&Self::Config>;
+}
+
+/// A network together with its weights and its working precision.
+#[derive(Debug)]
+pub struct Loaded<N> {
+    /// Owns the weights.
+    pub vs: VarStore,
+    /// The network, whose layers share the weights in `vs`.
+    pub net: N,
+    /// Precision of convolutions and products; normalisation and everything outside stay float32.
+    pub kind: Kind,
+}
+
+impl<N: Build> Loaded<N> {
+    /// A network with its default initialisation, which libtorch's random numbers decide (seed them
+    /// first for a fixed one). Errors where the configuration is of another family or fails its
+    /// check.
+    pub fn fresh(config: &NetworkConfig, device: Device, kind: Kind) -> Result<Self> {
+        let Some(own) = N::select(config) else {
+            bail!("expected a network of kind {}", N::KIND);
+        };
+        config.check()?;
+        let vs = VarStore::new(device);
+        let net = N::build(&vs.root(), own);
+        Ok(Self { vs, net, kind })
+    }
+
+    /// A frozen network from a safetensors file that carries its configuration. Errors as
+    /// [`Loaded::fresh`], and where the file cannot be read or its weights do not fit.
+    pub fn open(path: &Path, device: Device, kind: Kind) -> Result<Self> {
+        let (file, config) = read_with_config(path)?;
+        Self::from_weights(&file, &config, path, device, kind)
+    }
+
+    /// A frozen network of a known configuration from a weight file of any format (the published
+    /// checkpoints). Errors as [`Loaded::open`].
+    pub fn open_as(
+        path: &Path,
+        config: &NetworkConfig,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self> {
+        Self::from_weights(&read_in_float32(path)?, config, path, device, kind)
+    }
+
+    fn from_weights(
+        file: &WeightFile,
+        config: &NetworkConfig,
+        path: &Path,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self> {
+        let mut loaded = Self::fresh(config, device, kind)?;
+        assign(&loaded.vs, &file.tensors).with_context(|| path.display().to_string())?;
+        loaded.freeze();
+        Ok(loaded)
+    }
+}
+
+impl<N> Loaded<N> {
+    /// Ends training: the weights take no more gradients, and lie in memory in the order that suits
+    /// this project's kernels. Where bf16 is emulated, the weights are rounded to it.
+    pub fn freeze(&mut self) {
+        self.vs.freeze();
+        if emulates_bf16(self.vs.device(), self.kind) {
+            self.round_products_to_bf16();
+        }
+        if kernels_in_use(self.vs.device(), self.kind) {
+            for weight in self.vs.variables().values_mut().filter(|w| w.dim() == 4) {
+                weight.set_data(&channels_last(weight));
+            }
+        }
+    }
+
+    /// Rounds weights and biases of convolutions and products to bf16 numbers; those of
+    /// normalisations stay.
+    fn round_products_to_bf16(&self) {
+        let variables = self.vs.variables();
+        for (key, variable) in &variables {
+            // A bias belongs to a product where the weight beside it is a matrix.
+            let weight = variables.get(&key.replace(".bias", ".weight"));
+            if variable.dim() > 1 || weight.is_some_and(|w| w.dim() > 1) {
+                let rounded = variable.to_kind(Kind::BFloat16).to_kind(Kind::Float);
+                variable.shallow_clone().set_data(&rounded);
+            }
+        }
+    }
+}
+
+/// Reads a safetensors file and the configuration that it carries.
+pub(super) fn read_with_config(path: &Path) -> Result<(WeightFile, NetworkConfig)> {
+    let file = read_safetensors(path)?;
+    let config = config_from_metadata(&file, path)?;
+    Ok((file, config))
+}
+
+/// Reads a weight file of any format, its floating-point numbers as float32.
+pub(super) fn read_in_float32(path: &Path) -> Result<WeightFile> {
+    Ok(in_float32(read_weights(path, CheckpointPart::Model)?))
+}
+
+/// Keys and shapes of all weights of a network of this family.
+pub(super) fn weight_shapes<N: Build>(
+    config: &NetworkConfig,
+) -> Result<BTreeMap<String, Vec<i64>>> {
+    let variables = Loaded::<N>::fresh(config, Device::Cpu, Kind::Float)?
+        .vs
+        .variables();
+    Ok(variables
+        .into_iter()
+        .map(|(key, variable)| (key, variable.size()))
+        .collect())
+}

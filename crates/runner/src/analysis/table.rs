@@ -1,0 +1,235 @@
+//! Mean and spread over seeds, beside the published numbers.
+
+use super::differences::Differences;
+use super::published::published_rows;
+pub use super::table_row::{Cell, Origin, TableRow};
+use crate::project::Project;
+use crate::scoring::evaluator::LazyEvaluator;
+use crate::store::results::Results;
+use anyhow::Result;
+use egsde_metrics::intervals::half_width_factor;
+use egsde_metrics::registry::{METRICS, Metric, Visibility};
+use polars::prelude::*;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// The table of an experiment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Table {
+    /// The experiment's name, which is also its folder's.
+    pub experiment: String,
+    /// Published rows first, then ours in the experiment's order.
+    pub rows: Vec<TableRow>,
+    /// Differences to the row with which the experiment compares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differences: Option<Differences>,
+    /// The metrics that are shown, in the registry's order; those without any value are left out.
+    #[serde(skip)]
+    pub columns: Vec<&'static Metric>,
+    /// Heading that the experiment file gives.
+    #[serde(skip)]
+    pub title: String,
+    /// What a reader must know about our rows.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+    /// Names of the jobs without a result.
+    #[serde(skip)]
+    pub missing: Vec<String>,
+}
+
+/// One line per finished job and metric: row, seed, metric, value.
+fn job_values(results: &Results) -> Result<DataFrame> {
+    let (mut rows, mut seeds, mut metrics, mut values) = (vec![], vec![], vec![], vec![]);
+    for finished in results.finished() {
+        for (metric, value) in &finished.scores.metrics {
+            rows.push(finished.job.row.as_str());
+            seeds.push(finished.job.identity.seed);
+            metrics.push(metric.as_str());
+            values.push(*value);
+        }
+    }
+    Ok(df!("row" => rows, "seed" => seeds, "metric" => metrics, "value" => values)?)
+}
+
+/// Cells by row, then by metric.
+type Cells = HashMap<String, BTreeMap<String, Cell>>;
+
+/// Mean and spread of each row's metrics over seeds.
+fn summarise(frame: DataFrame) -> Result<Cells> {
+    let value = || col("value");
+    let out = frame
+        .lazy()
+        .group_by([col("row"), col("metric")])
+        .agg([
+            value().mean().alias("mean"),
+            value().std(1).alias("std"),
+            value().count().alias("n"),
+        ])
+        .collect()?;
+    let (rows, metrics) = (out.column("row")?.str()?, out.column("metric")?.str()?);
+    let (means, stds) = (out.column("mean")?.f64()?, out.column("std")?.f64()?);
+    let counts = out.column("n")?.cast(&DataType::UInt32)?;
+    let counts = counts.u32()?;
+    let (mut cells, mut factors) = (Cells::new(), BTreeMap::new());
+    for i in 0..out.height() {
+        let (Some(row), Some(metric), Some(mean)) = (rows.get(i), metrics.get(i), means.get(i))
+        else {
+            continue;
+        };
+        let (std, n) = (stds.get(i), counts.get(i));
+        let factor = n.and_then(|n| {
+            *factors
+                .entry(n)
+                .or_insert_with(|| half_width_factor(n as usize))
+        });
+        let ci95 = std.zip(factor).map(|(std, factor)| std * factor);
+        let of_row = cells.entry(row.to_string()).or_default();
+        of_row.insert(metric.to_string(), Cell { mean, std, n, ci95 });
+    }
+    Ok(cells)
+}
+
+/// Jobs whose device had no memory for the planned batch, and the smallest batch that was left.
+struct SmallerBatches {
+    jobs: usize,
+    smallest: usize,
+}
+
+fn smaller_batches(results: &Results) -> SmallerBatches {
+    let experiment = &results.plan.experiment;
+    let planned = experiment.batch_size.min(experiment.pictures);
+    let mut found = SmallerBatches {
+        jobs: 0,
+        smallest: planned,
+    };
+    for finished in results.finished() {
+        let used = finished.scores.sampling.batch_size;
+        if used < planned {
+            found.jobs += 1;
+            found.smallest = found.smallest.min(used);
+        }
+    }
+    found
+}
+
+/// What a reader must know about our rows, and about the published ones beside them.
+fn notes(results: &Results) -> Vec<String> {
+    let (experiment, task) = (&results.plan.experiment, &results.plan.task);
+    let mut notes = vec![format!(
+        "Ours: {}, {} pictures, {} seeds, precision {}, translations of {} px stored as {}.",
+        task.title,
+        experiment.pictures,
+        experiment.seeds.len(),
+        experiment.precision,
+        task.image_size,
+        experiment.format.description()
+    )];
+    notes.push(match task.protocol.published() {
+        None => format!(
+            "The FID column of our rows is a {}: not comparable with the published Inception FID. \
+             L2 grows with the picture's size.",
+            task.distance
+        ),
+        Some(protocol) => format!("FID of our rows: {}, protocol {protocol}.", task.distance),
+    });
+    let SmallerBatches { jobs, smallest } = smaller_batches(results);
+    if jobs > 0 {
+        notes.push(format!(
+            "Memory ran out in {jobs} jobs: the networks saw batches of {smallest} instead of {} \
+             (equal to the last rounding).",
+            experiment.batch_size
+        ));
+    }
+    if experiment.published.is_some() {
+        notes.push(
+            "Published: 256 px, Inception FID, from results/published.csv (* there: quoted from \
+             other papers)."
+                .into(),
+        );
+    }
+    notes
+}
+
+/// The metrics that a table of these rows shows.
+fn columns(rows: &[TableRow], on_request: bool) -> Vec<&'static Metric> {
+    let mut columns = Vec::new();
+    for metric in METRICS {
+        let is_wanted = match metric.visibility {
+            Visibility::Always => true,
+            Visibility::OnRequest => on_request,
+            Visibility::FilesOnly => false,
+        };
+        if is_wanted && rows.iter().any(|row| row.metrics.contains_key(metric.key)) {
+            columns.push(metric);
+        }
+    }
+    columns
+}
+
+impl Table {
+    /// The best mean of our rows in each column, by metric.
+    pub fn bests(&self) -> BTreeMap<&'static str, f64> {
+        let mut bests = BTreeMap::new();
+        for metric in &self.columns {
+            let ours = self.rows.iter().filter(|row| row.source == Origin::Ours);
+            let means = ours
+                .filter_map(|row| row.metrics.get(metric.key))
+                .map(|cell| cell.mean);
+            if let Some(best) = means.min_by(|a, b| metric.compare(*a, *b)) {
+                bests.insert(metric.key, best);
+            }
+        }
+        bests
+    }
+
+    /// The table of whatever is finished. Jobs without a result are named in `missing`; a row of
+    /// them alone has no numbers.
+    ///
+    /// # Errors
+    /// Invalid input: published numbers that cannot be read, or per-image values that were changed.
+    pub fn new(results: &Results, project: &Project, evaluator: &LazyEvaluator) -> Result<Self> {
+        let experiment = &results.plan.experiment;
+        let mut rows = match &experiment.published {
+            Some(published) => published_rows(project, &published.table, &published.task)?,
+            None => Vec::new(),
+        };
+        let mut cells = summarise(job_values(results)?)?;
+        for row in &experiment.methods {
+            let metrics = cells.remove(&row.name).unwrap_or_default();
+            rows.push(TableRow {
+                method: row.name.clone(),
+                source: Origin::Ours,
+                metrics,
+            });
+        }
+        Ok(Self {
+            experiment: experiment.name.clone(),
+            differences: Differences::new(results, evaluator)?,
+            columns: columns(&rows, experiment.precision_recall),
+            rows,
+            title: experiment.title.clone(),
+            notes: notes(results),
+            missing: results.missing().into_iter().map(String::from).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mean_and_sample_deviation_over_seeds() {
+        let frame = df!(
+            "row" => ["a", "a", "a", "b"],
+            "seed" => [1u64, 2, 3, 1],
+            "metric" => ["l2"; 4],
+            "value" => [1.0, 2.0, 6.0, 4.0]
+        );
+        let cells = summarise(frame.unwrap()).unwrap();
+        let a = cells["a"]["l2"];
+        assert_eq!((a.mean, a.n), (3.0, Some(3)));
+        assert!((a.std.unwrap() - 7f64.sqrt()).abs() < 1e-12);
+        assert_eq!(cells["b"]["l2"].std, None);
+    }
+}

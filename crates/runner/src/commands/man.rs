@@ -1,0 +1,30 @@
+//! `egsde man`: manual pages.
+
+use crate::error::OrInvalidInput;
+use anyhow::Result;
+use clap_mangen::{Man, generate_to};
+use std::path::PathBuf;
+
+/// Arguments of `egsde man`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder for one page per command, instead of the main page on standard output.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Runs the command; `program` is what the pages describe.
+///
+/// # Errors
+/// Invalid input: the folder cannot be written.
+pub fn run(args: &Args, program: clap::Command) -> Result<()> {
+    let Some(folder) = &args.out else {
+        let mut page = Vec::new();
+        Man::new(program).render(&mut page)?;
+        print!("{}", String::from_utf8(page)?);
+        return Ok(());
+    };
+    let context = format!("cannot write to {}", folder.display());
+    std::fs::create_dir_all(folder).or_invalid_input(&context)?;
+    generate_to(program, folder).or_invalid_input(&context)
+}

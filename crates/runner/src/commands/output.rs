@@ -1,0 +1,142 @@
+//! What commands show of an experiment's results: its table and its report.
+
+use crate::analysis::table::Table;
+use crate::error::{check_failed, invalid_input};
+use crate::project::Project;
+use crate::report::{self, export, fingerprint};
+use crate::scoring::evaluator::LazyEvaluator;
+use crate::store::results::Results;
+use anyhow::Result;
+use std::path::Path;
+
+/// How a table is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableFormat {
+    Markdown,
+    /// One JSON document.
+    Json,
+}
+
+/// The results of an experiment, its table, and what both are shown with.
+pub struct Output<'a> {
+    results: &'a Results<'a>,
+    project: &'a Project,
+    /// The experiment's file as the command line names it, for advice.
+    file: &'a Path,
+    evaluator: LazyEvaluator<'a>,
+    table: Table,
+}
+
+impl<'a> Output<'a> {
+    /// Makes the table of whatever is finished.
+    ///
+    /// # Errors
+    /// Those of [`Table::new`].
+    pub fn new(results: &'a Results<'a>, project: &'a Project, file: &'a Path) -> Result<Self> {
+        let evaluator = LazyEvaluator::new(results.plan, project);
+        let table = Table::new(results, project, &evaluator)?;
+        Ok(Self {
+            results,
+            project,
+            file,
+            evaluator,
+            table,
+        })
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Holds that every job has a result.
+    ///
+    /// # Errors
+    /// Check failed: how many have none, and how to run them.
+    pub fn require_all_results(&self) -> Result<()> {
+        match self.table.missing.len() {
+            0 => Ok(()),
+            missing => Err(check_failed(format!(
+                "{missing} of {} jobs have no result: egsde run {}",
+                self.results.plan.jobs.len(),
+                self.file.display()
+            ))),
+        }
+    }
+
+    /// Prints the table.
+    ///
+    /// # Errors
+    /// Those of [`Output::require_all_results`]; what is finished is printed first.
+    pub fn print_table(&self, format: TableFormat) -> Result<()> {
+        match format {
+            TableFormat::Markdown => println!("{}", export::markdown(&self.table)),
+            TableFormat::Json => println!("{}", serde_json::to_string(&self.table)?),
+        }
+        self.require_all_results()
+    }
+
+    /// Draws the report; returns the names of its files.
+    fn draw_report(&self, folder: &Path) -> Result<Vec<String>> {
+        if self.results.count() == 0 {
+            return Err(invalid_input(format!(
+                "{} holds no finished job: egsde run {}",
+                self.results.plan.folder.display(),
+                self.file.display()
+            )));
+        }
+        report::write(
+            self.results,
+            &self.table,
+            self.project,
+            &self.evaluator,
+            folder,
+        )
+    }
+
+    fn log_report(&self, names: &[String], folder: &Path) {
+        let experiment = &self.results.plan.experiment.name;
+        eprintln!(
+            "{experiment}: wrote {} into {}",
+            names.join(", "),
+            folder.display()
+        );
+    }
+
+    /// Writes the report into a folder of its own, where nothing tells later whether it is fresh.
+    ///
+    /// # Errors
+    /// Invalid input: no job is finished, or the folder cannot be written.
+    pub fn write_report_to(&self, folder: &Path) -> Result<()> {
+        let names = self.draw_report(folder)?;
+        self.log_report(&names, folder);
+        Ok(())
+    }
+
+    /// Writes the report beside the results.
+    ///
+    /// # Errors
+    /// As [`Output::write_report_to`].
+    pub fn write_report(&self) -> Result<()> {
+        let folder = self.results.plan.report_folder();
+        let names = self.draw_report(&folder)?;
+        fingerprint::keep(self.results, &self.table, &folder, &names)?;
+        self.log_report(&names, &folder);
+        Ok(())
+    }
+
+    /// Writes the report beside the results unless the one there would come out the same.
+    ///
+    /// # Errors
+    /// As [`Output::write_report_to`].
+    pub fn update_report(&self) -> Result<()> {
+        let plan = self.results.plan;
+        let folder = plan.report_folder();
+        if !fingerprint::is_fresh(self.results, &self.table, &folder)? {
+            return self.write_report();
+        }
+        let (name, folder) = (&plan.experiment.name, folder.display());
+        eprintln!("{name}: the report is up to date in {folder}");
+        Ok(())
+    }
+}

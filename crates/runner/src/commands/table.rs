@@ -1,0 +1,32 @@
+//! `egsde table`: the table of what is finished.
+
+use super::output::{Output, TableFormat};
+use crate::plan::experiment_args::ExperimentArgs;
+use crate::project::Project;
+use crate::store::results::Results;
+use anyhow::Result;
+
+/// Arguments of `egsde table`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+    /// One JSON document instead of Markdown.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Check failed: a job has no result.
+pub fn run(args: &Args, project: &Project) -> Result<()> {
+    let plan = args.experiment.plan(project)?;
+    let results = Results::read(&plan);
+    let format = if args.json {
+        TableFormat::Json
+    } else {
+        TableFormat::Markdown
+    };
+    Output::new(&results, project, args.experiment.file())?.print_table(format)
+}

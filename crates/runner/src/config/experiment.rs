@@ -1,0 +1,473 @@
+//! An experiment file, checked, with defaults filled in.
+
+use crate::config::image_format::ImageFormat;
+use crate::config::overrides::assign;
+use crate::config::precision::Precision;
+use crate::config::row::Row;
+use crate::config::sweep::{self, Sweep};
+use crate::error::invalid_input;
+use crate::project::Project;
+use crate::yaml::{names_in, offer, parse_yaml, with_suggestion, yaml_text};
+use anyhow::Result;
+use egsde_sampler::method::MethodSettings;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_yaml::Value;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A file that makes more jobs than this is refused.
+pub const MOST_JOBS: usize = 200_000;
+
+/// Which rows of `results/published.csv` stand beside ours.
+#[derive(Debug, Clone, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// Number of the paper's table, as the column `table` has it.
+    pub table: String,
+    /// Name of the paper's task, as the column `task` has it, for example `cat2dog`.
+    pub task: String,
+}
+
+/// An experiment file.
+#[derive(Debug, Clone, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Folder name under `runs_dir`.
+    #[serde(deserialize_with = "file_name")]
+    pub name: String,
+    /// Heading of the table.
+    pub title: String,
+    /// Name of a file in `configs/tasks/`.
+    pub task: String,
+    /// The paper's rows that the table shows first; none are shown when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+    /// Each method runs once per seed.
+    #[serde(deserialize_with = "distinct")]
+    pub seeds: Vec<u64>,
+    /// How many source images, from the first.
+    #[serde(deserialize_with = "positive")]
+    pub pictures: usize,
+    /// Working precision of the networks, float32 when left out.
+    #[serde(default)]
+    pub precision: Precision,
+    /// File format of the translations, PNG when left out.
+    #[serde(default)]
+    pub format: ImageFormat,
+    /// The batch that the networks see. It is part of the result to the last rounding, since
+    /// libtorch's products round differently for different shapes.
+    #[serde(default = "batch_size", deserialize_with = "positive")]
+    pub batch_size: usize,
+    /// Images between two writes; never changes a result.
+    #[serde(default = "save_every", deserialize_with = "positive")]
+    pub save_every: usize,
+    /// The old name of `batch_size`: refused with the new one.
+    #[serde(default, skip_serializing, deserialize_with = "refuse_group")]
+    group: NoGroup,
+    /// Parent of the experiment's folder, relative to the project's root; `runs` when left out.
+    #[serde(default = "runs_dir")]
+    pub runs_dir: PathBuf,
+    /// The row to which the others' differences are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare_to: Option<String>,
+    /// Whether the table shows precision and recall too.
+    #[serde(default)]
+    pub precision_recall: bool,
+    /// Rows of the table in their order; rows that `sweep` makes replace those they vary.
+    pub methods: Vec<Row>,
+    /// Rows that differ in some keys, made from those above.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "one_or_more"
+    )]
+    pub sweep: Vec<Sweep>,
+}
+
+/// A section, or a list of sections.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Sweep>, D::Error> {
+    let sections = match Value::deserialize(deserializer)? {
+        Value::Sequence(sections) => sections,
+        section => vec![section],
+    };
+    let read = sections.into_iter().map(serde_yaml::from_value);
+    read.collect::<Result<_, _>>().map_err(D::Error::custom)
+}
+
+fn batch_size() -> usize {
+    16
+}
+fn save_every() -> usize {
+    64
+}
+fn runs_dir() -> PathBuf {
+    "runs".into()
+}
+
+/// The key `group` is never there.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct NoGroup;
+
+/// Refuses a number inside the visitor, so that the error carries the key's line.
+struct RefuseGroup;
+
+impl Visitor<'_> for RefuseGroup {
+    type Value = NoGroup;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("no `group`, which is now `batch_size`")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<NoGroup, E> {
+        Err(E::custom(
+            "`group` is now `batch_size` (the batch that the networks see), and what was \
+             `batch_size` is now `save_every` (images between two writes)",
+        ))
+    }
+}
+
+fn refuse_group<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NoGroup, D::Error> {
+    deserializer.deserialize_any(RefuseGroup)
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
+}
+
+fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
+        let text = format!("{name:?} cannot be a folder's name: use letters, digits, - and _");
+        return Err(D::Error::custom(text));
+    }
+    Ok(name)
+}
+
+/// A list without repeats. The check sits inside the visitor, so that an error carries the list's
+/// line.
+struct DistinctSeeds;
+
+impl<'de> Visitor<'de> for DistinctSeeds {
+    type Value = Vec<u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of seeds, whole numbers from 0")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<u64>, A::Error> {
+        let mut seeds = Vec::new();
+        while let Some(seed) = list.next_element::<u64>()? {
+            if seeds.contains(&seed) {
+                let text = format!("seed {seed} is given twice: each may stand once");
+                return Err(A::Error::custom(text));
+            }
+            seeds.push(seed);
+        }
+        if seeds.is_empty() {
+            return Err(A::Error::custom("seeds is empty: give at least one"));
+        }
+        Ok(seeds)
+    }
+}
+
+fn distinct<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    deserializer.deserialize_seq(DistinctSeeds)
+}
+
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    match i64::deserialize(deserializer)? {
+        n if n >= 1 => Ok(n as usize),
+        n => Err(D::Error::custom(format!(
+            "{n} is not a count: must be at least 1"
+        ))),
+    }
+}
+
+/// The 1-based line on which a top-level key stands.
+fn line_number(text: &str, key: &str) -> usize {
+    let begins = format!("{key}:");
+    text.lines()
+        .position(|line| line.starts_with(&begins))
+        .map_or(1, |index| index + 1)
+}
+
+/// Reads the text with the `--set` assignments put into its tree of values.
+fn parse_with_overrides(text: &str, path: &Path, sets: &[String]) -> Result<Experiment> {
+    if sets.is_empty() {
+        return parse_yaml(text, path);
+    }
+    // A mistake in the file itself is told with its line.
+    parse_yaml::<Experiment>(text, path)?;
+    let mut tree: Value = parse_yaml(text, path)?;
+    for assignment in sets {
+        assign(&mut tree, assignment)?;
+    }
+    serde_yaml::from_value(tree).map_err(|error| {
+        let message = with_suggestion(&error.to_string());
+        invalid_input(format!("--set {}: {message}", sets.join(" ")))
+    })
+}
+
+impl Experiment {
+    /// Reads and checks a file, then applies `--set` assignments in order.
+    ///
+    /// # Errors
+    /// Invalid input: a mistake in the file or an assignment, with file, line and the nearest name.
+    pub fn read(path: &Path, project: &Project, sets: &[String]) -> Result<Self> {
+        Self::parse(&yaml_text(path)?, path, project, sets)
+    }
+
+    /// The same from text that was read already; `path` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Experiment::read`].
+    pub fn parse(text: &str, path: &Path, project: &Project, sets: &[String]) -> Result<Self> {
+        let mut experiment = parse_with_overrides(text, path, sets)?;
+        experiment.check_task(text, path, project)?;
+        experiment.check_count(path)?;
+        let at = path.display().to_string();
+        experiment.methods = sweep::expand(&experiment.methods, &experiment.sweep, &at)?;
+        experiment.check_rows(&at)?;
+        experiment.check_compare_to(&at)?;
+        Ok(experiment)
+    }
+
+    fn check_task(&self, text: &str, path: &Path, project: &Project) -> Result<()> {
+        if project.task_file(&self.task).is_file() {
+            return Ok(());
+        }
+        let names = names_in(&project.tasks());
+        let offer = offer(&self.task, names.iter().map(String::as_str));
+        Err(invalid_input(format!(
+            "{}:{}: unknown task `{}`, there are {}{offer}",
+            path.display(),
+            line_number(text, "task"),
+            self.task,
+            names.join(", ")
+        )))
+    }
+
+    /// There must be a row, and not more jobs than can be laid out.
+    fn check_count(&self, path: &Path) -> Result<()> {
+        if self.methods.is_empty() {
+            let text = format!(
+                "{}: methods is empty: give at least one row",
+                path.display()
+            );
+            return Err(invalid_input(text));
+        }
+        let rows = sweep::count(&self.methods, &self.sweep);
+        let jobs = rows.saturating_mul(self.seeds.len());
+        if jobs > MOST_JOBS {
+            return Err(invalid_input(format!(
+                "{}: {jobs} jobs are more than the {MOST_JOBS} one experiment may have: divide it",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_rows(&self, at: &str) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        for row in &self.methods {
+            let name = &row.name;
+            if !seen.insert(name) {
+                return Err(invalid_input(format!(
+                    "{at}: row {name:?} stands twice: give each row a name of its own"
+                )));
+            }
+            if let Some(key) = row.method.unused_key() {
+                return Err(invalid_input(format!(
+                    "{at}: row {name:?}: {key} means nothing to this row's solver: remove it"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The name in `compare_to` must be that of a row.
+    fn check_compare_to(&self, at: &str) -> Result<()> {
+        let Some(to) = &self.compare_to else {
+            return Ok(());
+        };
+        let names = || self.methods.iter().map(|row| row.name.as_str());
+        if names().any(|name| name == to) {
+            return Ok(());
+        }
+        let offer = offer(to, names());
+        Err(invalid_input(format!(
+            "{at}: compare_to names no row `{to}`{offer}"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egsde_sampler::method::MethodConfig;
+
+    const TEXT: &str = "\
+name: t
+title: T
+task: cat2dog-32
+seeds: [1, 2]
+pictures: 4
+methods:
+  - {name: A, method: sdedit, start: 0.3}
+";
+
+    fn read(text: &str, sets: &[&str]) -> Result<Experiment> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e.yaml");
+        std::fs::write(&path, text).unwrap();
+        Experiment::read(
+            &path,
+            &Project::of_this_checkout(),
+            &sets.iter().map(|s| s.to_string()).collect::<Vec<_>>(),
+        )
+    }
+
+    #[track_caller]
+    fn refused(from: &str, to: &str, parts: &[&str]) {
+        assert!(TEXT.contains(from));
+        let error = format!("{:#}", read(&TEXT.replace(from, to), &[]).unwrap_err());
+        for part in parts {
+            assert!(error.contains(part), "{part:?} not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_line_and_nearest_name() {
+        refused(
+            "pictures: 4",
+            "picture: 4",
+            &[
+                "e.yaml:5",
+                "unknown field `picture`",
+                "did you mean `pictures`?",
+            ],
+        );
+        refused("sdedit", "sdedt", &["e.yaml:7", "did you mean `sdedit`?"]);
+        refused(
+            "cat2dog-32",
+            "cat2dgo-32",
+            &["e.yaml:3", "did you mean `cat2dog-32`?"],
+        );
+        refused(
+            "start: 0.3",
+            "start: -0.3",
+            &["e.yaml:7", "start (M / T) is -0.3"],
+        );
+        refused(
+            "[1, 2]",
+            "[1, 2, 1]",
+            &["e.yaml:4", "seed 1 is given twice"],
+        );
+        refused(
+            "start: 0.3",
+            "lambda_s: 3",
+            &["e.yaml:7", "row \"A\"", "unknown field `lambda_s`"],
+        );
+        refused(
+            "pictures: 4",
+            "group: 4",
+            &["e.yaml:5", "`group` is now `batch_size`", "`save_every`"],
+        );
+        refused(
+            "start: 0.3",
+            "strat: 0.3",
+            &["e.yaml:7", "did you mean `start`?"],
+        );
+        refused(
+            "method: sdedit, start: 0.3",
+            "method: external",
+            &["row \"A\"", "missing field `images`"],
+        );
+        refused(
+            "start: 0.3",
+            "solver: ddim, eta: 1.5",
+            &["e.yaml:7", "eta is 1.5"],
+        );
+        refused(
+            "start: 0.3",
+            "eta: 0.5",
+            &["row \"A\"", "eta means nothing"],
+        );
+        refused(
+            "start: 0.3",
+            "solver: ddmi",
+            &["e.yaml:7", "did you mean `ddim`?"],
+        );
+        refused(
+            "start: 0.3",
+            "images: out",
+            &["row \"A\"", "unknown field `images`"],
+        );
+        refused("name: t\n", "name: ../t\n", &["e.yaml:1", "folder's name"]);
+    }
+
+    #[test]
+    fn a_sweep_makes_rows_and_set_reaches_one() {
+        let names = |sweep: &str| -> Vec<String> {
+            let rows = read(
+                &format!("{TEXT}  - {{name: B, method: sdedit}}\n{sweep}"),
+                &[],
+            )
+            .unwrap()
+            .methods;
+            rows.into_iter().map(|r| r.name).collect()
+        };
+        let grid = names("sweep: {rows: [A], grid: {start: [0.2, 0.4], steps: [25, 50]}}\n");
+        assert_eq!(
+            grid,
+            [
+                "A start=0.2 steps=25",
+                "A start=0.2 steps=50",
+                "A start=0.4 steps=25",
+                "A start=0.4 steps=50",
+                "B"
+            ]
+        );
+        let list = names("sweep: {list: [{start: 0.2}, {start: 0.3, steps: 30}]}\n");
+        assert_eq!(
+            list,
+            [
+                "A start=0.2",
+                "A start=0.3 steps=30",
+                "B start=0.2",
+                "B start=0.3 steps=30"
+            ]
+        );
+        let both = names(
+            "sweep:\n  - {rows: [A], grid: {start: [0.2]}}\n\
+             \x20 - {rows: [A], grid: {start: [0.2, 0.3]}}\n",
+        );
+        assert_eq!(both, ["A start=0.2", "A start=0.3", "B"]);
+        let set = read(TEXT, &["methods.A.start=0.7", "seeds=[9]"]).unwrap();
+        let MethodConfig::Sdedit(config) = &set.methods[0].method else {
+            panic!("not SDEdit: {:?}", set.methods[0]);
+        };
+        assert_eq!((config.sde().start_steps, set.seeds), (700, vec![9]));
+        assert!(read(TEXT, &["methods.B.start=0.7"]).is_err());
+        assert!(read(TEXT, &["pictures=0"]).is_err());
+    }
+
+    #[test]
+    fn sweeps_that_cannot_be_are_told() {
+        let error =
+            |sweep: &str| format!("{:#}", read(&format!("{TEXT}{sweep}\n"), &[]).unwrap_err());
+        assert!(error("sweep: {grid: {strat: [0.2]}}").contains("did you mean `start`?"));
+        assert!(error("sweep: {rows: [C], grid: {start: [0.2]}}").contains("no row `C`"));
+        assert!(error("sweep: {rows: [A]}").contains("over nothing"));
+        let values = (0..1000)
+            .map(|i| i.to_string())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let huge = error(&format!(
+            "sweep: {{grid: {{steps: [{values}], repeats: [{values}], range_t: [{values}]}}}}"
+        ));
+        assert!(huge.contains("2000000000 jobs are more"), "{huge}");
+    }
+}

@@ -1,0 +1,228 @@
+//! One golden case: its inputs, its networks with weights by formula, its expectations.
+
+use anyhow::{Context, Result, bail, ensure};
+use egsde_models::networks::Build;
+use egsde_models::networks::Diffusion;
+use egsde_models::weights::read_safetensors;
+use egsde_models::{Dse, Loaded, NetworkConfig, synthetic};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// Where and in which precision the networks compute, and by how much tolerances are widened for
+/// it.
+#[derive(Debug, Clone, Copy)]
+pub struct ParityOptions {
+    /// Where the networks and the sampler's tensors lie.
+    pub device: Device,
+    /// Precision of convolutions and products; everything else stays float32.
+    pub kind: Kind,
+    /// Every tolerance is multiplied by this; 1 is the reference's own.
+    pub widen: f64,
+}
+
+impl Default for ParityOptions {
+    /// The CPU in float32 at the reference's own tolerances.
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            kind: Kind::Float,
+            widen: 1.0,
+        }
+    }
+}
+
+/// The text under a key.
+pub fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
+    value[key]
+        .as_str()
+        .with_context(|| format!("no text {key:?}"))
+}
+
+/// The number under a key.
+pub fn number(value: &Value, key: &str) -> Result<f64> {
+    value[key]
+        .as_f64()
+        .with_context(|| format!("no number {key:?}"))
+}
+
+/// The whole number under a key.
+pub fn whole(value: &Value, key: &str) -> Result<usize> {
+    let number = value[key]
+        .as_u64()
+        .with_context(|| format!("no whole number {key:?}"))?;
+    Ok(number as usize)
+}
+
+/// A value of any type under a key.
+pub fn parse<T: DeserializeOwned>(value: &Value, key: &str) -> Result<T> {
+    serde_json::from_value(value[key].clone()).with_context(|| format!("{key:?}"))
+}
+
+/// How far one result lies from the reference's.
+#[derive(Debug, Clone, Copy)]
+pub struct Deviation {
+    pub error: f64,
+    /// Largest error allowed.
+    pub tolerance: f64,
+}
+
+impl Deviation {
+    /// The error as a fraction of its tolerance.
+    fn fraction(self) -> f64 {
+        if self.tolerance > 0.0 {
+            self.error / self.tolerance
+        } else if self.error > 0.0 {
+            f64::INFINITY
+        } else {
+            0.0
+        }
+    }
+}
+
+/// Largest `|got - want|`, as a fraction of the largest `|want|`.
+pub fn relative_error(got: &Tensor, want: &Tensor) -> f64 {
+    (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[])
+}
+
+/// One case with its tensors.
+pub struct Case<'a> {
+    pub value: &'a Value,
+    pub folder: &'a Path,
+    pub options: ParityOptions,
+    tensors: BTreeMap<String, Tensor>,
+    worst: Deviation,
+}
+
+impl<'a> Case<'a> {
+    /// Reads the tensors of a case, if it has a file of them.
+    pub fn open(value: &'a Value, folder: &'a Path, options: ParityOptions) -> Result<Self> {
+        let tensors = match value["file"].as_str() {
+            Some(file) => read_safetensors(&folder.join(file))?.tensors,
+            None => BTreeMap::new(),
+        };
+        let worst = Deviation {
+            error: 0.0,
+            tolerance: 0.0,
+        };
+        Ok(Self {
+            value,
+            folder,
+            options,
+            tensors,
+            worst,
+        })
+    }
+
+    /// The result that came closest to its tolerance, or furthest over it.
+    pub fn worst(&self) -> Deviation {
+        self.worst
+    }
+
+    /// A tensor of the case's file.
+    pub fn stored(&self, name: &str) -> Result<Tensor> {
+        let tensor = self.tensors.get(name);
+        let tensor = tensor.with_context(|| format!("no tensor {name:?} in the case's file"))?;
+        Ok(tensor.shallow_clone())
+    }
+
+    /// An input on the device: a tensor of the file, or one by formula.
+    pub fn input(&self, name: &str) -> Result<Tensor> {
+        let spec = &self.value["inputs"][name];
+        if let Some(stored) = spec["tensor"].as_str() {
+            return Ok(self.stored(stored)?.to_device(self.options.device));
+        }
+        let shape: Vec<i64> = parse(spec, "shape")?;
+        let x = match text(spec, "gen")? {
+            "uniform" => synthetic::uniform(text(spec, "name")?, &shape),
+            "gaussian" => synthetic::gaussian(text(spec, "name")?, &shape),
+            other => bail!("unknown generator {other:?}"),
+        };
+        let x = x * spec["scale"].as_f64().unwrap_or(1.0) + spec["shift"].as_f64().unwrap_or(0.0);
+        Ok(x.to_device(self.options.device))
+    }
+
+    /// The network configuration under a key, and the gain of its weights by formula.
+    fn network_config(&self, key: &str) -> Result<(NetworkConfig, f64)> {
+        let mut config = self.value[key].clone();
+        let fields = config
+            .as_object_mut()
+            .with_context(|| format!("no {key:?}"))?;
+        let weights = fields.remove("weights");
+        let is_synthetic = weights.is_some_and(|weights| weights == "synthetic");
+        ensure!(is_synthetic, "{key}: only synthetic weights are known");
+        let gain = fields
+            .remove("gain")
+            .and_then(|gain| gain.as_f64())
+            .unwrap_or(1.0);
+        let config = serde_json::from_value(config).with_context(|| key.to_string())?;
+        Ok((config, gain))
+    }
+
+    /// The diffusion network whose configuration stands under a key, with weights by formula.
+    pub fn diffusion(&self, key: &str) -> Result<Diffusion> {
+        let (config, gain) = self.network_config(key)?;
+        let mut network = Diffusion::fresh(&config, self.options.device, self.options.kind)?;
+        synthetic::fill(network.vs(), gain);
+        network.freeze();
+        Ok(network)
+    }
+
+    /// The extractor whose configuration stands under a key, with weights by formula.
+    pub fn extractor(&self, key: &str) -> Result<Loaded<Dse>> {
+        let (config, gain) = self.network_config(key)?;
+        self.synthetic_network(&config, gain)
+    }
+
+    /// A network with weights by formula.
+    pub fn synthetic_network<N: Build>(
+        &self,
+        config: &NetworkConfig,
+        gain: f64,
+    ) -> Result<Loaded<N>> {
+        let mut network = Loaded::<N>::fresh(config, self.options.device, self.options.kind)?;
+        synthetic::fill(&network.vs, gain);
+        network.freeze();
+        Ok(network)
+    }
+
+    /// Notes a deviation at the reference's own tolerance.
+    pub fn note(&mut self, error: f64, tolerance: f64) {
+        let new = Deviation {
+            error,
+            tolerance: tolerance * self.options.widen,
+        };
+        let (fraction, worst) = (new.fraction(), self.worst.fraction());
+        // A NaN must win and stay.
+        if fraction.is_nan() || fraction >= worst {
+            self.worst = new;
+        }
+    }
+
+    /// Compares `got` with the expectation `name`, of which every stride-th row and column was
+    /// stored.
+    pub fn expect(&mut self, name: &str, got: &Tensor) -> Result<()> {
+        let spec = &self.value["expected"][name];
+        let tolerance = number(spec, "rel_tol")?;
+        let want = self.stored(text(spec, "tensor")?)?.to_kind(Kind::Double);
+        let stride = spec["stride"].as_i64().unwrap_or(1);
+        let mut got = got.to_device(Device::Cpu).to_kind(Kind::Double);
+        if stride > 1 {
+            got = got
+                .slice(2, None, None, stride)
+                .slice(3, None, None, stride);
+        }
+        check_shape(name, &got, &want.size())?;
+        self.note(relative_error(&got, &want), tolerance);
+        Ok(())
+    }
+}
+
+/// Refuses a result whose shape is not the expected one.
+pub fn check_shape(name: &str, got: &Tensor, want: &[i64]) -> Result<()> {
+    let got = got.size();
+    ensure!(got == want, "{name}: shape {got:?}, expected {want:?}");
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! One job: a row at one seed, named by the SHA-256 of all that decides its images.
+
+use crate::config::experiment::Experiment;
+use crate::config::image_format::ImageFormat;
+use crate::config::precision::Precision;
+use crate::config::row::Row;
+use crate::inputs::image_folder::folder_sha256;
+use crate::inputs::task::Task;
+use crate::plan::settings::settle;
+use crate::project::Project;
+use anyhow::Result;
+use egsde_data::files::sha256_hex;
+use egsde_sampler::method::{MethodConfig, MethodSettings};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Raised when the sampler changes images on purpose: older ones are then made again.
+pub const SAMPLING_VERSION: u32 = 4;
+
+/// What decides a job's images, by content, and nothing else: no title, label or path, no folder or
+/// device, and nothing that only decides scores.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// [`SAMPLING_VERSION`] of the program that laid out the job.
+    pub sampling_version: u32,
+    /// Settled (see [`settle`]).
+    pub settings: MethodConfig,
+    /// Seed of all noise the job draws.
+    pub seed: u64,
+    /// Source images, from the first.
+    pub images: usize,
+    /// Side of an image in pixels.
+    pub image_size: usize,
+    /// Working precision of the networks.
+    pub precision: Precision,
+    /// File format in which the translations are stored and then scored.
+    pub format: ImageFormat,
+    /// Images that go through the networks together, as the experiment asks.
+    pub batch_size: usize,
+    /// SHA-256 of what decides the source images and their names.
+    pub source: String,
+    /// SHA-256 of what decides the diffusion network, where the method uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diffusion: Option<String>,
+    /// SHA-256 of what decides the extractor, where the method uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extractor: Option<String>,
+    /// [`folder_sha256`] of an external method's images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<String>,
+}
+
+/// A row's name with the characters that folder names may have.
+fn slug(name: &str) -> String {
+    let mut slug = String::new();
+    for c in name.replace('†', "-dagger").chars() {
+        let is_plain = c.is_ascii_alphanumeric() || "=.".contains(c);
+        slug.push(if is_plain {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        });
+    }
+    slug
+}
+
+impl Identity {
+    /// The part of a job's folder name that this identity decides: the seed and the hash.
+    ///
+    /// # Errors
+    /// A number that JSON cannot hold.
+    pub fn suffix(&self) -> Result<String> {
+        let hash = sha256_hex(&serde_json::to_vec(self)?);
+        Ok(format!("-s{}-{}", self.seed, &hash[..12]))
+    }
+
+    /// Name of a new job's folder: readable, then seed and hash.
+    ///
+    /// # Errors
+    /// As [`Identity::suffix`].
+    pub fn job_id(&self, row: &str) -> Result<String> {
+        Ok(format!("{}{}", slug(row), self.suffix()?))
+    }
+}
+
+/// One row at one seed.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The row's name.
+    pub row: String,
+    /// What its images depend on; the hash over it ends the folder's name.
+    pub identity: Identity,
+    /// Where an external method's images lie.
+    pub external_images: Option<PathBuf>,
+    /// Name of its folder.
+    pub id: String,
+}
+
+/// What all jobs of an experiment have in common.
+pub(super) struct Shared<'a> {
+    experiment: &'a Experiment,
+    task: &'a Task,
+    project: &'a Project,
+    source: String,
+    diffusion: String,
+    extractor: String,
+}
+
+impl<'a> Shared<'a> {
+    /// Reads what is known about the task's files.
+    pub fn new(experiment: &'a Experiment, task: &'a Task, project: &'a Project) -> Result<Self> {
+        Ok(Self {
+            experiment,
+            task,
+            project,
+            source: sha256_hex(task.source.content(project)?.as_bytes()),
+            diffusion: sha256_hex(task.diffusion.content(project)?.as_bytes()),
+            extractor: sha256_hex(task.extractor.content(project)?.as_bytes()),
+        })
+    }
+}
+
+impl Job {
+    pub(super) fn new(row: &Row, seed: u64, shared: &Shared) -> Result<Self> {
+        let experiment = shared.experiment;
+        let settings = settle(row, shared.task)?;
+        let folder = settings
+            .external_images()
+            .map(|f| f.replace("{seed}", &seed.to_string()));
+        let external_images = folder.map(|folder| shared.project.resolve(folder));
+        let identity = Identity {
+            sampling_version: SAMPLING_VERSION,
+            seed,
+            images: experiment.pictures,
+            image_size: shared.task.image_size,
+            precision: experiment.precision,
+            format: experiment.format,
+            batch_size: experiment.batch_size,
+            source: shared.source.clone(),
+            diffusion: settings.uses_diffusion().then(|| shared.diffusion.clone()),
+            extractor: settings.uses_extractor().then(|| shared.extractor.clone()),
+            external: external_images.as_deref().map(folder_sha256).transpose()?,
+            settings: settings.without_paths(),
+        };
+        let id = identity.job_id(&row.name)?;
+        Ok(Self {
+            row: row.name.clone(),
+            identity,
+            external_images,
+            id,
+        })
+    }
+
+    /// Diffusion evaluations per image.
+    pub fn diffusion_evaluations(&self) -> usize {
+        self.identity.settings.evaluations().diffusion
+    }
+}

@@ -1,0 +1,166 @@
+//! Plans: the jobs of an experiment, one per row and seed.
+
+pub mod experiment_args;
+pub mod job;
+pub mod scoring_identity;
+pub mod settings;
+
+pub use job::{Identity, Job};
+pub use scoring_identity::ScoringIdentity;
+
+use crate::config::experiment::Experiment;
+use crate::config::row::Row;
+use crate::error::invalid_input;
+use crate::inputs::manifest::Input;
+use crate::inputs::task::Task;
+use crate::project::Project;
+use crate::yaml::nearest;
+use anyhow::Result;
+use egsde_metrics::registry::{METRICS, Metric};
+use egsde_sampler::method::MethodSettings;
+use job::Shared;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// All jobs of an experiment, row by row.
+#[derive(Debug)]
+pub struct Plan {
+    /// The checked experiment, its sweeps expanded into rows.
+    pub experiment: Experiment,
+    /// The task that the experiment names.
+    pub task: Task,
+    /// Published files and folders the task needs.
+    pub inputs: Vec<Input>,
+    /// One per row and seed; a row that no seed changes has one job at the first seed.
+    pub jobs: Vec<Job>,
+    /// The metrics a finished job has.
+    pub metrics: Vec<&'static Metric>,
+    /// What decides the scores of given images.
+    pub scoring: ScoringIdentity,
+    /// `runs_dir/NAME`.
+    pub folder: PathBuf,
+}
+
+/// Seeds of a row: images that do not depend on it are scored once.
+fn seeds<'a>(row: &Row, experiment: &'a Experiment) -> &'a [u64] {
+    if row.method.depends_on_seed() {
+        &experiment.seeds
+    } else {
+        &experiment.seeds[..1]
+    }
+}
+
+/// Folders that are there, by the part of their name that a job's identity decides.
+fn existing_folders(folder: &Path) -> HashMap<String, String> {
+    let mut existing = HashMap::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        existing.insert(identity_suffix(&name).to_string(), name);
+    }
+    existing
+}
+
+/// The part of a job's folder name that its identity decides.
+fn identity_suffix(id: &str) -> &str {
+    id.rfind("-s").map_or(id, |at| &id[at..])
+}
+
+/// Jobs of one identity share a folder: that of the first row, or one that is there already under
+/// another row's name (a row may be renamed).
+fn share_folders(jobs: &mut [Job], folder: &Path) {
+    let existing = existing_folders(folder);
+    let mut chosen: HashMap<String, String> = HashMap::new();
+    for job in jobs {
+        let suffix = identity_suffix(&job.id).to_string();
+        let is_there = folder.join(&job.id).exists();
+        let name = match existing.get(&suffix) {
+            Some(name) if !is_there => name.clone(),
+            _ => job.id.clone(),
+        };
+        job.id.clone_from(chosen.entry(suffix).or_insert(name));
+    }
+}
+
+impl Plan {
+    /// Lays out the jobs; only the task, its manifests and external images are read.
+    ///
+    /// # Errors
+    /// Invalid input: a mistake in the task or its manifests, or settings that mean nothing on it.
+    pub fn new(experiment: Experiment, project: &Project) -> Result<Self> {
+        Self::with_metrics(experiment, project, METRICS.to_vec())
+    }
+
+    /// A plan whose jobs have these metrics.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_metrics(
+        experiment: Experiment,
+        project: &Project,
+        metrics: Vec<&'static Metric>,
+    ) -> Result<Self> {
+        let task = Task::read(project, &experiment.task)?;
+        let inputs = task.inputs(project)?;
+        let shared = Shared::new(&experiment, &task, project)?;
+        let jobs_of_row = |row: &Row| -> Result<Vec<Job>> {
+            seeds(row, &experiment)
+                .iter()
+                .map(|seed| Job::new(row, *seed, &shared))
+                .collect()
+        };
+        let rows: Vec<Vec<Job>> = experiment
+            .methods
+            .par_iter()
+            .map(jobs_of_row)
+            .collect::<Result<_>>()?;
+        let mut jobs: Vec<Job> = rows.into_iter().flatten().collect();
+        let folder = project.resolve(&experiment.runs_dir).join(&experiment.name);
+        share_folders(&mut jobs, &folder);
+        let scoring = ScoringIdentity::new(&task, &metrics, project)?;
+        Ok(Self {
+            experiment,
+            task,
+            inputs,
+            jobs,
+            metrics,
+            scoring,
+            folder,
+        })
+    }
+
+    /// The jobs of a row.
+    ///
+    /// # Errors
+    /// Invalid input: there is no such row, with the nearest name.
+    pub fn jobs_of_row(&self, row: &str) -> Result<Vec<&Job>> {
+        let jobs: Vec<&Job> = self.jobs.iter().filter(|job| job.row == row).collect();
+        if jobs.is_empty() {
+            let names: Vec<&str> = self
+                .experiment
+                .methods
+                .iter()
+                .map(|r| r.name.as_str())
+                .collect();
+            let near = nearest(row, names.iter().copied());
+            let near = near.map_or(String::new(), |name| format!("; did you mean {name:?}?"));
+            let known = names.join(", ");
+            return Err(invalid_input(format!(
+                "no row {row:?}; there are {known}{near}"
+            )));
+        }
+        Ok(jobs)
+    }
+
+    /// Whether rows of this plan evaluate the extractor.
+    pub fn uses_extractor(&self) -> bool {
+        self.jobs
+            .iter()
+            .any(|job| job.identity.settings.uses_extractor())
+    }
+
+    /// Where the report lies unless another folder is named.
+    pub fn report_folder(&self) -> PathBuf {
+        self.folder.join("report")
+    }
+}

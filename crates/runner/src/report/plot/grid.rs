@@ -1,0 +1,119 @@
+//! Sources and translations side by side, one column per method, as one PNG.
+
+use super::canvas::{Area, FONT, drawing_error};
+use super::figure::{Drawing, write_png};
+use crate::report::image_grids::{Column, Grid};
+use anyhow::{Context, Result};
+use image::imageops::{FilterType, resize};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::path::Path;
+
+/// Side of an image in pixels.
+const CELL: u32 = 96;
+/// Pixels between images.
+const GAP: u32 = 6;
+/// From one image to the next in pixels.
+const PITCH: u32 = CELL + GAP;
+/// Height of one line of a heading in pixels.
+const HEADING_LINE: u32 = 16;
+/// Characters of a heading that fit over an image.
+const HEADING_CHARACTERS: usize = 13;
+
+/// A heading in lines that fit over an image, broken between words.
+fn heading_lines(heading: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in heading.split_whitespace() {
+        let length = word.chars().count();
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + length <= HEADING_CHARACTERS => {
+                *line = format!("{line} {word}");
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
+}
+
+impl Grid {
+    /// Height of the headings in pixels.
+    fn heading_height(&self) -> u32 {
+        let lines = self
+            .columns
+            .iter()
+            .map(|column| heading_lines(&column.heading).len());
+        (lines.max().unwrap_or(1) as u32 + 1) * HEADING_LINE
+    }
+}
+
+impl Drawing for Grid {
+    fn size(&self) -> (u32, u32) {
+        let rows = self
+            .columns
+            .iter()
+            .map(|column| column.images.len())
+            .max()
+            .unwrap_or(0);
+        let width = self.columns.len() as u32 * PITCH + GAP;
+        (width, self.heading_height() + rows as u32 * PITCH + GAP)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Result<()>
+    where
+        DB::ErrorType: 'static,
+    {
+        let top = self.heading_height();
+        for (i, column) in self.columns.iter().enumerate() {
+            let left = (GAP + i as u32 * PITCH) as i32;
+            draw_heading(area, &column.heading, left)?;
+            draw_images(area, column, left, top)?;
+        }
+        Ok(())
+    }
+}
+
+fn draw_heading<DB: DrawingBackend>(area: &Area<DB>, heading: &str, left: i32) -> Result<()>
+where
+    DB::ErrorType: 'static,
+{
+    let style = TextStyle::from((FONT, 13)).pos(Pos::new(HPos::Center, VPos::Center));
+    for (i, line) in heading_lines(heading).into_iter().enumerate() {
+        let at = (
+            left + CELL as i32 / 2,
+            (HEADING_LINE * (i as u32 + 1)) as i32,
+        );
+        area.draw(&Text::new(line, at, style.clone()))
+            .map_err(drawing_error)?;
+    }
+    Ok(())
+}
+
+/// Draws a column's images below each other; `left` and `top` are the first one's corner in pixels.
+fn draw_images<DB: DrawingBackend>(
+    area: &Area<DB>,
+    column: &Column,
+    left: i32,
+    top: u32,
+) -> Result<()>
+where
+    DB::ErrorType: 'static,
+{
+    for i in 0..column.images.len() {
+        let corner = (left, (top + i as u32 * PITCH) as i32);
+        let image = resize(&column.images.image(i), CELL, CELL, FilterType::CatmullRom);
+        let element = BitMapElement::with_owned_buffer(corner, (CELL, CELL), image.into_raw())
+            .context("a picture does not fill its cell")?;
+        area.draw(&element).map_err(drawing_error)?;
+    }
+    Ok(())
+}
+
+/// Writes a grid into a folder; returns the file's name.
+///
+/// # Errors
+/// The file cannot be drawn or written.
+pub fn write_grid(grid: &Grid, folder: &Path) -> Result<String> {
+    let name = format!("{}.png", grid.stem);
+    write_png(grid, &folder.join(&name))?;
+    Ok(name)
+}

@@ -1,0 +1,13 @@
+//! Plots as PNG and SVG, readable for the colour-blind, with the font that ships.
+
+mod canvas;
+mod curve;
+mod curve_plot;
+mod figure;
+mod grid;
+mod tradeoff;
+
+pub use curve_plot::write_curves;
+pub use figure::Figure;
+pub use grid::write_grid;
+pub use tradeoff::write_tradeoff;

@@ -1,0 +1,5 @@
+//! Running jobs: the networks on a device, one job, and the workers that share a plan.
+
+pub mod job_runner;
+pub mod pipeline;
+pub mod scheduler;

@@ -1,0 +1,190 @@
+//! The networks of a task on one device, opened once for all jobs, and translation with them.
+
+use crate::error::invalid_input;
+use crate::plan::{Job, Plan};
+use crate::project::Project;
+use crate::runtime::memory::{OutOfMemory, within_memory};
+use anyhow::{Result, bail};
+use egsde_data::image_set::ImageSet;
+use egsde_models::networks::Diffusion;
+use egsde_models::{Dse, Loaded};
+use egsde_sampler::energy::SourceFeatures;
+use egsde_sampler::finite_check::{FiniteCheck, NonFinite};
+use egsde_sampler::method::{Method, MethodConfig, MethodSettings};
+use egsde_sampler::noise::ImageNoise;
+use egsde_sampler::settings::Networks;
+use std::cell::Cell;
+use tch::{Device, Tensor};
+
+/// Bytes of source features that rows share.
+const SHARED_FEATURES: usize = 256 << 20;
+
+/// How many rows of a plan ask for the source's features.
+fn rows_with_source_features(plan: &Plan) -> usize {
+    let seeds = plan.experiment.seeds.len().max(1);
+    let asks = |job: &&Job| {
+        job.identity
+            .settings
+            .experts()
+            .iter()
+            .any(|expert| expert.needs_source_features())
+    };
+    plan.jobs.iter().filter(asks).count() / seeds
+}
+
+/// Networks of a task on a device.
+pub struct Pipeline {
+    image_size: usize,
+    diffusion: Diffusion,
+    /// None where no row needs it.
+    extractor: Option<Loaded<Dse>>,
+    /// The source's features for rows that share noise and start; none where there is one such row.
+    source_features: Option<SourceFeatures>,
+    device: Device,
+    /// The networks always see batches of this size (a last one is padded): libtorch's convolutions
+    /// and matrix products round differently for different shapes, so a free size would move
+    /// results.
+    batch_size: Cell<usize>,
+}
+
+impl Pipeline {
+    /// Opens and verifies the networks that a plan's jobs need, for `source_count` source images.
+    ///
+    /// # Errors
+    /// Invalid input: a network that is missing, another one, or cannot do what a row asks.
+    pub fn open(
+        plan: &Plan,
+        project: &Project,
+        device: Device,
+        source_count: usize,
+    ) -> Result<Self> {
+        let (task, kind) = (&plan.task, plan.experiment.precision.kind());
+        let diffusion = task.diffusion.open_diffusion(project, device, kind)?;
+        let extractor = match plan.uses_extractor() {
+            true => Some(task.extractor.open(project, device, kind)?),
+            false => None,
+        };
+        let shares_features = rows_with_source_features(plan) > 1;
+        let pipeline = Self {
+            image_size: task.image_size,
+            diffusion,
+            extractor,
+            source_features: shares_features.then(|| SourceFeatures::new(SHARED_FEATURES)),
+            device,
+            batch_size: Cell::new(plan.experiment.batch_size.min(source_count)),
+        };
+        plan.jobs.iter().try_for_each(|job| pipeline.check(job))?;
+        Ok(pipeline)
+    }
+
+    /// Refuses settings that these networks cannot do.
+    fn check(&self, job: &Job) -> Result<()> {
+        let checked = job.identity.settings.check_network(&self.diffusion);
+        checked.map_err(|error| invalid_input(format!("row {:?}: {error:#}", job.row)))
+    }
+
+    /// The method of settled settings.
+    ///
+    /// # Errors
+    /// Settings from which no method can be built.
+    pub fn method(&self, settings: &MethodConfig) -> Result<Box<dyn Method + '_>> {
+        settings.build(&Networks {
+            diffusion: &self.diffusion,
+            extractor: self.extractor.as_ref(),
+            source_features: self.source_features.as_ref(),
+            image_size: self.image_size,
+            device: self.device,
+        })
+    }
+
+    /// The batch that the networks see; smaller than the plan's after memory ran out.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size.get()
+    }
+
+    /// Translates the source images at `indices`, in batches of one size. A batch for which the
+    /// device has no room is halved, for good. `count_step` is called with the number of images
+    /// after each step.
+    ///
+    /// # Errors
+    /// No memory for a single image, or a translation that is not finite.
+    pub fn translate(
+        &self,
+        job: &Job,
+        method: &dyn Method,
+        source: &ImageSet,
+        indices: &[usize],
+        count_step: &mut dyn FnMut(u64),
+    ) -> Result<ImageSet> {
+        let mut translated = ImageSet::empty(source.side);
+        while translated.len() < indices.len() {
+            let size = self.batch_size.get();
+            let wanted: Vec<usize> = indices[translated.len()..]
+                .iter()
+                .take(size)
+                .copied()
+                .collect();
+            let batch = source.select(&padded(&wanted, size));
+            let count = wanted.len();
+            let step = &mut || count_step(count as u64);
+            match within_memory(|| self.translate_batch(job, method, &batch, step))? {
+                Ok(whole) => translated.append(whole.first(count)),
+                Err(OutOfMemory(text)) if size == 1 => {
+                    bail!(
+                        "no memory on {:?} even for one picture: {text}",
+                        self.device
+                    )
+                }
+                Err(_) => {
+                    self.source_features
+                        .iter()
+                        .for_each(SourceFeatures::disable);
+                    self.batch_size.set(size / 2);
+                }
+            }
+        }
+        Ok(translated)
+    }
+
+    fn translate_batch(
+        &self,
+        job: &Job,
+        method: &dyn Method,
+        batch: &ImageSet,
+        count_step: &mut dyn FnMut(),
+    ) -> Result<ImageSet> {
+        let x0 = batch.tensor().to_device(self.device) * 2.0 - 1.0;
+        let noise = ImageNoise {
+            seed: job.identity.seed,
+            names: batch.names.clone(),
+            side: batch.side,
+            device: self.device,
+        };
+        let mut check = FiniteCheck::new(batch.len(), self.device);
+        let mut observe = |repeat: usize, i: usize, y: &Tensor| {
+            check.check(repeat, i, y);
+            count_step();
+        };
+        let out = method
+            .translate(&x0, &noise, &mut observe)?
+            .to_device(Device::Cpu);
+        match check.non_finite().first() {
+            Some(found) => bail!(non_finite_text(found, batch)),
+            None => ImageSet::from_tensor(&out, batch.names.clone()),
+        }
+    }
+}
+
+/// Indices filled up to `size` with the first.
+fn padded(indices: &[usize], size: usize) -> Vec<usize> {
+    let fill = std::iter::repeat(&indices[0]);
+    indices.iter().chain(fill).take(size).copied().collect()
+}
+
+fn non_finite_text(found: &NonFinite, batch: &ImageSet) -> String {
+    format!(
+        "the translation of {} (picture {} of its batch) is not finite from step {} (counted down \
+         to 0) on: lower lambda_s or lambda_i",
+        batch.names[found.image], found.image, found.step
+    )
+}

@@ -1,0 +1,147 @@
+//! A bar with rate and time left on a terminal, plain log lines elsewhere.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Progress of one long piece of work.
+pub struct Progress {
+    /// None where standard error is no terminal.
+    bar: Option<ProgressBar>,
+    label: String,
+    unit: &'static str,
+    total: u64,
+    /// Units that were done before.
+    skipped: u64,
+    done: u64,
+    began: Instant,
+    last_line: Option<Instant>,
+}
+
+/// Plain lines come no closer together than this.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// The bar of a terminal.
+const TEMPLATE: &str = "{prefix} {wide_bar} {pos}/{len} {msg} {per_sec} left {eta}";
+
+/// One line to standard error. A log that cannot be written does not end the work.
+fn log_line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn terminal_bar(label: &str, total: u64) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    bar.set_style(ProgressStyle::with_template(TEMPLATE).expect("a fixed template parses"));
+    bar.set_prefix(label.to_string());
+    bar
+}
+
+impl Progress {
+    /// `total` units, none done yet.
+    pub fn new(label: &str, unit: &'static str, total: u64) -> Self {
+        Self {
+            bar: std::io::stderr()
+                .is_terminal()
+                .then(|| terminal_bar(label, total)),
+            label: label.into(),
+            unit,
+            total,
+            skipped: 0,
+            done: 0,
+            began: Instant::now(),
+            last_line: None,
+        }
+    }
+
+    /// `count` units were done before and tell nothing about the rate.
+    pub fn skip(&mut self, count: u64) {
+        self.skipped += count;
+        self.done += count;
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+            bar.reset_eta();
+        }
+    }
+
+    /// Moves to `done` units and shows `message`.
+    pub fn set(&mut self, done: u64, message: &str) {
+        self.done = done;
+        if let Some(bar) = &self.bar {
+            bar.set_message(message.to_string());
+            bar.set_position(done);
+        } else if done >= self.total || self.last_line.is_none_or(|at| at.elapsed() > QUIET) {
+            self.last_line = Some(Instant::now());
+            log_line(&self.line(message));
+        }
+    }
+
+    /// The plain line: how much is done, how fast, how long it will take.
+    fn line(&self, message: &str) -> String {
+        let Self {
+            label,
+            unit,
+            total,
+            done,
+            ..
+        } = self;
+        let new = done.saturating_sub(self.skipped);
+        let rate = new as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
+        let left = match new {
+            0 => "?".into(),
+            _ => seconds(total.saturating_sub(*done) as f64 / rate),
+        };
+        format!("{label}: {done}/{total} {unit} {message} {rate:.1} {unit}/s, left {left}")
+    }
+
+    /// Moves on by `count`.
+    pub fn add(&mut self, count: u64, message: &str) {
+        self.set(self.done + count, message);
+    }
+
+    /// Prints a line that does not disturb the bar.
+    pub fn print_line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| log_line(text)),
+            None => log_line(text),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Seconds as people read them: `48 s`, `12 min 5 s`, `3 h 4 min`.
+pub fn seconds(s: f64) -> String {
+    let s = s.round() as u64;
+    match s {
+        0..=119 => format!("{s} s"),
+        120..=7199 => format!("{} min {} s", s / 60, s % 60),
+        _ => format!("{} h {} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_leaves_out_what_was_done_before() {
+        let mut progress = Progress::new("run", "evaluations", 100);
+        progress.skip(40);
+        assert!(
+            progress
+                .line("job")
+                .starts_with("run: 40/100 evaluations job 0.0 evaluations/s")
+        );
+        assert!(progress.line("job").ends_with("left ?"));
+        assert_eq!(
+            (seconds(48.4), seconds(725.0)),
+            ("48 s".into(), "12 min 5 s".into())
+        );
+        assert_eq!(seconds(11_040.0), "3 h 4 min");
+    }
+}

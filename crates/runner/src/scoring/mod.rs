@@ -1,0 +1,7 @@
+//! Scores of images: of a job's translations, and of any folders.
+
+pub mod evaluator;
+pub mod folders;
+pub mod reference;
+
+pub use evaluator::{Evaluation, Evaluator};

@@ -1,0 +1,69 @@
+//! CUDA is loaded before libtorch is asked for it, and a machine without it is told what is
+//! missing.
+
+use crate::common::{AssertText, OutputAssertExt, assert_has, checkout, egsde, egsde_in};
+use std::path::Path;
+
+/// The question whether there is CUDA, whose first answer libtorch keeps.
+const QUESTION: &str = "_ZN2at6detail12getCUDAHooksEv";
+
+/// What the dynamic loader wrote into a folder.
+fn loader_log(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    let texts = entries.map(|entry| std::fs::read(entry.path()).unwrap());
+    texts
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .collect()
+}
+
+/// Whether a line of the loader tells that libtorch asks the question itself.
+fn libtorch_asks(line: &str) -> bool {
+    let asker = line.split_once("binding file ").map(|(_, rest)| rest);
+    asker.is_some_and(|rest| {
+        let file = rest.split_whitespace().next().unwrap_or_default();
+        file.ends_with("libtorch_cpu.so") && rest.contains(QUESTION)
+    })
+}
+
+#[test]
+fn cuda_is_loaded_before_libtorch_asks_for_it() {
+    let log = tempfile::tempdir().unwrap();
+    let golden = "crates/runner/tests/golden";
+    let ended = egsde_in(&checkout())
+        .args(["parity", golden, "--only", "NOTHING", "--device", "cuda:0"])
+        .env("LD_DEBUG", "libs,bindings")
+        .env("LD_DEBUG_OUTPUT", log.path().join("loader"))
+        .assert()
+        .code(2);
+    let text = ended.error_text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    if !text.contains("no case in") {
+        // There is no GPU here: either libraries are missing, or the driver.
+        let loader_failed = text.contains("cannot open shared object file");
+        assert_has(
+            &text,
+            &[if loader_failed {
+                "just setup-gpu"
+            } else {
+                "driver"
+            }],
+        );
+    }
+    let log = loader_log(log.path());
+    let searched = log
+        .lines()
+        .position(|line| line.contains("find library=libtorch_cuda.so"));
+    let searched = searched.expect("libtorch_cuda.so is searched");
+    let asked = log.lines().position(libtorch_asks);
+    assert!(
+        asked.is_none_or(|asked| asked > searched),
+        "libtorch asked in line {asked:?}, its CUDA library was searched in line {searched}"
+    );
+}
+
+#[test]
+fn a_plan_for_a_gpu_needs_none() {
+    let plan = egsde(&["plan", "experiments/table1.yaml", "--device", "cuda:0"]).printed();
+    assert_has(&plan, &[" of 12 jobs done"]);
+    egsde(&["plan", "experiments/table1.yaml", "--device", "gpu"]).refused(&["there are cpu"]);
+}

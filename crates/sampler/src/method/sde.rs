@@ -1,0 +1,72 @@
+//! How a reverse SDE is solved: what EGSDE's and SDEdit's settings have in common.
+
+use crate::schedule::Variance;
+use crate::solver::{Solver, SolverKey};
+use anyhow::{Result, ensure};
+
+/// How a reverse SDE is solved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SdeSettings {
+    /// Respaced steps of the whole of T.
+    pub steps: usize,
+    /// M in respaced steps.
+    pub start_steps: usize,
+    /// How a step is taken.
+    pub solver: Solver,
+    /// Of DDIM.
+    pub eta: f64,
+    /// Of the ancestral solver.
+    pub variance: Variance,
+    /// K.
+    pub repeats: usize,
+}
+
+/// The keys that some solvers have, as a row gives them.
+#[derive(Clone, Copy)]
+pub(super) struct SolverKeys {
+    pub eta: Option<f64>,
+    pub variance: Option<Variance>,
+}
+
+impl SolverKeys {
+    /// A key that this solver would ignore.
+    pub fn unused(self, solver: Solver) -> Option<&'static str> {
+        let own = solver.own_key();
+        if self.eta.is_some() && own != Some(SolverKey::Eta) {
+            Some("eta")
+        } else if self.variance.is_some() && own != Some(SolverKey::Variance) {
+            Some("variance")
+        } else {
+            None
+        }
+    }
+
+    /// The solver's own key with its default; none of another solver.
+    pub fn settle(self, solver: Solver) -> Self {
+        let (eta, variance) = match solver.own_key() {
+            Some(SolverKey::Eta) => (Some(self.eta.unwrap_or(0.0)), None),
+            Some(SolverKey::Variance) => {
+                (None, Some(self.variance.unwrap_or(Variance::FixedSmall)))
+            }
+            None => (None, None),
+        };
+        Self { eta, variance }
+    }
+}
+
+/// M in respaced steps.
+pub(super) fn start_steps(start: f64, steps: usize) -> usize {
+    (start * steps as f64).round() as usize
+}
+
+impl SdeSettings {
+    /// Checks that it begins at one of its steps.
+    pub(super) fn check_start(&self) -> Result<()> {
+        ensure!(
+            self.start_steps > 0,
+            "its start is less than one of {} steps: raise start or steps",
+            self.steps
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! SDEdit (Meng et al. 2022): EGSDE without experts.
+
+use super::sde::{SdeSettings, SolverKeys, start_steps};
+use super::{Egsde, Method, MethodSettings, SourceNoise, keys};
+use crate::cost::Evaluations;
+use crate::energy::{Energy, ExpertConfig};
+use crate::schedule::Variance;
+use crate::settings::{Networks, TaskFacts};
+use crate::solver::Solver;
+use anyhow::Result;
+use egsde_models::networks::Diffusion;
+use serde::{Deserialize, Serialize};
+
+/// Keys of an SDEdit row; see [`EgsdeConfig`](super::EgsdeConfig).
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SdeditConfig {
+    /// Respaced steps of the whole of T (1 to 1000).
+    #[serde(default = "keys::all_steps", deserialize_with = "keys::steps")]
+    pub steps: usize,
+    /// M as a fraction of T, in (0, 1].
+    #[serde(default = "keys::half", deserialize_with = "keys::start")]
+    pub start: f64,
+    /// How a step is taken.
+    #[serde(default = "keys::ancestral")]
+    pub solver: Solver,
+    /// DDIM: 0 (deterministic) to 1 (as noisy as the ancestral solver).
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "keys::eta"
+    )]
+    pub eta: Option<f64>,
+    /// The variance that the ancestral solver adds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance: Option<Variance>,
+    /// K.
+    #[serde(default = "keys::once", deserialize_with = "keys::repeats")]
+    pub repeats: usize,
+}
+
+impl SdeditConfig {
+    /// How its SDE is solved.
+    pub fn sde(&self) -> SdeSettings {
+        SdeSettings {
+            steps: self.steps,
+            start_steps: start_steps(self.start, self.steps),
+            solver: self.solver,
+            eta: self.eta.unwrap_or(0.0),
+            variance: self.variance.unwrap_or(Variance::FixedSmall),
+            repeats: self.repeats,
+        }
+    }
+
+    fn solver_keys(&self) -> SolverKeys {
+        SolverKeys {
+            eta: self.eta,
+            variance: self.variance,
+        }
+    }
+}
+
+impl MethodSettings for SdeditConfig {
+    fn unused_key(&self) -> Option<&'static str> {
+        self.solver_keys().unused(self.solver)
+    }
+
+    fn settle(&self, _: &TaskFacts) -> Result<Self> {
+        self.sde().check_start()?;
+        let SolverKeys { eta, variance } = self.solver_keys().settle(self.solver);
+        Ok(Self {
+            eta,
+            variance,
+            ..self.clone()
+        })
+    }
+
+    fn experts(&self) -> &[ExpertConfig] {
+        &[]
+    }
+
+    fn evaluations(&self) -> Evaluations {
+        let sde = self.sde();
+        Evaluations::for_sde(sde.steps, sde.start_steps, sde.repeats, &[])
+    }
+
+    fn depends_on_seed(&self) -> bool {
+        true
+    }
+
+    fn check_network(&self, _: &Diffusion) -> Result<()> {
+        Ok(())
+    }
+
+    fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
+        let energy = Energy::default();
+        let egsde = Egsde::new(networks.diffusion, energy, self.sde(), SourceNoise::Shared)?;
+        Ok(Box::new(egsde))
+    }
+}

@@ -1,0 +1,58 @@
+//! What the settings of methods and experts are settled against and built on.
+
+use crate::energy::SourceFeatures;
+use anyhow::{Result, ensure};
+use egsde_models::networks::Diffusion;
+use egsde_models::{Dse, Loaded};
+use tch::Device;
+
+/// What settings take from a task: their defaults depend on it, and they are checked against it.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskFacts<'a> {
+    /// The task's name, for errors.
+    pub name: &'a str,
+    /// Side of the square images in pixels.
+    pub image_size: usize,
+    /// Names of the extractor's classes in their order; empty where they are not known.
+    pub classes: &'a [String],
+}
+
+impl TaskFacts<'_> {
+    /// The low-pass factor of a row: an eighth of the image when the row gives none.
+    ///
+    /// # Errors
+    /// As [`TaskFacts::check_low_pass_factor`].
+    pub fn low_pass_factor(&self, given: Option<usize>) -> Result<usize> {
+        let factor = given.unwrap_or(self.image_size / 8);
+        self.check_low_pass_factor(factor)?;
+        Ok(factor)
+    }
+
+    /// Checks that a low-pass factor divides the image.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_low_pass_factor(&self, factor: usize) -> Result<()> {
+        let side = self.image_size;
+        ensure!(
+            factor > 0 && side.is_multiple_of(factor),
+            "low_pass_factor {factor} does not divide the picture's {side} px"
+        );
+        Ok(())
+    }
+}
+
+/// What methods and experts are built on.
+#[derive(Clone, Copy)]
+pub struct Networks<'a> {
+    /// The noise predictor, trained on the target domain.
+    pub diffusion: &'a Diffusion,
+    /// The domain-specific extractor; none where no expert needs it.
+    pub extractor: Option<&'a Loaded<Dse>>,
+    /// Where rows with the same sources and noise share the source's features.
+    pub source_features: Option<&'a SourceFeatures>,
+    /// Side of the square images in pixels.
+    pub image_size: usize,
+    /// Where the networks lie.
+    pub device: Device,
+}

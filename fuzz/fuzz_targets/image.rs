@@ -1,0 +1,4 @@
+//! Fuzz target: image files.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| egsde_runner::fuzzing::read_image(bytes));
