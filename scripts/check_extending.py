@@ -211,13 +211,27 @@ def cargo_build(folder, *options):
     return built.stderr.strip() if built.returncode else None
 
 
-def rename_binary(folder):
-    """Gives the copy's binary a name of its own: target/release/egsde stays the project's."""
-    path = os.path.join(folder, "crates/runner/Cargo.toml")
+def edit(path, old, new):
+    """Replaces what a pattern finds in a file; it must find something."""
     with open(path, encoding="utf-8") as file:
-        text = file.read()
+        text, count = re.subn(old, new, file.read(), flags=re.MULTILINE)
+    if not count:
+        sys.exit(f"check_extending: {path} has no {old!r}")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(text.replace('name = "egsde"\n', f'name = "{BINARY}"\n'))
+        file.write(text)
+
+
+def tell_apart(folder):
+    """Gives the copy's packages a version and its binary a name of their own: cargo knows packages
+    by name, version and place in their workspace, and would take the project's for them."""
+    workspace, lock = (os.path.join(folder, name) for name in ("Cargo.toml", "Cargo.lock"))
+    with open(workspace, encoding="utf-8") as file:
+        version = re.search(r'^version = "([^"]*)"$', file.read(), re.MULTILINE).group(1)
+    edit(workspace, f'^version = "{version}"$', f'version = "{version}-extending"')
+    own = rf'^(name = "egsde-\w+"\nversion = "{version})"$'
+    edit(lock, own, r'\1-extending"')
+    runner = os.path.join(folder, "crates/runner/Cargo.toml")
+    edit(runner, r'^name = "egsde"$', f'name = "{BINARY}"')
 
 
 def build_tree(diffs, checks):
@@ -228,7 +242,7 @@ def build_tree(diffs, checks):
             names = ", ".join(match.group(2) for match in HEADER.finditer(diff))
             if not checks.record(f"the diff of {names} applies", apply_diff(diff, fresh)):
                 return False
-        rename_binary(fresh)
+        tell_apart(fresh)
         update_tree(fresh)
     shutil.rmtree(os.path.join(TREE, "runs"), ignore_errors=True)
     problem = cargo_build(TREE, "-p", "egsde-runner", "--bin", BINARY)

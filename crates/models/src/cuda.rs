@@ -33,6 +33,14 @@ pub enum Unavailable {
 
 static LOADED: OnceLock<Result<(), Unavailable>> = OnceLock::new();
 
+/// The dynamic loader's own words, which libloading keeps as the source of its error.
+fn loader_text(error: &libloading::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    }
+}
+
 fn load_library() -> Result<(), Unavailable> {
     if std::env::var_os(CUBLAS_WORKSPACE.0).is_none() {
         // SAFETY: called once, while options are parsed, before this program has started any
@@ -43,7 +51,7 @@ fn load_library() -> Result<(), Unavailable> {
     // already loaded.
     let library = unsafe { libloading::Library::new(LIBRARY) };
     // The library must stay loaded as long as the process lives.
-    std::mem::forget(library.map_err(|error| Unavailable::NotLoaded(error.to_string()))?);
+    std::mem::forget(library.map_err(|error| Unavailable::NotLoaded(loader_text(&error)))?);
     if Cuda::is_available() {
         Ok(())
     } else {
@@ -103,6 +111,14 @@ pub fn take_peak_bytes(device: Device) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_library_is_told_in_the_loaders_words() {
+        // SAFETY: there is no such library, so nothing is loaded.
+        let error = unsafe { libloading::Library::new("libegsde_missing.so") }.unwrap_err();
+        let text = loader_text(&error);
+        assert!(text.contains("cannot open shared object file"), "{text}");
+    }
 
     #[test]
     fn nothing_happens_where_cuda_is_not_loaded() {
