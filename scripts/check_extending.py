@@ -30,9 +30,9 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
 PAGE = "docs/extending.md"
 FOLDER = os.path.join(ROOT, "target/extending")
 TREE = os.path.join(FOLDER, "tree")
-EGSDE = os.path.join(FOLDER, "egsde")
 # The copy's binary in the shared target folder.
 BINARY = "egsde-extending"
+EGSDE = os.path.join(ROOT, "target/release", BINARY)
 # Rows of this file use what the examples add; a row is no place in the code.
 EXPERIMENT = "experiments/extending.yaml"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -246,8 +246,6 @@ def build_tree(diffs, checks):
         update_tree(fresh)
     shutil.rmtree(os.path.join(TREE, "runs"), ignore_errors=True)
     problem = cargo_build(TREE, "-p", "egsde-runner", "--bin", BINARY)
-    if problem is None:
-        shutil.copy2(os.path.join(ROOT, "target/release", BINARY), EGSDE)
     return checks.record("the project with the examples builds", problem)
 
 
