@@ -52,11 +52,12 @@ fn seeds<'a>(row: &Row, experiment: &'a Experiment) -> &'a [u64] {
 }
 
 /// Folders that are there, by the part of their name that a job's identity decides.
-fn existing_folders(folder: &Path) -> HashMap<String, String> {
-    let mut existing = HashMap::new();
+fn existing_folders(folder: &Path) -> HashMap<String, Vec<String>> {
+    let mut existing: HashMap<String, Vec<String>> = HashMap::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        existing.insert(identity_suffix(&name).to_string(), name);
+        let suffix = identity_suffix(&name).to_string();
+        existing.entry(suffix).or_default().push(name);
     }
     existing
 }
@@ -73,9 +74,9 @@ fn share_folders(jobs: &mut [Job], folder: &Path) {
     let mut chosen: HashMap<String, String> = HashMap::new();
     for job in jobs {
         let suffix = identity_suffix(&job.id).to_string();
-        let is_there = folder.join(&job.id).exists();
-        let name = match existing.get(&suffix) {
-            Some(name) if !is_there => name.clone(),
+        let names = existing.get(&suffix).map_or(&[][..], Vec::as_slice);
+        let name = match names.last() {
+            Some(other) if !names.contains(&job.id) => other.clone(),
             _ => job.id.clone(),
         };
         job.id.clone_from(chosen.entry(suffix).or_insert(name));

@@ -9,7 +9,7 @@ use crate::runtime::memory::panic_error;
 use crate::runtime::progress::Progress;
 use crate::runtime::signal;
 use crate::store::job_dir::JobDir;
-use crate::store::results::Results;
+use crate::store::results::{Results, read_scores};
 use anyhow::Result;
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,17 +61,15 @@ impl<'a> WorkerPool<'a> {
             match dir.try_lock().or_invalid_input("cannot write results")? {
                 None => held.push(job),
                 // Another process may have finished it since.
-                Some(_) if self.is_finished(&dir) => {}
+                Some(_) if self.is_finished(job, &dir) => {}
                 Some(_lock) => self.run_job(&runner, job, &dir)?,
             }
         }
         Ok(())
     }
 
-    fn is_finished(&self, dir: &JobDir) -> bool {
-        dir.scores().is_some_and(|scores| {
-            scores.scoring.identity == self.plan.scoring && dir.problems_beside(&scores).is_empty()
-        })
+    fn is_finished(&self, job: &Job, dir: &JobDir) -> bool {
+        read_scores(self.plan, job).is_some_and(|scores| dir.problems_beside(&scores).is_empty())
     }
 
     /// The next job or, when only held ones are left, one of those after a wait.

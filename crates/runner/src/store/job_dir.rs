@@ -82,11 +82,6 @@ impl JobDir {
         Scores::from_sealed(&std::fs::read(self.path.join(SCORES_FILE)).ok()?)
     }
 
-    /// Whether there is a file of scores, without reading it: quick, for counting.
-    pub fn has_scores(&self) -> bool {
-        self.path.join(SCORES_FILE).is_file()
-    }
-
     /// `job.json`, when it is what the folder's name tells: that carries the identity's hash.
     fn record(&self) -> Option<JobRecord> {
         let bytes = std::fs::read(self.path.join(JOB_FILE)).ok()?;

@@ -43,7 +43,7 @@ pub struct Results<'a> {
 }
 
 /// Scores of a job, when they are what this plan asks for.
-fn read_scores(plan: &Plan, job: &Job) -> Option<Scores> {
+pub fn read_scores(plan: &Plan, job: &Job) -> Option<Scores> {
     let scores = JobDir::new(&plan.folder, job).scores()?;
     (scores.scoring.identity == plan.scoring).then_some(scores)
 }

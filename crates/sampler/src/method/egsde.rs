@@ -1,7 +1,7 @@
 //! EGSDE as its code has it ("VP-EGSDE") and as the paper's Algorithm 1. SDEdit is EGSDE without
 //! experts.
 
-use super::sde::{SdeSettings, SolverKeys, start_steps};
+use super::sde::{SdeSettings, SolverKeys};
 use super::{Method, MethodSettings, Predictor, eps, image_from_sample, keys, repeated_per_image};
 use crate::cost::Evaluations;
 use crate::energy::{
@@ -245,14 +245,8 @@ impl Method for Egsde<'_> {
 impl EgsdeConfig {
     /// How its SDE is solved.
     pub fn sde(&self) -> SdeSettings {
-        SdeSettings {
-            steps: self.steps,
-            start_steps: start_steps(self.start, self.steps),
-            solver: self.solver,
-            eta: self.eta.unwrap_or(0.0),
-            variance: self.variance.unwrap_or(Variance::FixedSmall),
-            repeats: self.repeats,
-        }
+        let keys = self.solver_keys();
+        SdeSettings::new(self.steps, self.start, self.solver, keys, self.repeats)
     }
 
     fn solver_keys(&self) -> SolverKeys {

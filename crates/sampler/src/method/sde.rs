@@ -29,6 +29,14 @@ pub(super) struct SolverKeys {
 }
 
 impl SolverKeys {
+    fn eta(self) -> f64 {
+        self.eta.unwrap_or(0.0)
+    }
+
+    fn variance(self) -> Variance {
+        self.variance.unwrap_or(Variance::FixedSmall)
+    }
+
     /// A key that this solver would ignore.
     pub fn unused(self, solver: Solver) -> Option<&'static str> {
         let own = solver.own_key();
@@ -44,22 +52,34 @@ impl SolverKeys {
     /// The solver's own key with its default; none of another solver.
     pub fn settle(self, solver: Solver) -> Self {
         let (eta, variance) = match solver.own_key() {
-            Some(SolverKey::Eta) => (Some(self.eta.unwrap_or(0.0)), None),
-            Some(SolverKey::Variance) => {
-                (None, Some(self.variance.unwrap_or(Variance::FixedSmall)))
-            }
+            Some(SolverKey::Eta) => (Some(self.eta()), None),
+            Some(SolverKey::Variance) => (None, Some(self.variance())),
             None => (None, None),
         };
         Self { eta, variance }
     }
 }
 
-/// M in respaced steps.
-pub(super) fn start_steps(start: f64, steps: usize) -> usize {
-    (start * steps as f64).round() as usize
-}
-
 impl SdeSettings {
+    /// From a row's keys; `start` is M as a fraction of T. A key that the row leaves out has its
+    /// solver's default.
+    pub(super) fn new(
+        steps: usize,
+        start: f64,
+        solver: Solver,
+        keys: SolverKeys,
+        repeats: usize,
+    ) -> Self {
+        Self {
+            steps,
+            start_steps: (start * steps as f64).round() as usize,
+            solver,
+            eta: keys.eta(),
+            variance: keys.variance(),
+            repeats,
+        }
+    }
+
     /// Checks that it begins at one of its steps.
     pub(super) fn check_start(&self) -> Result<()> {
         ensure!(

@@ -1,6 +1,6 @@
 //! SDEdit (Meng et al. 2022): EGSDE without experts.
 
-use super::sde::{SdeSettings, SolverKeys, start_steps};
+use super::sde::{SdeSettings, SolverKeys};
 use super::{Egsde, Method, MethodSettings, SourceNoise, keys};
 use crate::cost::Evaluations;
 use crate::energy::{Energy, ExpertConfig};
@@ -42,14 +42,8 @@ pub struct SdeditConfig {
 impl SdeditConfig {
     /// How its SDE is solved.
     pub fn sde(&self) -> SdeSettings {
-        SdeSettings {
-            steps: self.steps,
-            start_steps: start_steps(self.start, self.steps),
-            solver: self.solver,
-            eta: self.eta.unwrap_or(0.0),
-            variance: self.variance.unwrap_or(Variance::FixedSmall),
-            repeats: self.repeats,
-        }
+        let keys = self.solver_keys();
+        SdeSettings::new(self.steps, self.start, self.solver, keys, self.repeats)
     }
 
     fn solver_keys(&self) -> SolverKeys {
