@@ -3,16 +3,18 @@
 use crate::frechet::Statistics;
 use anyhow::{Context, Result, ensure};
 use egsde_data::files::read_bounded;
-use ndarray::{Array1, Array2, Ix1, Ix2, OwnedRepr};
-use ndarray_npy::{NpzReader, NpzWriter};
-use std::io::Cursor;
+use ndarray::{Array1, Array2};
+use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+use std::io::{Cursor, Read};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
+use zip::write::FileOptions;
+use zip::{ZipArchive, ZipWriter};
 
 /// Largest length of a feature vector; a header that claims more is refused before memory is taken.
 const MAX_FEATURES: usize = 1 << 14;
 
-type Reader<'a> = NpzReader<Cursor<&'a [u8]>>;
+type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
 
 /// Reads statistics in float32 or float64.
 ///
@@ -25,9 +27,8 @@ pub fn read(path: &Path) -> Result<Statistics> {
 }
 
 /// Refuses an archive whose entries claim to unpack to more than statistics can have.
-fn check_sizes(bytes: &[u8]) -> Result<()> {
+fn check_sizes(archive: &mut Archive) -> Result<()> {
     let limit = (MAX_FEATURES * MAX_FEATURES * 8) as u64;
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).context("not an .npz archive")?;
     for i in 0..archive.len() {
         let entry = archive.by_index_raw(i)?;
         // Deflate packs at most about 1,032 to 1; a larger claim is false.
@@ -42,27 +43,33 @@ fn check_sizes(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// The unpacked bytes of the array `name`, which numpy keeps as the entry `name.npy`.
+fn unpacked_array(archive: &mut Archive, name: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    archive
+        .by_name(&format!("{name}.npy"))
+        .and_then(|mut entry| Ok(entry.read_to_end(&mut bytes)?))
+        .with_context(|| format!("array {name}"))?;
+    Ok(bytes)
+}
+
 /// `mu` in float64, or in float32 widened.
-fn read_mu(npz: &mut Reader) -> Result<Vec<f64>> {
-    let float64: Result<Array1<f64>, _> = npz.by_name("mu");
-    if let Ok(mu) = float64 {
+fn read_mu(archive: &mut Archive) -> Result<Vec<f64>> {
+    let bytes = unpacked_array(archive, "mu")?;
+    if let Ok(mu) = Array1::<f64>::read_npy(bytes.as_slice()) {
         return Ok(mu.into_iter().collect());
     }
-    let float32 = npz
-        .by_name::<OwnedRepr<f32>, Ix1>("mu")
-        .context("array mu")?;
+    let float32 = Array1::<f32>::read_npy(bytes.as_slice()).context("array mu")?;
     Ok(float32.into_iter().map(f64::from).collect())
 }
 
 /// `sigma` in float64, or in float32 widened.
-fn read_sigma(npz: &mut Reader) -> Result<Array2<f64>> {
-    let float64: Result<Array2<f64>, _> = npz.by_name("sigma");
-    if let Ok(sigma) = float64 {
+fn read_sigma(archive: &mut Archive) -> Result<Array2<f64>> {
+    let bytes = unpacked_array(archive, "sigma")?;
+    if let Ok(sigma) = Array2::<f64>::read_npy(bytes.as_slice()) {
         return Ok(sigma);
     }
-    let float32 = npz
-        .by_name::<OwnedRepr<f32>, Ix2>("sigma")
-        .context("array sigma")?;
+    let float32 = Array2::<f32>::read_npy(bytes.as_slice()).context("array sigma")?;
     Ok(float32.mapv(f64::from))
 }
 
@@ -71,9 +78,9 @@ fn read_sigma(npz: &mut Reader) -> Result<Array2<f64>> {
 /// # Errors
 /// As [`read`].
 pub fn parse(bytes: &[u8]) -> Result<Statistics> {
-    check_sizes(bytes)?;
-    let mut npz = NpzReader::new(Cursor::new(bytes)).context("not an .npz archive")?;
-    let (mu, sigma) = (read_mu(&mut npz)?, read_sigma(&mut npz)?);
+    let mut archive = Archive::new(Cursor::new(bytes)).context("not an .npz archive")?;
+    check_sizes(&mut archive)?;
+    let (mu, sigma) = (read_mu(&mut archive)?, read_sigma(&mut archive)?);
     let (d, (rows, columns)) = (mu.len(), sigma.dim());
     ensure!(
         d > 0 && d <= MAX_FEATURES && (rows, columns) == (d, d),
@@ -108,10 +115,12 @@ fn flat_values(x: &Tensor) -> Result<Vec<f64>> {
 pub fn to_npz(statistics: &Statistics) -> Result<Vec<u8>> {
     let mu = Array1::from(flat_values(&statistics.mu)?);
     let sigma = Array2::from_shape_vec((mu.len(), mu.len()), flat_values(&statistics.sigma)?)?;
-    let mut npz = NpzWriter::new_compressed(Cursor::new(Vec::new()));
-    npz.add_array("mu", &mu)?;
-    npz.add_array("sigma", &sigma)?;
-    Ok(npz.finish()?.into_inner())
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    archive.start_file("mu.npy", FileOptions::default())?;
+    mu.write_npy(&mut archive)?;
+    archive.start_file("sigma.npy", FileOptions::default())?;
+    sigma.write_npy(&mut archive)?;
+    Ok(archive.finish()?.into_inner())
 }
 
 #[cfg(test)]

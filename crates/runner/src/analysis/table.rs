@@ -55,20 +55,17 @@ fn job_values(results: &Results) -> Result<DataFrame> {
 type Cells = HashMap<String, BTreeMap<String, Cell>>;
 
 /// Mean and spread of each row's metrics over seeds.
-fn summarise(frame: DataFrame) -> Result<Cells> {
-    let value = || col("value");
-    let out = frame
-        .lazy()
-        .group_by([col("row"), col("metric")])
-        .agg([
-            value().mean().alias("mean"),
-            value().std(1).alias("std"),
-            value().count().alias("n"),
-        ])
-        .collect()?;
+///
+/// The eager aggregations are called deprecated in favour of the lazy engine, which takes longer
+/// to compile than all of this project; the numbers are the same.
+#[expect(deprecated)]
+fn summarise(frame: &DataFrame) -> Result<Cells> {
+    let groups = frame.group_by(["row", "metric"])?.select(["value"]);
+    let (out, deviations, sizes) = (groups.mean()?, groups.std(1)?, groups.count()?);
     let (rows, metrics) = (out.column("row")?.str()?, out.column("metric")?.str()?);
-    let (means, stds) = (out.column("mean")?.f64()?, out.column("std")?.f64()?);
-    let counts = out.column("n")?.cast(&DataType::UInt32)?;
+    let means = out.column("value_mean")?.f64()?;
+    let stds = deviations.column("value_agg_std")?.f64()?;
+    let counts = sizes.column("value_count")?.cast(&DataType::UInt32)?;
     let counts = counts.u32()?;
     let (mut cells, mut factors) = (Cells::new(), BTreeMap::new());
     for i in 0..out.height() {
@@ -193,7 +190,7 @@ impl Table {
             Some(published) => published_rows(project, &published.table, &published.task)?,
             None => Vec::new(),
         };
-        let mut cells = summarise(job_values(results)?)?;
+        let mut cells = summarise(&job_values(results)?)?;
         for row in &experiment.methods {
             let metrics = cells.remove(&row.name).unwrap_or_default();
             rows.push(TableRow {
@@ -226,7 +223,7 @@ mod tests {
             "metric" => ["l2"; 4],
             "value" => [1.0, 2.0, 6.0, 4.0]
         );
-        let cells = summarise(frame.unwrap()).unwrap();
+        let cells = summarise(&frame.unwrap()).unwrap();
         let a = cells["a"]["l2"];
         assert_eq!((a.mean, a.n), (3.0, Some(3)));
         assert!((a.std.unwrap() - 7f64.sqrt()).abs() < 1e-12);

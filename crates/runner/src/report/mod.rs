@@ -7,6 +7,7 @@ pub mod fingerprint;
 pub mod html;
 mod image_grids;
 mod page;
+mod parquet_table;
 mod plot;
 
 use crate::analysis::table::Table;

@@ -1,8 +1,10 @@
 //! Drawings as files: each file is written whole or not at all.
 
 use super::canvas::{Area, drawing_error, use_own_font};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use egsde_data::files::write_atomically;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use plotters::prelude::*;
 use std::path::Path;
 
@@ -44,13 +46,13 @@ impl Figure {
     ) -> Result<Self> {
         let files = [format!("{stem}.png"), format!("{stem}.svg")];
         write_png(drawing, &folder.join(&files[0]))?;
-        let svg = write_drawn(&folder.join(&files[1]), |path| {
-            draw_onto(SVGBackend::new(path, drawing.size()), drawing)
-        })?;
+        let mut svg = String::new();
+        draw_onto(SVGBackend::with_string(&mut svg, drawing.size()), drawing)?;
+        write_atomically(&folder.join(&files[1]), svg.as_bytes())?;
         Ok(Self {
             files,
             caption,
-            svg: String::from_utf8(svg)?,
+            svg,
         })
     }
 }
@@ -60,10 +62,15 @@ impl Figure {
 /// # Errors
 /// The file cannot be drawn or written.
 pub fn write_png(drawing: &impl Drawing, path: &Path) -> Result<()> {
-    write_drawn(path, |path| {
-        draw_onto(BitMapBackend::new(path, drawing.size()), drawing)
-    })?;
-    Ok(())
+    let (width, height) = drawing.size();
+    let mut pixels = vec![0; 3 * width as usize * height as usize];
+    draw_onto(
+        BitMapBackend::with_buffer(&mut pixels, (width, height)),
+        drawing,
+    )?;
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png).write_image(&pixels, width, height, ExtendedColorType::Rgb8)?;
+    write_atomically(path, &png)
 }
 
 fn draw_onto<DB: DrawingBackend>(backend: DB, drawing: &impl Drawing) -> Result<()>
@@ -75,15 +82,4 @@ where
     area.fill(&WHITE).map_err(drawing_error)?;
     drawing.draw(&area)?;
     area.present().map_err(drawing_error)
-}
-
-/// Writes whole what `draw` writes in pieces to a file elsewhere; returns the file's bytes.
-fn write_drawn(path: &Path, draw: impl FnOnce(&Path) -> Result<()>) -> Result<Vec<u8>> {
-    let folder = tempfile::tempdir()?;
-    // plotters chooses the format by the extension.
-    let drawn = folder.path().join(path.file_name().unwrap_or_default());
-    draw(&drawn).with_context(|| format!("cannot write {}", path.display()))?;
-    let bytes = std::fs::read(&drawn)?;
-    write_atomically(path, &bytes)?;
-    Ok(bytes)
 }
