@@ -2,9 +2,9 @@
 //! 8-bit RGB.
 
 use crate::files::read_bounded;
-use crate::image_set::pixels_tensor;
+use crate::image_set::{self, pixels_tensor};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use image::{ColorType, ImageDecoder, ImageFormat};
+use image::{ColorType, ImageDecoder, ImageFormat, RgbImage};
 use mozjpeg::{ColorSpace, Compress, Decompress};
 use std::any::Any;
 use std::io::Cursor;
@@ -174,6 +174,16 @@ pub fn encode_jpeg75(image: &Rgb) -> Result<Vec<u8>> {
         writer.write_scanlines(&image.pixels)?;
         Ok(writer.finish()?)
     })
+}
+
+/// PNG bytes.
+///
+/// # Errors
+/// The pixels do not fill the image, or those of the encoder.
+pub fn encode_png(image: &Rgb) -> Result<Vec<u8>> {
+    let (width, height) = (image.width as u32, image.height as u32);
+    let whole = RgbImage::from_raw(width, height, image.pixels.clone());
+    image_set::encode_png(&whole.context("the pixels do not fill the image")?)
 }
 
 #[cfg(test)]

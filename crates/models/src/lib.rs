@@ -3,6 +3,7 @@
 
 pub mod checkpoints;
 pub mod cuda;
+mod fixed_entries;
 pub mod gradient;
 mod kernels;
 pub mod layers;
@@ -14,5 +15,7 @@ pub mod weights;
 pub use kernels::bf16::processor_has_bf16;
 pub use kernels::kernels_in_use;
 pub use networks::{
-    AdmUnet, CifarFeatures, DdpmUnet, Diffusion, Dse, Inception, Loaded, NetworkConfig,
+    AdmUnet, CifarFeatures, DdpmUnet, Diffusion, Dse, Inception, Loaded, NetworkConfig, PatchMlp,
+    Patchgan, ResnetGenerator, StarganV2, StarganV2Discriminator, StarganV2Generator,
+    StarganV2Mapping, StarganV2StyleEncoder, WingFan,
 };

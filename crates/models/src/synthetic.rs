@@ -67,9 +67,14 @@ pub fn weight(key: &str, shape: &[i64], gain: f64) -> Tensor {
 
 /// Sets every variable of `vs` to its [`weight`].
 pub fn fill(vs: &VarStore, gain: f64) {
+    fill_prefixed(vs, "", gain);
+}
+
+/// As [`fill`], with `prefix` put in front of each key: two networks of one family then differ.
+pub fn fill_prefixed(vs: &VarStore, prefix: &str, gain: f64) {
     tch::no_grad(|| {
         for (key, mut variable) in vs.variables() {
-            variable.copy_(&weight(&key, &variable.size(), gain));
+            variable.copy_(&weight(&format!("{prefix}{key}"), &variable.size(), gain));
         }
     });
 }

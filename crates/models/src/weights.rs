@@ -1,5 +1,6 @@
 //! safetensors in and out, and filling a network from named tensors with every mismatch named.
 
+use crate::fixed_entries::Entry;
 use anyhow::{Context, Result, bail};
 use egsde_data::files::write_atomically;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -132,8 +133,9 @@ fn list_names(label: &str, names: &[String]) -> Option<String> {
 }
 
 /// What keeps `tensors` from filling variables of these shapes: missing, unexpected and wrongly
-/// shaped keys. `None` where they fit. PyTorch's `num_batches_tracked`, which no network here has,
-/// is ignored.
+/// shaped keys. `None` where they fit. Entries that are no weights (PyTorch's
+/// `num_batches_tracked`, statistics that nothing uses, kernels that never change) are accepted,
+/// kernels only with the values that they must have.
 pub fn find_mismatches(
     variables: &BTreeMap<String, Vec<i64>>,
     tensors: &BTreeMap<String, Tensor>,
@@ -148,16 +150,19 @@ pub fn find_mismatches(
             Some(_) => {}
         }
     }
-    let mut unexpected = Vec::new();
-    for key in tensors.keys() {
-        if !variables.contains_key(key) && !key.ends_with("num_batches_tracked") {
-            unexpected.push(key.clone());
+    let (mut unexpected, mut other_kernels) = (Vec::new(), Vec::new());
+    for (key, tensor) in tensors {
+        match Entry::classify(key, tensor, variables) {
+            Entry::Weight | Entry::Unused | Entry::FixedKernel => {}
+            Entry::OtherKernel => other_kernels.push(key.clone()),
+            Entry::Unexpected => unexpected.push(key.clone()),
         }
     }
     let lists = [
         list_names("missing", &missing),
         list_names("unexpected", &unexpected),
         list_names("wrong shape", &misshapen),
+        list_names("not the kernel of this network", &other_kernels),
     ];
     let problems: Vec<String> = lists.into_iter().flatten().collect();
     (!problems.is_empty()).then(|| problems.join("; "))

@@ -6,6 +6,7 @@ pub mod finite_check;
 pub mod low_pass;
 pub mod method;
 pub mod noise;
+pub mod pixels;
 pub mod schedule;
 pub mod settings;
 pub mod solver;

@@ -1,7 +1,10 @@
-//! Training of the embedded networks. Only the `train` command reaches this crate.
+//! Training of the embedded networks and of the GANs that the table compares with. The `train`
+//! command and the golden cases reach this crate.
 
 mod augment;
 mod evaluation;
+pub mod gan;
+mod loss_log;
 mod objective;
 mod optimizer;
 pub mod recipe;

@@ -5,6 +5,21 @@ use egsde_models::NetworkConfig;
 use egsde_sampler::schedule::NUM_TRAIN_TIMESTEPS;
 use serde::{Deserialize, Serialize};
 
+/// What a recipe trains, whichever kind of recipe it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainingTask {
+    /// See [`ObjectiveKind::Diffusion`].
+    Diffusion,
+    /// See [`ObjectiveKind::NoisedClassifier`].
+    NoisedClassifier,
+    /// See [`ObjectiveKind::Classifier`].
+    Classifier,
+    /// A GAN that translates between two classes; its recipe is a
+    /// [`GanRecipe`](crate::gan::GanRecipe).
+    Translation,
+}
+
 /// What is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

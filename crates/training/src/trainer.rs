@@ -1,6 +1,7 @@
 //! The training loop: batches, checkpoints to resume from, and the weights at the end.
 
 use crate::evaluation::evaluate;
+use crate::loss_log::LossLog;
 use crate::objective::Objective;
 use crate::optimizer::AdamW;
 use crate::recipe::Recipe;
@@ -10,8 +11,6 @@ use egsde_models::networks::NETWORK_KEY;
 use egsde_models::weights::{WeightFile, assign, read_safetensors, write_safetensors};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
@@ -71,8 +70,16 @@ pub struct Outcome {
 /// device.
 const REPORT_EVERY: u64 = 20;
 
+/// Columns of the loss log.
+const LOG_HEADER: &str = "step,loss,learning_rate,gradient_norm";
+
 /// Factor by which the seeds of neighbouring recipes are spread, so that their steps' seeds differ.
 const SEED_STRIDE: i64 = 1_000_003;
+
+/// The seed of a step's draws.
+pub(crate) fn step_seed(seed: i64, step: u64) -> i64 {
+    seed.wrapping_mul(SEED_STRIDE).wrapping_add(step as i64)
+}
 
 /// Takes the entries of a weight file whose names and shapes fit.
 fn initialise_from(objective: &Objective, path: &str) -> Result<()> {
@@ -160,29 +167,6 @@ fn save(optimizer: &AdamW, recipe: &Recipe, step: u64, folder: &Path) -> Result<
     Ok(path)
 }
 
-/// Whether a line of the loss log is of a step up to `step`.
-fn is_up_to(line: &str, step: u64) -> bool {
-    let logged = line
-        .split(',')
-        .next()
-        .and_then(|text| text.parse::<u64>().ok());
-    logged.is_some_and(|logged| logged <= step)
-}
-
-/// Opens `loss.csv` for appending. Lines after the resumed step, of a run that was killed after its
-/// checkpoint, are removed.
-fn open_loss_log(folder: &Path, step: u64) -> Result<File> {
-    let path = folder.join("loss.csv");
-    let old = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut file =
-        File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    writeln!(file, "step,loss,learning_rate,gradient_norm")?;
-    for line in old.lines().skip(1).filter(|line| is_up_to(line, step)) {
-        writeln!(file, "{line}")?;
-    }
-    Ok(file)
-}
-
 /// Trains `recipe` from its last checkpoint, or from its start, to its end. `on_event` is told the
 /// progress.
 ///
@@ -213,18 +197,13 @@ pub fn train(
     if first > 0 {
         on_event(Event::Resumed { step: first });
     }
-    let mut log = open_loss_log(folder, first)?;
+    let mut log = LossLog::open(folder, first)?;
     let last = options.stop_at.unwrap_or(recipe.steps).min(recipe.steps);
     let mut losses: Vec<Tensor> = Vec::new();
     for step in first..last {
         // Every step has a seed of its own, so that a resumed run draws what an undisturbed one
         // would have drawn.
-        tch::manual_seed(
-            recipe
-                .seed
-                .wrapping_mul(SEED_STRIDE)
-                .wrapping_add(step as i64),
-        );
+        tch::manual_seed(step_seed(recipe.seed, step));
         let loss = objective.loss(recipe);
         loss.backward();
         losses.push(loss.detach());
@@ -240,7 +219,8 @@ pub fn train(
                 loss.is_finite(),
                 "the loss is {loss} at step {done}: lower learning_rate or clip_norm"
             );
-            writeln!(log, "{done},{loss:.6},{learning_rate:.3e},{norm:.4}")?;
+            let line = format!("{done},{loss:.6},{learning_rate:.3e},{norm:.4}");
+            log.append(LOG_HEADER, &line)?;
             on_event(Event::Step {
                 step: done,
                 loss,

@@ -25,10 +25,7 @@ pub(super) fn collect(
     let mut storages: HashMap<usize, Tensor> = HashMap::new();
     let mut tensors = BTreeMap::new();
     let (mut stored, mut copied) = (0, 0);
-    for (key, value) in state_dict(pickle, part)? {
-        let Value::Text(key) = key else {
-            bail!("a weight's name is {key:?}")
-        };
+    for (key, value) in entries(pickle, part)? {
         let Value::Tensor(view) = value else {
             bail!("{key} is no tensor")
         };
@@ -50,11 +47,10 @@ pub(super) fn collect(
             copied <= stored.saturating_mul(VIEWS_PER_STORAGE),
             "its views unfold into {copied} elements, its storages hold {stored}"
         );
-        let name = key.strip_prefix("module.").unwrap_or(key);
         let tensor = materialise(storage, view).with_context(|| key.clone())?;
         ensure!(
-            tensors.insert(name.to_string(), tensor).is_none(),
-            "{name} stands twice"
+            tensors.insert(key.clone(), tensor).is_none(),
+            "{key} stands twice"
         );
     }
     ensure!(!tensors.is_empty(), "it holds no weights");
@@ -62,6 +58,35 @@ pub(super) fn collect(
         tensors,
         metadata: BTreeMap::new(),
     })
+}
+
+/// The entries of a part by their name. Where every entry is a dictionary itself (StarGAN v2's
+/// `generator`, `mapping_network` and so on), names are `GROUP.KEY`.
+fn entries(pickle: &Pickle, part: CheckpointPart) -> Result<Vec<(String, &Value)>> {
+    let pairs = state_dict(pickle, part)?;
+    let grouped = pairs
+        .iter()
+        .all(|(_, value)| matches!(value, Value::Dict(_)));
+    let mut entries = Vec::new();
+    for (key, value) in pairs {
+        if grouped {
+            let group = weight_name(key)?;
+            for (key, value) in dictionary(pickle, value)? {
+                entries.push((format!("{group}.{}", weight_name(key)?), value));
+            }
+        } else {
+            entries.push((weight_name(key)?.to_string(), value));
+        }
+    }
+    Ok(entries)
+}
+
+/// A name without the `module.` that PyTorch's parallel wrapper puts in front.
+fn weight_name(key: &Value) -> Result<&str> {
+    let Value::Text(key) = key else {
+        bail!("a weight's name is {key:?}")
+    };
+    Ok(key.strip_prefix("module.").unwrap_or(key))
 }
 
 /// The pairs of name and tensor in what the file holds: a dictionary of them, a list with several

@@ -53,6 +53,14 @@ impl ConvOptions {
         Self { zero: true, ..self }
     }
 
+    /// The same without padding.
+    pub fn no_padding(self) -> Self {
+        Self {
+            padding: [0; 2],
+            ..self
+        }
+    }
+
     /// The same without a bias, for use in front of a batch normalisation.
     pub fn no_bias(self) -> Self {
         Self {
@@ -190,6 +198,36 @@ impl Conv2d {
             None => offset.shallow_clone(),
         };
         Self::from_parts(weight, Some(bias), self.stride, self.padding)
+    }
+}
+
+/// 2-d transposed convolution that doubles the sides: kernel 3, stride 2, padding 1, output padding
+/// 1; weight `[in, out, 3, 3]`.
+#[derive(Debug)]
+pub struct ConvTranspose2d {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl ConvTranspose2d {
+    /// Registers `weight` and `bias` under `path`, with PyTorch's default start.
+    pub fn new(path: Path, inputs: i64, outputs: i64) -> Self {
+        // PyTorch counts the second dimension of the weight as its inputs.
+        let init = default_init(outputs * 9);
+        Self {
+            weight: path.var("weight", &[inputs, outputs, 3, 3], init),
+            bias: path.var("bias", &[outputs], init),
+        }
+    }
+
+    /// `[n, in, h, w]` to `[n, out, 2 h, 2 w]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        if let Some(out) = bf16::emulate(&self.weight, x, |x| self.forward(x)) {
+            return out;
+        }
+        let kind = x.kind();
+        let (weight, bias) = (self.weight.to_kind(kind), self.bias.to_kind(kind));
+        x.conv_transpose2d(&weight, Some(bias), [2, 2], [1, 1], [1, 1], 1, [1, 1])
     }
 }
 

@@ -1,12 +1,16 @@
 //! The few layers that all networks share. Weights stay in float32, and each layer computes in the
 //! kind of its input.
 
+pub mod blur;
 pub mod conv;
+mod instance_norm;
 pub mod linear;
 pub mod norm;
 pub mod time;
 
-pub use conv::{Conv2d, ConvNorm, ConvOptions};
+pub use blur::{blur_down, blur_up};
+pub use conv::{Conv2d, ConvNorm, ConvOptions, ConvTranspose2d};
+pub use instance_norm::InstanceNorm;
 pub use linear::{Linear, Pointwise};
 pub use norm::{BatchNorm, GroupNorm};
 pub use time::timestep_embedding;
@@ -31,6 +35,14 @@ fn default_init(fan_in: i64) -> Init {
         lo: -bound,
         up: bound,
     }
+}
+
+/// `x` where it is positive, a fifth of it elsewhere: the GANs' leaky ReLU, whose slope is not
+/// libtorch's default.
+pub fn leaky_relu(x: &Tensor) -> Tensor {
+    const SLOPE: f32 = 0.2;
+    let slope = Tensor::from_slice(&[SLOPE]);
+    x.prelu(&slope.to_device(x.device()).to_kind(x.kind()))
 }
 
 /// Copies an image batch into the channels-last layout: the shape stays `[n, c, h, w]`, the strides

@@ -16,11 +16,15 @@ mod config;
 mod diffusion;
 mod families;
 mod loaded;
+mod sequential;
+mod stargan_v2_blocks;
 mod timing;
+pub mod wing_masks;
 
 pub use config::{NETWORK_KEY, config_from_metadata};
 pub use diffusion::{Diffusion, NoisePredictor};
 pub use loaded::{Build, Loaded};
+pub use sequential::Norm;
 pub use timing::seconds_in_networks;
 
 families::families! {
@@ -32,5 +36,16 @@ families::families! {
         dse::Dse(DseConfig) = "dse";
         cifar_features::CifarFeatures(CifarFeaturesConfig) = "cifar_features";
         inception::Inception(InceptionConfig) = "inception";
+        resnet_generator::ResnetGenerator(ResnetGeneratorConfig) = "resnet_generator";
+        patchgan::Patchgan(PatchganConfig) = "patchgan";
+        patch_mlp::PatchMlp(PatchMlpConfig) = "patch_mlp";
+        stargan_v2::StarganV2(StarganV2Config) = "stargan_v2";
+        stargan_v2_generator::StarganV2Generator(StarganV2GeneratorConfig) = "stargan_v2_generator";
+        stargan_v2_mapping::StarganV2Mapping(StarganV2MappingConfig) = "stargan_v2_mapping";
+        stargan_v2_style_encoder::StarganV2StyleEncoder(StarganV2StyleEncoderConfig)
+            = "stargan_v2_style_encoder";
+        stargan_v2_discriminator::StarganV2Discriminator(StarganV2DiscriminatorConfig)
+            = "stargan_v2_discriminator";
+        wing_fan::WingFan(WingFanConfig) = "wing_fan";
     }
 }

@@ -6,13 +6,16 @@ use crate::inputs::archive::ArchiveManifest;
 use crate::project::Project;
 use crate::runtime::device::open_device;
 use crate::runtime::progress::Progress;
-use crate::yaml::read_yaml;
+use crate::yaml::{offer, read_yaml};
 use anyhow::Result;
-use egsde_data::cifar10::Cifar10;
+use egsde_data::cifar10::{CLASSES, Cifar10};
 use egsde_data::files::sha256_file;
+use egsde_data::image_set::ImageSet;
 use egsde_models::weights::write_safetensors;
+use egsde_training::gan::{DomainImages, GanEvent, GanOptions, GanOutcome, GanRecipe, train_gan};
+use egsde_training::recipe::TrainingTask;
 use egsde_training::{Event, Recipe, TrainingOptions, train};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
 /// Arguments of `egsde train`.
@@ -59,6 +62,12 @@ impl TrainingPrecision {
     }
 }
 
+/// The key that every recipe has.
+#[derive(Debug, serde::Deserialize)]
+struct TaskKey {
+    task: TrainingTask,
+}
+
 /// Shows what training reports.
 fn show_event(event: Event, recipe: &Recipe, bar: &mut Progress) {
     match event {
@@ -77,17 +86,116 @@ fn show_event(event: Event, recipe: &Recipe, bar: &mut Progress) {
     }
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Invalid input: a mistake in the recipe, a data set that is missing, or a precision in which the
-/// device does not compute. Those of [`train`].
-pub fn run(args: &Args, project: &Project) -> Result<()> {
-    let recipe: Recipe = read_yaml(&args.recipe)?;
-    recipe.check().or_invalid_input(args.recipe.display())?;
+/// Shows what training of a GAN reports.
+fn show_gan_event(event: GanEvent, recipe: &GanRecipe, bar: &mut Option<Progress>) {
+    match event {
+        GanEvent::Planned { steps } => {
+            *bar = Some(Progress::new(&recipe.name, "steps", steps));
+        }
+        GanEvent::Resumed { step } => {
+            if let Some(bar) = bar {
+                bar.print_line(&format!("{}: resumed at step {step}", recipe.name));
+                bar.skip(step);
+            }
+        }
+        GanEvent::Step {
+            step,
+            losses,
+            learning_rate,
+        } => {
+            let values = losses
+                .iter()
+                .map(|(name, loss)| format!("{name} {loss:.3} "));
+            let text = format!("{}lr {learning_rate:.1e}", values.collect::<String>());
+            if let Some(bar) = bar {
+                bar.set(step, &text);
+            }
+        }
+    }
+}
+
+/// CIFAR-10 and the hash of its archive.
+fn open_data(project: &Project) -> Result<(Cifar10, String)> {
     let manifest: ArchiveManifest = read_yaml(&project.cifar10_manifest())?;
     let archive = manifest.locate(project)?;
-    let data = Cifar10::open(&archive.path)?;
+    Ok((Cifar10::open(&archive.path)?, archive.sha256))
+}
+
+/// The training images of a class of CIFAR-10.
+fn images_of_class(data: &Cifar10, class: &str) -> Result<ImageSet> {
+    let label = CLASSES.iter().position(|name| *name == class);
+    let Some(label) = label else {
+        let offer = offer(class, CLASSES.into_iter());
+        let known = CLASSES.join(", ");
+        return Err(invalid_input(format!(
+            "no CIFAR-10 class `{class}`, there are {known}{offer}"
+        )));
+    };
+    Ok(data.train.images_of_class(label as u8))
+}
+
+fn print_written(path: &Path) -> Result<()> {
+    println!("{} {}", sha256_file(path)?, path.display());
+    Ok(())
+}
+
+/// Trains a GAN that translates between two classes.
+fn train_translation(args: &Args, project: &Project) -> Result<()> {
+    let recipe: GanRecipe = read_yaml(&args.recipe)?;
+    recipe.check().or_invalid_input(args.recipe.display())?;
+    let (data, data_sha256) = open_data(project)?;
+    let [source, target] = &recipe.classes;
+    let (source, target) = (
+        images_of_class(&data, source)?,
+        images_of_class(&data, target)?,
+    );
+    let images = DomainImages::new(&source, &target, recipe.augment)?;
+    // The losses of a GAN are too close to each other for bfloat16, so it is never a default.
+    let precision = match args.precision {
+        TrainingPrecision::Auto => Precision::F32,
+        given => given.on_device(args.device),
+    };
+    precision.prepare(args.device).map_err(invalid_input)?;
+    egsde_models::cuda::set_deterministic(false);
+    let options = GanOptions {
+        device: args.device,
+        kind: precision.kind(),
+        folder: args.checkpoints.join(&recipe.name),
+        data_sha256,
+        stop_at: args.stop_at,
+    };
+    eprintln!(
+        "{}: {} epochs in {precision}, checkpoints, loss.csv and samples in {}",
+        recipe.name,
+        recipe.epochs(),
+        options.folder.display()
+    );
+    let mut bar = None;
+    let outcome = train_gan(&recipe, &images, &options, |event| {
+        show_gan_event(event, &recipe, &mut bar)
+    })?;
+    if let Some(bar) = &bar {
+        bar.finish();
+    }
+    let GanOutcome { step, steps, .. } = outcome;
+    let Some(generator) = outcome.generator else {
+        println!(
+            "{}: step {step} of {steps}; the same command goes on from there",
+            recipe.name
+        );
+        return Ok(());
+    };
+    let path = project.resolve(&recipe.output);
+    write_safetensors(&path, &generator, Kind::Half)?;
+    println!("{}: step {step}, the end of the last epoch", recipe.name);
+    print_written(&path)
+}
+
+/// Trains one network by itself.
+fn train_network(args: &Args, project: &Project) -> Result<()> {
+    let recipe: Recipe = read_yaml(&args.recipe)?;
+    recipe.check().or_invalid_input(args.recipe.display())?;
+    let (data, data_sha256) = open_data(project)?;
     let precision = args.precision.on_device(args.device);
     precision.prepare(args.device).map_err(invalid_input)?;
     // Training is random in any case, and a fixed order of sums costs time on a GPU.
@@ -104,7 +212,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
         device: args.device,
         kind: precision.kind(),
         folder,
-        data_sha256: archive.sha256,
+        data_sha256,
         stop_at: args.stop_at,
     };
     let mut bar = Progress::new(&recipe.name, "steps", recipe.steps);
@@ -116,6 +224,20 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     write_safetensors(&path, &outcome.weights, Kind::Half)?;
     let evaluation = serde_json::to_string(&outcome.evaluation)?;
     println!("{}: step {}, {evaluation}", recipe.name, outcome.step);
-    println!("{} {}", sha256_file(&path)?, path.display());
-    Ok(())
+    print_written(&path)
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Invalid input: a mistake in the recipe, a data set that is missing, or a precision in which the
+/// device does not compute. Those of [`train`] and [`train_gan`].
+pub fn run(args: &Args, project: &Project) -> Result<()> {
+    let TaskKey { task } = read_yaml(&args.recipe)?;
+    match task {
+        TrainingTask::Translation => train_translation(args, project),
+        TrainingTask::Diffusion | TrainingTask::NoisedClassifier | TrainingTask::Classifier => {
+            train_network(args, project)
+        }
+    }
 }

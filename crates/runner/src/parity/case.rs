@@ -87,6 +87,14 @@ pub fn relative_error(got: &Tensor, want: &Tensor) -> f64 {
     (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[])
 }
 
+/// A network whose weights are made by formula.
+struct Synthetic {
+    config: NetworkConfig,
+    gain: f64,
+    /// Put in front of each key before the formula is applied.
+    prefix: String,
+}
+
 /// One case with its tensors.
 pub struct Case<'a> {
     pub value: &'a Value,
@@ -144,8 +152,8 @@ impl<'a> Case<'a> {
         Ok(x.to_device(self.options.device))
     }
 
-    /// The network configuration under a key, and the gain of its weights by formula.
-    fn network_config(&self, key: &str) -> Result<(NetworkConfig, f64)> {
+    /// The network under a key, whose weights are made by formula.
+    fn synthetic(&self, key: &str) -> Result<Synthetic> {
         let mut config = self.value[key].clone();
         let fields = config
             .as_object_mut()
@@ -157,13 +165,18 @@ impl<'a> Case<'a> {
             .remove("gain")
             .and_then(|gain| gain.as_f64())
             .unwrap_or(1.0);
-        let config = serde_json::from_value(config).with_context(|| key.to_string())?;
-        Ok((config, gain))
+        let prefix = fields.remove("prefix");
+        let prefix = prefix.as_ref().and_then(Value::as_str).unwrap_or_default();
+        Ok(Synthetic {
+            gain,
+            prefix: prefix.into(),
+            config: serde_json::from_value(config).with_context(|| key.to_string())?,
+        })
     }
 
     /// The diffusion network whose configuration stands under a key, with weights by formula.
     pub fn diffusion(&self, key: &str) -> Result<Diffusion> {
-        let (config, gain) = self.network_config(key)?;
+        let Synthetic { config, gain, .. } = self.synthetic(key)?;
         let mut network = Diffusion::fresh(&config, self.options.device, self.options.kind)?;
         synthetic::fill(network.vs(), gain);
         network.freeze();
@@ -172,8 +185,27 @@ impl<'a> Case<'a> {
 
     /// The extractor whose configuration stands under a key, with weights by formula.
     pub fn extractor(&self, key: &str) -> Result<Loaded<Dse>> {
-        let (config, gain) = self.network_config(key)?;
-        self.synthetic_network(&config, gain)
+        self.frozen(key)
+    }
+
+    /// The frozen network of a family whose configuration stands under a key, with weights by
+    /// formula.
+    pub fn frozen<N: Build>(&self, key: &str) -> Result<Loaded<N>> {
+        let mut network = self.trainable(key)?;
+        network.freeze();
+        Ok(network)
+    }
+
+    /// The same, still to be trained.
+    pub fn trainable<N: Build>(&self, key: &str) -> Result<Loaded<N>> {
+        let Synthetic {
+            config,
+            gain,
+            prefix,
+        } = self.synthetic(key)?;
+        let network = Loaded::<N>::fresh(&config, self.options.device, self.options.kind)?;
+        synthetic::fill_prefixed(&network.vs, &prefix, gain);
+        Ok(network)
     }
 
     /// A network with weights by formula.
@@ -199,6 +231,17 @@ impl<'a> Case<'a> {
         if fraction.is_nan() || fraction >= worst {
             self.worst = new;
         }
+    }
+
+    /// Compares every expectation of the case with the result of its name.
+    pub fn expect_all(&mut self, results: &BTreeMap<String, Tensor>) -> Result<()> {
+        let expected = self.value["expected"].as_object();
+        for name in expected.context("no expectations")?.keys() {
+            let got = results.get(name);
+            let got = got.with_context(|| format!("{name} is not computed"))?;
+            self.expect(name, got)?;
+        }
+        Ok(())
     }
 
     /// Compares `got` with the expectation `name`, of which every stride-th row and column was

@@ -2,10 +2,15 @@
 //! is told in `tests/golden/README.md`.
 
 mod case;
+mod gan_images;
+mod gan_losses;
+mod gan_networks;
+mod gan_steps;
 mod images;
 mod metrics;
 mod networks;
 mod sampling;
+mod stargan_v2;
 
 pub use case::ParityOptions;
 
@@ -89,6 +94,27 @@ fn compute(case: &mut Case) -> Result<()> {
         "pair_metrics" => metrics::pair_metrics(case),
         "frechet_distance" => metrics::frechet(case),
         "pillow" => images::pillow(case),
+        "generator_forward" => gan_networks::generator_forward(case),
+        "checkpoint_forward" => gan_networks::checkpoint_forward(case),
+        "discriminator_forward" => gan_networks::discriminator_forward(case),
+        "patch_features" => gan_networks::patch_features(case),
+        "stargan_v2_mapping" => stargan_v2::mapping(case),
+        "stargan_v2_style" => stargan_v2::style(case),
+        "stargan_v2_generator" => stargan_v2::generator(case),
+        "stargan_v2_reference" => stargan_v2::reference(case),
+        "stargan_v2_discriminator" => stargan_v2::discriminator(case),
+        "wing_heatmaps" => stargan_v2::wing_heatmaps(case),
+        "wing_masks" => stargan_v2::wing_masks(case),
+        "gan_picture_in" => gan_images::picture_in(case),
+        "gan_picture_out" => gan_images::picture_out(case),
+        "gan_loss" => gan_losses::gan_loss(case),
+        "patch_nce" => gan_losses::patch_nce(case),
+        "nce_picture_grad" => gan_losses::nce_image_gradient(case),
+        "adam" => gan_losses::adam(case),
+        "gan_lr" => gan_losses::learning_rates(case),
+        "image_pool" => gan_losses::image_pool(case),
+        "cut_steps" => gan_steps::cut(case),
+        "cyclegan_steps" => gan_steps::cyclegan(case),
         other => bail!("operation {other:?} is not supported by this version"),
     }
 }
