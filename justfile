@@ -49,7 +49,7 @@ check: setup
 # Render the committed reports: Table 1, few evaluations
 update-reports: setup
     {{egsde}} run experiments/table1.yaml
-    {{egsde}} report experiments/table1.yaml --out reports/table1
+    {{egsde}} report experiments/table1.yaml --out reports/table1 --force
     {{egsde}} run experiments/few_steps.yaml
     {{egsde}} report experiments/few_steps.yaml
     mkdir -p reports/few_steps

@@ -44,11 +44,12 @@ RUNNER_LAYERS = [
     ["store"],
     ["plan"],
     ["config", "inputs"],
-    ["yaml", "project", "runtime", "error"],
+    ["csv_file", "yaml", "project", "runtime"],
+    ["nearest", "paths", "error"],
 ]
 
 # What may be imported from the same layer; nothing else may.
-RUNNER_SIBLINGS = {"commands": ["parity"], "study": ["report"], "yaml": ["error"]}
+RUNNER_SIBLINGS = {"commands": ["parity"], "study": ["report"]}
 
 MAX_LINE = 100
 MAX_CLOSURES_PER_1000_LINES = 2.0

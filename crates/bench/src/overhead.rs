@@ -4,6 +4,7 @@
 use crate::measure::{measure_cost, median};
 use anyhow::{Context, Result};
 use egsde_runner::config::experiment::Experiment;
+use egsde_runner::config::overrides::Assignment;
 use egsde_runner::plan::Plan;
 use egsde_runner::project::Project;
 use egsde_runner::store::job_dir::JobDir;
@@ -77,8 +78,12 @@ fn run_once(args: &Args) -> Result<Parts> {
     }
     let whole = measure_cost(&mut command)?.seconds;
     let project = Project::new(std::env::current_dir()?);
+    let changes: Vec<Assignment> = sets
+        .iter()
+        .map(|set| Assignment::from_set(set))
+        .collect::<Result<_>>()?;
     let plan = Plan::new(
-        Experiment::read(&args.experiment, &project, &sets)?,
+        Experiment::read(&args.experiment, &project, &changes)?,
         &project,
     )?;
     let mut parts = Parts {

@@ -1,6 +1,6 @@
 //! Files that are read within bounds, written whole or not at all, and identified by their SHA-256.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
@@ -94,18 +94,55 @@ pub fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a text file; see [`read_bounded`].
+/// Reads a text file; see [`read_bounded`] and [`decode_text`].
 ///
 /// # Errors
-/// Those of [`read_bounded`], and content that is not UTF-8.
+/// Those of [`read_bounded`], and content that is no text.
 pub fn read_text(path: &Path, max_bytes: u64) -> Result<String> {
-    String::from_utf8(read_bounded(path, max_bytes)?)
-        .with_context(|| format!("{} is not text (UTF-8)", path.display()))
+    let bytes = read_bounded(path, max_bytes)?;
+    decode_text(bytes).with_context(|| format!("{} is not text (UTF-8)", path.display()))
+}
+
+/// Text as editors and shells save it: UTF-8, or UTF-16 with a byte order mark, which is left out.
+///
+/// # Errors
+/// The line with the first byte that is no text.
+pub fn decode_text(bytes: Vec<u8>) -> Result<String> {
+    const MARK: char = '\u{feff}';
+    let text = match bytes.as_slice() {
+        [0xff, 0xfe, rest @ ..] => decode_utf16(rest, u16::from_le_bytes)?,
+        [0xfe, 0xff, rest @ ..] => decode_utf16(rest, u16::from_be_bytes)?,
+        _ => match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+                bail!("line {line} holds other bytes: save it as UTF-8")
+            }
+        },
+    };
+    match text.strip_prefix(MARK) {
+        Some(rest) => Ok(rest.to_string()),
+        None => Ok(text),
+    }
+}
+
+/// Text of pairs of bytes.
+fn decode_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String> {
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
+    match String::from_utf16(&units) {
+        Ok(text) if rest.is_empty() => Ok(text),
+        _ => bail!("it begins as UTF-16 and is cut or damaged: save it as UTF-8"),
+    }
 }
 
 /// End of the names of temporary files. The owner of a folder may remove those that a killed
 /// process left in it.
 pub const TEMPORARY: &str = ".tmp";
+
+/// Characters of a file's name that its temporary file carries.
+const TEMPORARY_CHARACTERS: usize = 32;
 
 /// Writes a file whole or not at all: a temporary file in the same folder is written, synced and
 /// renamed. Missing folders are created.
@@ -122,10 +159,10 @@ fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         .filter(|parent| !parent.as_os_str().is_empty());
     let folder = parent.unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    let prefix = format!(
-        ".{}.",
-        path.file_name().unwrap_or_default().to_string_lossy()
-    );
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // A name that the file system just takes must not become too long by what is added.
+    let begins: String = name.chars().take(TEMPORARY_CHARACTERS).collect();
+    let prefix = format!(".{begins}.");
     // The name is unique over processes and machines; the user's umask decides who may read the
     // file.
     let mut file = tempfile::Builder::new()
@@ -169,13 +206,36 @@ mod tests {
             let error = read_bounded(path, 9).unwrap_err().to_string();
             assert!(error.contains("not a regular file"), "{error}");
         }
-        write_atomically(&path, b"\xff\xfe").unwrap();
-        assert!(
-            read_text(&path, 9)
-                .unwrap_err()
-                .to_string()
-                .contains("not text")
-        );
+        write_atomically(&path, b"ab\n\xff").unwrap();
+        let error = format!("{:#}", read_text(&path, 9).unwrap_err());
+        assert!(error.contains("not text (UTF-8): line 2"), "{error}");
+    }
+
+    #[test]
+    fn text_is_read_as_editors_save_it() {
+        let little: Vec<u8> = "\u{feff}aλ\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let big: Vec<u8> = "\u{feff}aλ\n"
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
+        for bytes in ["aλ\n".into(), "\u{feff}aλ\n".into(), little.clone(), big] {
+            assert_eq!(decode_text(bytes).unwrap(), "aλ\n");
+        }
+        let error = decode_text(little[..5].to_vec()).unwrap_err().to_string();
+        assert!(error.contains("UTF-16"), "{error}");
+    }
+
+    #[test]
+    fn a_name_as_long_as_the_file_system_takes_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a".repeat(255), "é".repeat(127)] {
+            let path = folder.path().join(name);
+            write_atomically(&path, b"x").unwrap();
+            assert_eq!(std::fs::read(path).unwrap(), b"x");
+        }
     }
 
     #[test]

@@ -74,6 +74,11 @@ impl ImageSet {
         self.select(&(0..count.min(self.len())).collect::<Vec<_>>())
     }
 
+    /// `[n, 3, side, side]` in 0 to 255, bytes.
+    pub fn byte_tensor(&self) -> Tensor {
+        pixels_byte_tensor(&self.pixels, self.len(), self.side, self.side)
+    }
+
     /// `[n, 3, side, side]` in [0, 1], float32.
     pub fn tensor(&self) -> Tensor {
         pixels_tensor(&self.pixels, self.len(), self.side, self.side)
@@ -117,12 +122,24 @@ impl ImageSet {
             "a sheet of {side} px pictures is {} wide, this is {width}",
             side * side
         );
-        let names = (0..height).map(|i| format!("{prefix}-{i:05}")).collect();
         Ok(Self {
-            names,
+            names: Self::names_in_sheet(height, prefix),
             pixels: sheet.into_raw(),
             side,
         })
+    }
+
+    /// The names that [`ImageSet::from_sheet`] gives, from the sheet's header alone; none where the
+    /// bytes are no such sheet.
+    pub fn sheet_names(png: &[u8], side: usize, prefix: &str) -> Option<Vec<String>> {
+        let reader = image::ImageReader::with_format(Cursor::new(png), ImageFormat::Png);
+        let (width, height) = reader.into_dimensions().ok()?;
+        (width as usize == side * side).then(|| Self::names_in_sheet(height, prefix))
+    }
+
+    /// `PREFIX-NUMBER` for each image of a sheet.
+    fn names_in_sheet(count: u32, prefix: &str) -> Vec<String> {
+        (0..count).map(|i| format!("{prefix}-{i:05}")).collect()
     }
 
     /// PNG bytes of the set's sheet; see [`ImageSet::from_sheet`].
@@ -145,13 +162,14 @@ impl ImageSet {
 
 /// Row-major 8-bit RGB pixels of `count` images as `[count, 3, height, width]` in [0, 1], float32.
 pub(crate) fn pixels_tensor(pixels: &[u8], count: usize, height: usize, width: usize) -> Tensor {
+    pixels_byte_tensor(pixels, count, height, width).to_kind(Kind::Float) / 255.0
+}
+
+/// The same in 0 to 255, bytes.
+fn pixels_byte_tensor(pixels: &[u8], count: usize, height: usize, width: usize) -> Tensor {
     let shape = [count as i64, height as i64, width as i64, 3];
     let bytes = Tensor::from_slice(pixels).reshape(shape);
-    bytes
-        .permute([0, 3, 1, 2])
-        .contiguous()
-        .to_kind(Kind::Float)
-        / 255.0
+    bytes.permute([0, 3, 1, 2]).contiguous()
 }
 
 /// PNG bytes of an image.
@@ -182,6 +200,11 @@ mod tests {
         let images = three_images();
         let sheet = images.to_sheet().unwrap();
         assert_eq!(ImageSet::from_sheet(&sheet, 4, "p").unwrap(), images);
+        assert_eq!(
+            ImageSet::sheet_names(&sheet, 4, "p").as_ref(),
+            Some(&images.names)
+        );
+        assert_eq!(ImageSet::sheet_names(&sheet, 5, "p"), None);
         let names = images.names.clone();
         assert_eq!(
             ImageSet::from_tensor(&images.tensor(), names).unwrap(),

@@ -1,6 +1,7 @@
 //! Files, images and data sets. Knows no network, no method and no experiment.
 
 pub mod cifar10;
+pub mod crop;
 pub mod files;
 pub mod image_file;
 pub mod image_set;

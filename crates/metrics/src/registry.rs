@@ -309,7 +309,13 @@ impl<'a> FeatureSets<'a> {
     }
 }
 
+/// The Fréchet distance needs a covariance, which a single image does not have.
+const FEWEST_FOR_FID: i64 = 2;
+
 fn fid(sets: &FeatureSets) -> Result<Option<f64>> {
+    if sets.translated.size()[0] < FEWEST_FOR_FID {
+        return Ok(None);
+    }
     let own = Statistics::from_features(sets.translated)?;
     Ok(Some(frechet_distance(&own, &sets.reference.statistics)?))
 }
@@ -368,6 +374,23 @@ mod tests {
     fn keys_are_distinct() {
         let keys: std::collections::BTreeSet<_> = METRICS.iter().map(|metric| metric.key).collect();
         assert_eq!(keys.len(), METRICS.len());
+    }
+
+    #[test]
+    fn a_single_image_has_the_metrics_per_image_alone() {
+        tch::manual_seed(6);
+        let draw = |shape: &[i64]| Tensor::rand(shape, (Kind::Float, Device::Cpu));
+        let (source, translated) = (draw(&[1, 3, 16, 16]), draw(&[1, 3, 16, 16]));
+        let per_image = per_image_values(&METRICS, &source, &translated).unwrap();
+        let reference = Reference::from_features(draw(&[9, 5])).unwrap();
+        let (one, two) = (draw(&[1, 5]), draw(&[2, 5]));
+        let keys = |features: &Tensor| -> Vec<String> {
+            let sets = FeatureSets::new(features, &reference);
+            let found = values(&METRICS, &per_image, &sets).unwrap();
+            found.into_keys().collect()
+        };
+        assert_eq!(keys(&one), ["l2", "psnr", "ssim"]);
+        assert_eq!(keys(&two), ["fid", "l2", "psnr", "ssim"]);
     }
 
     #[test]

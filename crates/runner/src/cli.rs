@@ -1,21 +1,28 @@
 //! The command line.
 
 use crate::commands;
-use crate::error::{exit_code, one_line};
+use crate::error::{ReaderGone, exit_code, one_line, without_error_numbers};
+use crate::paths::path_parser;
 use crate::project::Project;
-use crate::runtime::memory::{is_out_of_memory, panic_text};
-use crate::runtime::signal::READER_GONE;
+use crate::runtime::console::{log, stdout};
+use crate::runtime::memory::is_out_of_memory;
+use anyhow::Result;
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
 #[command(
     name = "egsde",
-    version,
-    about = "Reproduces and extends the tables of EGSDE (NeurIPS 2022)"
+    version = crate::VERSION,
+    about = "Reproduces and extends the tables of EGSDE (NeurIPS 2022)",
+    arg_required_else_help = true
 )]
 struct Cli {
+    /// The project's folder, instead of the one at or above the working folder
+    #[arg(long, global = true, value_name = "DIR", value_parser = path_parser())]
+    project: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,6 +51,8 @@ enum Command {
     Cancel(commands::cancel::Args),
     /// What the cluster's script runs
     #[command(hide = true)]
+    SlurmTask(commands::slurm_task::Args),
+    /// Make a task of own pictures and networks, or check one
     Task(commands::task::Args),
     /// Where a row's numbers come from: settings, seeds, hashes, code, device, times
     Explain(commands::explain::Args),
@@ -65,47 +74,58 @@ enum Command {
     Man(commands::man::Args),
 }
 
+impl Cli {
+    /// The project that is meant.
+    fn project(&self) -> Result<Project> {
+        Project::find(self.project.as_deref())
+    }
+
+    /// The same for a command that also works without one, in the working folder.
+    fn project_or_here(&self) -> Result<Project> {
+        match &self.project {
+            Some(_) => self.project(),
+            None => Ok(Project::find_or_here()),
+        }
+    }
+}
+
 /// Runs a command.
-fn dispatch(command: &Command, project: &Project) -> anyhow::Result<()> {
-    match command {
-        Command::Plan(args) => commands::plan::run(args, project),
-        Command::Run(args) => commands::run::run(args, project),
-        Command::Table(args) => commands::table::run(args, project),
-        Command::Compare(args) => commands::compare::run(args, project),
-        Command::Report(args) => commands::report::run(args, project),
+fn dispatch(cli: &Cli) -> Result<()> {
+    match &cli.command {
+        Command::Plan(args) => commands::plan::run(args, &cli.project()?),
+        Command::Run(args) => commands::run::run(args, &cli.project()?),
+        Command::Table(args) => commands::table::run(args, &cli.project()?),
+        Command::Compare(args) => commands::compare::run(args, &cli.project()?),
+        Command::Report(args) => commands::report::run(args, &cli.project()?),
         Command::Verify(args) => commands::verify::run(args),
         Command::Merge(args) => commands::merge::run(args),
-        Command::Submit(args) => commands::submit::run(args, project),
-        Command::Status(args) => commands::status::run(args, project),
-        Command::Cancel(args) => commands::cancel::run(args, project),
-        Command::Task(args) => commands::task::run(args, project),
-        Command::Explain(args) => commands::explain::run(args, project),
-        Command::Study(args) => commands::study::run(args, project),
-        Command::Eval(args) => commands::eval::run(args, project),
+        Command::Submit(args) => commands::submit::run(args, &cli.project()?),
+        Command::Status(args) => commands::status::run(args, &cli.project()?),
+        Command::Cancel(args) => commands::cancel::run(args, &cli.project()?),
+        Command::SlurmTask(args) => commands::slurm_task::run(args, &cli.project()?),
+        Command::Task(args) => commands::task::run(args, &cli.project()?),
+        Command::Explain(args) => commands::explain::run(args, &cli.project()?),
+        Command::Study(args) => commands::study::run(args, || cli.project()),
+        Command::Eval(args) => commands::eval::run(args, &cli.project_or_here()?),
         Command::Weights(args) => commands::weights::run(args),
         Command::Parity(args) => commands::parity::run(args),
-        Command::Data(args) => commands::data::run(args, project),
-        Command::Train(args) => commands::train::run(args, project),
+        Command::Data(args) => commands::data::run(args, &cli.project()?),
+        Command::Train(args) => commands::train::run(args, &cli.project()?),
         Command::Completions(args) => commands::completions::run(args, Cli::command()),
         Command::Man(args) => commands::man::run(args, Cli::command()),
     }
 }
 
-/// Whether a panic is that of `println!` or `eprintln!` into a closed pipe.
-fn is_reader_gone(text: &str) -> bool {
-    text.contains("failed printing to std") && text.contains("Broken pipe")
-}
-
 /// One line to standard error, where it can be written.
 fn print_error(line: &str) {
-    let _ = writeln!(std::io::stderr(), "egsde: {line}");
+    writeln!(log(), "egsde: {}", without_error_numbers(line));
 }
 
 /// Reports a panic in one line. Errors of libjpeg unwind without a panic and do not come here.
 fn report_panic(panic: &PanicHookInfo) {
     let text = one_line(&panic.to_string());
     // A lack of memory is met by smaller batches.
-    if !is_out_of_memory(&text) && !is_reader_gone(&text) {
+    if !is_out_of_memory(&text) {
         print_error(&format!(
             "internal error ({}): {text}; docs/reliability.md tells what to send",
             crate::CODE
@@ -127,7 +147,6 @@ fn usage_error(error: &clap::Error) -> String {
 /// Ends the process without libtorch's static destructors, which take a good part of a short
 /// command's time.
 fn leave(code: u8) -> ! {
-    let _ = std::io::stdout().flush();
     signal_hook::low_level::exit(i32::from(code))
 }
 
@@ -135,6 +154,33 @@ fn leave(code: u8) -> ! {
 /// panic).
 pub fn main() -> ! {
     leave(run())
+}
+
+/// Prints an error as one line, unless the output's reader has gone; returns the exit code.
+fn report_error(error: &anyhow::Error) -> u8 {
+    if !error.is::<ReaderGone>() {
+        print_error(&one_line(&format!("{error:#}")));
+    }
+    exit_code(error)
+}
+
+/// What a command line that runs no command asks for: help, the version, or to be mended.
+fn answer_usage(error: &clap::Error) -> Result<u8> {
+    match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            write!(log(), "{}", error.render());
+            Ok(2)
+        }
+        _ if error.use_stderr() => {
+            print_error(&usage_error(error));
+            Ok(2)
+        }
+        _ => {
+            write!(stdout(), "{}", error.render())?;
+            stdout().flush()?;
+            Ok(0)
+        }
+    }
 }
 
 fn run() -> u8 {
@@ -146,23 +192,19 @@ fn run() -> u8 {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() => {
-            print_error(&usage_error(&error));
-            return 2;
-        }
-        Err(help) => {
-            let _ = help.print();
-            return 0;
-        }
+        Err(usage) => return answer_usage(&usage).unwrap_or_else(|error| report_error(&error)),
     };
-    let project = Project::new(std::env::current_dir().unwrap_or_default());
-    match catch_unwind(AssertUnwindSafe(|| dispatch(&cli.command, &project))) {
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        dispatch(&cli)?;
+        stdout().flush()
+    }));
+    match done {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
-            print_error(&one_line(&format!("{error:#}")));
-            exit_code(&error)
+            // What was printed before the error is part of the answer.
+            let _ = stdout().flush();
+            report_error(&error)
         }
-        Err(cause) if is_reader_gone(&panic_text(cause.as_ref())) => READER_GONE,
         Err(_) => 3,
     }
 }

@@ -1,7 +1,13 @@
 //! Errors that tell who must act. Each kind has its own exit code; any other error exits with 3
 //! ("the program broke").
 
+use signal_hook::consts::SIGPIPE;
 use std::fmt;
+use std::io;
+
+/// Exit code when the reader of the output has gone (`| head`), as if SIGPIPE had ended the
+/// process.
+pub const READER_GONE: u8 = 128 + SIGPIPE as u8;
 
 /// A comparison or check came out negative: exit code 1.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +28,11 @@ pub struct Interrupted {
     /// Exit code of the process: 128 and the signal's number.
     pub code: u8,
 }
+
+/// The reader of the output has gone: [`READER_GONE`], without a message.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader of the output has gone")]
+pub struct ReaderGone;
 
 /// An [`InvalidInput`] as an `anyhow` error.
 pub fn invalid_input(text: impl Into<String>) -> anyhow::Error {
@@ -53,28 +64,53 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The exit code of an error.
+/// The text without the numbers that the system gives its errors, ` (os error 2)`.
+pub fn without_error_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut kept = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => kept += rest,
+            _ => kept += &format!(" (os error {part}"),
+        }
+    }
+    kept
+}
+
+/// The exit code of an error. A file or disk that refuses is for the user to mend, whoever met it.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match marked_code(error) {
+        Some(code) => code,
+        None if error.chain().any(|cause| cause.is::<io::Error>()) => 2,
+        None => 3,
+    }
+}
+
+/// The exit code of an error of the kinds above.
+fn marked_code(error: &anyhow::Error) -> Option<u8> {
     if error.is::<CheckFailed>() {
-        1
+        Some(1)
     } else if error.is::<InvalidInput>() {
-        2
-    } else if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
-        interrupted.code
+        Some(2)
+    } else if error.is::<ReaderGone>() {
+        Some(READER_GONE)
     } else {
-        3
+        error
+            .downcast_ref::<Interrupted>()
+            .map(|interrupted| interrupted.code)
     }
 }
 
 /// Whether the error is one of the kinds above, which other jobs would meet too or which asked all
 /// work to end.
 pub fn ends_the_run(error: &anyhow::Error) -> bool {
-    exit_code(error) != 3
+    marked_code(error).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anyhow::Context;
 
     #[test]
     fn each_kind_has_its_exit_code() {
@@ -83,14 +119,17 @@ mod tests {
             code: 130,
         }
         .into();
+        let refused = io::Error::from(io::ErrorKind::StorageFull);
         let codes = [
             check_failed("no"),
             invalid_input("bad"),
             interrupted,
+            ReaderGone.into(),
+            anyhow::Error::new(refused).context("cannot write"),
             anyhow::anyhow!("broken"),
         ]
         .map(|e| exit_code(&e));
-        assert_eq!(codes, [1, 2, 130, 3]);
+        assert_eq!(codes, [1, 2, 130, 141, 2, 3]);
     }
 
     #[test]
@@ -101,6 +140,21 @@ mod tests {
         assert_eq!(
             (error.to_string().as_str(), exit_code(&error)),
             ("file: first second", 2)
+        );
+    }
+
+    #[test]
+    fn the_systems_error_numbers_are_left_out() {
+        let error = std::fs::read("/no/such").context("cannot read /no/such");
+        let text = format!("{:#}", error.unwrap_err());
+        assert!(text.ends_with("(os error 2)"), "{text}");
+        assert_eq!(
+            without_error_numbers(&text),
+            "cannot read /no/such: No such file or directory"
+        );
+        assert_eq!(
+            without_error_numbers("a (os error x) b"),
+            "a (os error x) b"
         );
     }
 }

@@ -3,6 +3,7 @@
 //! code as the program. Each function panics where the code under test breaks a promise.
 
 use crate::config::experiment::Experiment;
+use crate::config::overrides::Assignment;
 use crate::project::Project;
 use egsde_data::image_file::{self, encode_jpeg75};
 use egsde_data::resize::{Filter, resize_short_side};
@@ -30,9 +31,12 @@ pub fn read_checkpoint(bytes: &[u8]) {
 pub fn read_experiment(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (sets, text) = text.split_once("\n---\n").unwrap_or(("", &text));
-    let sets: Vec<String> = sets.lines().map(String::from).collect();
+    let changes = sets.lines().map(Assignment::from_set);
+    let Ok(changes) = changes.collect::<anyhow::Result<Vec<_>>>() else {
+        return;
+    };
     let (path, project) = (Path::new("e.yaml"), Project::of_this_checkout());
-    if let Ok(experiment) = Experiment::parse(text, path, &project, &sets) {
+    if let Ok(experiment) = Experiment::parse(text, path, &project, &changes) {
         assert!(!experiment.methods.is_empty() && experiment.pictures > 0);
     }
 }

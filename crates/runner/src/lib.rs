@@ -5,10 +5,13 @@ pub mod cli;
 pub mod cluster;
 mod commands;
 pub mod config;
+mod csv_file;
 mod error;
 pub mod fuzzing;
 pub mod inputs;
+mod nearest;
 pub mod parity;
+mod paths;
 pub mod plan;
 pub mod project;
 pub mod report;
@@ -19,7 +22,17 @@ pub mod store;
 pub mod study;
 pub mod yaml;
 
-pub use error::{CheckFailed, Interrupted, InvalidInput};
+pub use error::{CheckFailed, Interrupted, InvalidInput, ReaderGone};
+
+/// Version, commit and libtorch of this program, as `--version` tells them.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("EGSDE_COMMIT"),
+    ", libtorch ",
+    env!("EGSDE_LIBTORCH"),
+    ")"
+);
 
 /// Version of this program and the commit it was built from.
 pub const CODE: &str = concat!(

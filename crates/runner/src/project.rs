@@ -1,10 +1,18 @@
 //! Where a project's files lie: the one place that knows the layout of its folders.
 
+use crate::error::{OrInvalidInput, invalid_input};
+use crate::paths::expand;
 use anyhow::Result;
 use egsde_data::files::sha256_file;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// The environment variable that names the project's folder.
+pub const PROJECT_VARIABLE: &str = "EGSDE_PROJECT";
+
+/// The folder by which a project is known.
+const TASKS: &str = "configs/tasks";
 
 /// A project's folder. Paths in its files are relative to it.
 #[derive(Debug, Clone)]
@@ -12,6 +20,8 @@ pub struct Project {
     root: PathBuf,
     /// Hashes of files that do not change while this program runs, shared by all clones.
     hashes: Arc<Mutex<HashMap<PathBuf, String>>>,
+    /// Hashes of published inputs that no pin knows, learnt by this process, shared as well.
+    learnt: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Project {
@@ -20,7 +30,57 @@ impl Project {
         Self {
             root: root.into(),
             hashes: Arc::default(),
+            learnt: Arc::default(),
         }
+    }
+
+    /// The project in a folder that somebody named; `how` says where.
+    fn named(folder: &Path, how: &str) -> Result<Self> {
+        let root = std::path::absolute(folder).or_invalid_input(how)?;
+        if root.join(TASKS).is_dir() {
+            return Ok(Self::new(root));
+        }
+        Err(invalid_input(format!(
+            "{how}: {} is no project: it has no folder {TASKS}",
+            root.display()
+        )))
+    }
+
+    /// The project that is meant: the one that `--project` names, else the one that the variable
+    /// `EGSDE_PROJECT` names, else the nearest one at or above the working folder.
+    ///
+    /// # Errors
+    /// Invalid input: there is none, with how to name one.
+    pub fn find(named: Option<&Path>) -> Result<Self> {
+        if let Some(folder) = named {
+            return Self::named(folder, "--project");
+        }
+        let variable = std::env::var_os(PROJECT_VARIABLE).filter(|folder| !folder.is_empty());
+        if let Some(folder) = variable {
+            let folder = expand(Path::new(&folder), Path::new(""));
+            return Self::named(
+                &folder.or_invalid_input(PROJECT_VARIABLE)?,
+                PROJECT_VARIABLE,
+            );
+        }
+        let working = std::env::current_dir().or_invalid_input("the working folder")?;
+        let found = working
+            .ancestors()
+            .find(|folder| folder.join(TASKS).is_dir());
+        found.map(Self::new).ok_or_else(|| {
+            invalid_input(format!(
+                "no project here: neither {} nor a folder above it has {TASKS}: change into the \
+                 project's folder, or name it with --project DIR or the variable \
+                 {PROJECT_VARIABLE}",
+                working.display()
+            ))
+        })
+    }
+
+    /// [`Project::find`] for commands that need no file of a project; the working folder where
+    /// there is none.
+    pub fn find_or_here() -> Self {
+        Self::find(None).unwrap_or_else(|_| Self::new(std::env::current_dir().unwrap_or_default()))
     }
 
     /// The checkout this program was built from, for tests and benchmarks.
@@ -33,10 +93,35 @@ impl Project {
         &self.root
     }
 
-    /// A path as the project's files and options give it: relative to the project, unless it is
-    /// absolute.
+    /// A path as the project's files give it: relative to the project, unless it is absolute; `~`
+    /// and environment variables are replaced. A variable that is not set stays as it is written:
+    /// [`Project::check_path`] finds it when a file is read.
     pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.root.join(path)
+        let path = path.as_ref();
+        expand(path, &self.root).unwrap_or_else(|_| self.root.join(path))
+    }
+
+    /// Checks a path of a project's file; `what` is for the error.
+    ///
+    /// # Errors
+    /// Invalid input: a variable in it that is not set.
+    pub fn check_path(&self, path: impl AsRef<Path>, what: &str) -> Result<()> {
+        let path = path.as_ref();
+        let expanded = expand(path, &self.root);
+        expanded.or_invalid_input(format!("{what} {}", path.display()))?;
+        Ok(())
+    }
+
+    /// A path for people and for the project's files: relative to the project where it lies inside,
+    /// absolute elsewhere.
+    ///
+    /// # Errors
+    /// Invalid input: the working folder is not known.
+    pub fn relative(&self, path: &Path) -> Result<PathBuf> {
+        let path = std::path::absolute(path).or_invalid_input(path.display())?;
+        Ok(path
+            .strip_prefix(&self.root)
+            .map_or(path.clone(), Path::to_path_buf))
     }
 
     /// The hash of a file or folder that does not change while this program runs, computed once.
@@ -66,9 +151,21 @@ impl Project {
         self.hash_once(path, sha256_file)
     }
 
+    /// Keeps the hash of a published input for as long as this process lives.
+    pub fn learn(&self, key: &str, sha256: &str) {
+        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        learnt.insert(key.into(), sha256.into());
+    }
+
+    /// What [`Project::learn`] kept.
+    pub fn learnt(&self) -> BTreeMap<String, String> {
+        let learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        learnt.clone()
+    }
+
     /// The folder of task files.
     pub fn tasks(&self) -> PathBuf {
-        self.resolve("configs/tasks")
+        self.resolve(TASKS)
     }
 
     /// The file of a task.

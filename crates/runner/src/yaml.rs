@@ -1,6 +1,8 @@
 //! Reading YAML so that a mistake is told with file, line and the nearest valid name.
 
 use crate::error::{invalid_input, one_line};
+use crate::nearest::offer_path;
+pub use crate::nearest::{nearest, offer};
 use anyhow::Result;
 use egsde_data::files::read_text;
 use serde::de::DeserializeOwned;
@@ -8,9 +10,6 @@ use std::path::Path;
 
 /// What people write by hand is not larger.
 const MAX_FILE: u64 = 4 << 20;
-
-/// Names at least this alike (Jaro-Winkler, 0 to 1) are offered for each other.
-const ALIKE: f64 = 0.7;
 
 /// Reads a YAML file into `T`.
 ///
@@ -35,9 +34,10 @@ pub fn names_in(folder: &Path) -> Vec<String> {
 /// The text of a file that people write by hand.
 ///
 /// # Errors
-/// Invalid input: the file cannot be read, is too large or no text.
+/// Invalid input: the file cannot be read, is too large or no text; the nearest name is offered.
 pub fn yaml_text(path: &Path) -> Result<String> {
-    read_text(path, MAX_FILE).map_err(|error| invalid_input(format!("{error:#}")))
+    read_text(path, MAX_FILE)
+        .map_err(|error| invalid_input(format!("{error:#}{}", offer_path(path))))
 }
 
 /// Reads YAML from text; `path` names it in errors.
@@ -49,13 +49,96 @@ pub fn parse_yaml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
         let place = error
             .location()
             .map(|at| format!(":{}:{}", at.line(), at.column()));
-        let message = one_line(&error.to_string());
-        let message = message
-            .rsplit_once(" at line ")
-            .map_or(message.as_str(), |(text, _)| text);
+        let message = mistake(&error);
         let (path, place) = (path.display(), place.unwrap_or_default());
-        invalid_input(format!("{path}{place}: {}", with_suggestion(message)))
+        invalid_input(format!("{path}{place}: {message}"))
     })
+}
+
+/// What is wrong, in words for people, on one line, without the place and with the nearest name.
+pub fn mistake(error: &serde_yaml::Error) -> String {
+    let message = one_line(&error.to_string());
+    let message = message
+        .rsplit_once(" at line ")
+        .map_or(message.as_str(), |(text, _)| text);
+    with_suggestion(&in_words(message))
+}
+
+/// What serde calls the type of a value, and what people call it.
+const FOUND: [(&str, &str); 9] = [
+    ("unit value", "nothing"),
+    ("integer ", "the number "),
+    ("floating point ", "the number "),
+    ("boolean ", ""),
+    ("string ", "the text "),
+    ("sequence", "a list"),
+    ("map", "keys with values"),
+    ("null", "nothing"),
+    ("Option value", "nothing"),
+];
+
+/// What serde calls the type that it expects, and what people call it.
+const EXPECTED: [(&str, &str); 16] = [
+    ("u64", "a whole number of at least 0"),
+    ("u32", "a whole number of at least 0"),
+    ("usize", "a whole number of at least 0"),
+    ("i64", "a whole number"),
+    ("f64", "a number"),
+    ("f32", "a number"),
+    ("a boolean", "true or false"),
+    ("a string", "text"),
+    ("string or map", "a name, or keys with values"),
+    ("path string", "a path"),
+    ("a sequence", "a list"),
+    ("a map", "keys with values"),
+    ("struct ", "keys with values"),
+    ("variant identifier", "a name"),
+    ("an array of length ", "a list of this many values: "),
+    ("unit", "nothing"),
+];
+
+/// The first entry that a text begins with, and the rest of the text.
+fn begins_with<'a>(
+    text: &'a str,
+    table: &[(&str, &'static str)],
+) -> Option<(&'static str, &'a str)> {
+    table
+        .iter()
+        .find_map(|(word, plain)| Some((*plain, text.strip_prefix(word)?)))
+}
+
+/// What was found, in words.
+fn found_in_words(found: &str) -> String {
+    match begins_with(found, &FOUND) {
+        Some((plain, rest)) => format!("{plain}{}", rest.trim_matches('`')),
+        None => found.to_string(),
+    }
+}
+
+/// What was expected, in words.
+fn expected_in_words(expected: &str) -> String {
+    match begins_with(expected, &EXPECTED) {
+        Some((plain, rest)) if plain.ends_with(' ') => format!("{plain}{rest}"),
+        Some((plain, _)) => plain.to_string(),
+        None => expected.to_string(),
+    }
+}
+
+/// A message of serde in words for people: no type of the program has a place in it.
+pub fn in_words(message: &str) -> String {
+    let marks = ["invalid type: ", "invalid value: "];
+    let Some((at, mark)) = marks.iter().find_map(|m| Some((message.find(m)?, *m))) else {
+        return message.replace("duplicate field", "given twice: field");
+    };
+    let (before, rest) = (&message[..at], &message[at + mark.len()..]);
+    match rest.rsplit_once(", expected ") {
+        Some((found, expected)) => format!(
+            "{before}found {}, expected {}",
+            found_in_words(found),
+            expected_in_words(expected)
+        ),
+        None => message.to_string(),
+    }
 }
 
 /// Adds "did you mean ...?" to serde's "unknown field `x`, expected one of `a`, `b`".
@@ -70,21 +153,10 @@ pub fn with_suggestion(message: &str) -> String {
     format!("{message}{}", offer(unknown, quoted))
 }
 
-/// "; did you mean `...`?", or nothing when no name is close.
-pub fn offer<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> String {
-    nearest(typed, names).map_or(String::new(), |name| format!("; did you mean `{name}`?"))
-}
-
-/// The valid name closest to what was typed, if one is close.
-pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = names.map(|name| (strsim::jaro_winkler(typed, name), name));
-    let (score, name) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (score > ALIKE).then_some(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
 
     #[test]
     fn the_nearest_name_is_offered() {
@@ -95,5 +167,62 @@ mod tests {
             "{suggested}"
         );
         assert_eq!(nearest("zzz", ["start", "steps"].into_iter()), None);
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only its mistakes are looked at")]
+    struct Keys {
+        count: u64,
+        share: f64,
+        name: String,
+        on: bool,
+        list: Vec<u64>,
+    }
+
+    #[test]
+    fn types_are_told_in_words() {
+        let whole = "count: 1\nshare: 0.5\nname: a\non: true\nlist: [1]\n";
+        let refused = |from: &str, to: &str| {
+            let error = parse_yaml::<Keys>(&whole.replace(from, to), Path::new("k.yaml"));
+            error.unwrap_err().to_string()
+        };
+        assert!(parse_yaml::<Keys>(whole, Path::new("k.yaml")).is_ok());
+        for (from, to, expected) in [
+            (
+                "count: 1",
+                "count: -1",
+                "found the number -1, expected a whole number of at least 0",
+            ),
+            (
+                "count: 1",
+                "count: many",
+                "found the text \"many\", expected a whole number of at least 0",
+            ),
+            (
+                "share: 0.5",
+                "share: [1]",
+                "found a list, expected a number",
+            ),
+            (
+                "name: a",
+                "name: {a: 1}",
+                "found keys with values, expected text",
+            ),
+            (
+                "on: true",
+                "on: 3",
+                "found the number 3, expected true or false",
+            ),
+            (
+                "list: [1]",
+                "list: 1",
+                "found the number 1, expected a list",
+            ),
+        ] {
+            let error = refused(from, to);
+            assert!(error.contains(expected), "{expected:?} not in {error:?}");
+        }
+        assert!(refused(whole, "").contains("missing field"));
+        assert!(refused(whole, "5").contains("found the number 5, expected keys with values"));
     }
 }

@@ -15,6 +15,8 @@ pub struct TaskFacts<'a> {
     pub image_size: usize,
     /// Names of the extractor's classes in their order; empty where they are not known.
     pub classes: &'a [String],
+    /// Whether the diffusion network predicts its variance too; none where that is not known yet.
+    pub learns_sigma: Option<bool>,
 }
 
 impl TaskFacts<'_> {

@@ -9,7 +9,17 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
+/// Images of a batch at 32 px; larger ones take as many pixels.
 const BATCH: i64 = 250;
+
+/// Side of the images for which [`BATCH`] is meant.
+const BATCH_SIDE: i64 = 32;
+
+/// Images of a batch of a split's size.
+fn batch_size(split: &Split) -> i64 {
+    let side = split.side().max(BATCH_SIDE);
+    (BATCH * BATCH_SIDE * BATCH_SIDE / (side * side)).max(1)
+}
 
 /// Images on which an extractor is evaluated at each of its ten times: all test cats and dogs, but
 /// not the whole test split of ten classes.
@@ -32,9 +42,9 @@ fn count_correct(logits: &Tensor, labels: &Tensor) -> f64 {
 /// Accuracy over the first `max_images` of a split of `logits`, which gets images in [0, 1].
 fn accuracy(split: &Split, max_images: i64, logits: impl Fn(&Tensor) -> Tensor) -> f64 {
     let count = split.len().min(max_images);
-    let mut correct = 0.0;
-    for start in (0..count).step_by(BATCH as usize) {
-        let batch = split.rows(start, BATCH.min(count - start));
+    let (mut correct, size) = (0.0, batch_size(split));
+    for start in (0..count).step_by(size as usize) {
+        let batch = split.rows(start, size.min(count - start));
         correct += count_correct(&logits(&batch.images), &batch.labels);
     }
     correct / count as f64
@@ -42,7 +52,7 @@ fn accuracy(split: &Split, max_images: i64, logits: impl Fn(&Tensor) -> Tensor) 
 
 /// The extractor's accuracy on images noised to the time index `t`.
 fn accuracy_at(objective: &Objective, extractor: &Loaded<Dse>, t: i64) -> f64 {
-    accuracy(&objective.test, EXTRACTOR_IMAGES, |x| {
+    accuracy(&objective.held_out, EXTRACTOR_IMAGES, |x| {
         let t = Tensor::full([x.size()[0]], t, (Kind::Int64, x.device()));
         extractor.logits(&objective.add_noise(x, &t).xt, &t.to_kind(Kind::Float))
     })
@@ -64,10 +74,11 @@ fn mean_accuracy(by_time: &[(i64, f64)]) -> f64 {
 /// Mean squared error of the predicted noise on the test split, whose images lie evenly over all
 /// time indices.
 fn noise_prediction_loss(objective: &Objective, diffusion: &Loaded<AdmUnet>) -> f64 {
-    let count = objective.test.len();
+    let split = &objective.held_out;
+    let (count, at_once) = (split.len(), batch_size(split));
     let mut sum = 0.0;
-    for start in (0..count).step_by(BATCH as usize) {
-        let batch = objective.test.rows(start, BATCH);
+    for start in (0..count).step_by(at_once as usize) {
+        let batch = split.rows(start, at_once);
         let size = batch.len();
         let position = Tensor::arange(size, (Kind::Int64, batch.images.device())) + start;
         let t = (position * NUM_TRAIN_TIMESTEPS as i64).divide_scalar_mode(count as f64, "floor");
@@ -99,7 +110,7 @@ pub(crate) fn evaluate(objective: &Objective, recipe: &Recipe) -> BTreeMap<Strin
             ])
         }
         Network::Classifier(classifier) => {
-            let accuracy = accuracy(&objective.test, i64::MAX, |x| {
+            let accuracy = accuracy(&objective.held_out, i64::MAX, |x| {
                 classifier.net.logits(&classifier.features(x))
             });
             BTreeMap::from([("test_accuracy".into(), accuracy.into())])

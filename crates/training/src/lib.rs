@@ -1,7 +1,9 @@
-//! Training of the embedded networks and of the GANs that the table compares with. The `train`
-//! command and the golden cases reach this crate.
+//! Training of networks: the embedded ones, those of own pictures, and the GANs that the table
+//! compares with. `egsde train` trains, the golden cases take single steps; recipes are read
+//! elsewhere, too.
 
 mod augment;
+pub mod data;
 mod evaluation;
 pub mod gan;
 mod loss_log;
@@ -10,5 +12,6 @@ mod optimizer;
 pub mod recipe;
 mod trainer;
 
+pub use data::TrainingData;
 pub use recipe::Recipe;
 pub use trainer::{Event, Outcome, TrainingOptions, train};

@@ -1,9 +1,9 @@
 //! The training objectives: each is a network and its loss on a random batch.
 
 use crate::augment::augment;
+use crate::data::{Labelled, TrainingData};
 use crate::recipe::{ObjectiveKind, Recipe};
-use anyhow::{Context, Result, ensure};
-use egsde_data::cifar10::{CLASSES, Cifar10, LabelledImages};
+use anyhow::{Result, ensure};
 use egsde_models::layers::Mode;
 use egsde_models::networks::{Build, Loaded};
 use egsde_models::{AdmUnet, CifarFeatures, Dse, NetworkConfig};
@@ -11,68 +11,62 @@ use egsde_sampler::schedule::Schedule;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Reduction, Tensor};
 
-/// Images in [0, 1], `[n, 3, s, s]`, with labels in `0..classes`, `[n]`.
+/// Images as bytes, `[n, 3, s, s]`, with labels in `0..classes`, `[n]`.
 pub(crate) struct Split {
+    images: Tensor,
+    labels: Tensor,
+}
+
+/// Images in [0, 1], `[n, 3, s, s]`, float32, with labels in `0..classes`, `[n]`.
+pub(crate) struct Batch {
     pub images: Tensor,
     pub labels: Tensor,
 }
 
-/// The label that each CIFAR-10 class has in training; none for classes that take no part.
-fn training_labels(classes: &[String]) -> Result<[Option<i64>; CLASSES.len()]> {
-    let mut labels = [None; CLASSES.len()];
-    for (label, name) in classes.iter().enumerate() {
-        let index = CLASSES
-            .iter()
-            .position(|class| class == name)
-            .with_context(|| {
-                format!(
-                    "no CIFAR-10 class {name:?}; there are {}",
-                    CLASSES.join(", ")
-                )
-            })?;
-        labels[index] = Some(label as i64);
+impl Batch {
+    fn from_bytes(images: &Tensor, labels: Tensor) -> Self {
+        Self {
+            images: images.to_kind(Kind::Float) / 255.0,
+            labels,
+        }
     }
-    Ok(labels)
+
+    pub(crate) fn len(&self) -> i64 {
+        self.images.size()[0]
+    }
 }
 
 impl Split {
-    /// The images of the given classes, labelled by their order.
-    fn select_classes(data: &LabelledImages, classes: &[String], device: Device) -> Result<Self> {
-        let training_labels = training_labels(classes)?;
-        let (mut indices, mut labels) = (Vec::new(), Vec::new());
-        for (index, class) in data.labels.iter().enumerate() {
-            if let Some(label) = training_labels[usize::from(*class)] {
-                indices.push(index);
-                labels.push(label);
-            }
+    /// Images and labels on a device. Images stay bytes, a quarter of the memory.
+    fn new(data: &Labelled, device: Device) -> Self {
+        let Labelled { images, labels } = data;
+        Self {
+            images: images.byte_tensor().to_device(device),
+            labels: Tensor::from_slice(labels).to_device(device),
         }
-        let images = data.images.select(&indices).tensor().to_device(device);
-        Ok(Self {
-            images,
-            labels: Tensor::from_slice(&labels).to_device(device),
-        })
     }
 
     pub(crate) fn len(&self) -> i64 {
         self.images.size()[0]
     }
 
+    /// Side of the images in pixels.
+    pub(crate) fn side(&self) -> i64 {
+        self.images.size()[3]
+    }
+
     /// At most `count` images from `start` on.
-    pub(crate) fn rows(&self, start: i64, count: i64) -> Self {
+    pub(crate) fn rows(&self, start: i64, count: i64) -> Batch {
         let count = count.min(self.len() - start);
-        Self {
-            images: self.images.narrow(0, start, count),
-            labels: self.labels.narrow(0, start, count),
-        }
+        let images = self.images.narrow(0, start, count);
+        Batch::from_bytes(&images, self.labels.narrow(0, start, count))
     }
 
     /// `count` random images, with replacement.
-    fn draw(&self, count: i64) -> Self {
+    fn draw(&self, count: i64) -> Batch {
         let indices = Tensor::randint(self.len(), [count], (Kind::Int64, self.images.device()));
-        Self {
-            images: self.images.index_select(0, &indices),
-            labels: self.labels.index_select(0, &indices),
-        }
+        let images = self.images.index_select(0, &indices);
+        Batch::from_bytes(&images, self.labels.index_select(0, &indices))
     }
 }
 
@@ -94,7 +88,7 @@ pub(crate) struct NoisedImages {
 pub(crate) struct Objective {
     pub network: Network,
     pub train: Split,
-    pub test: Split,
+    pub held_out: Split,
     alphas_cumprod: Tensor,
 }
 
@@ -107,7 +101,12 @@ impl Objective {
     ///
     /// # Errors
     /// A network of another kind than the objective trains, or a class without images.
-    pub(crate) fn new(recipe: &Recipe, data: &Cifar10, device: Device, kind: Kind) -> Result<Self> {
+    pub(crate) fn new(
+        recipe: &Recipe,
+        data: &TrainingData,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self> {
         let network = match recipe.task {
             ObjectiveKind::Diffusion => Network::Diffusion(fresh_network(recipe, device, kind)?),
             ObjectiveKind::NoisedClassifier => {
@@ -121,8 +120,8 @@ impl Objective {
                 "training learned sigma is not supported: set learn_sigma to false"
             );
         }
-        let train = Split::select_classes(&data.train, &recipe.classes, device)?;
-        let test = Split::select_classes(&data.test, &recipe.classes, device)?;
+        let train = Split::new(&data.train, device);
+        let held_out = Split::new(&data.held_out, device);
         let classes = recipe.classes.join(", ");
         ensure!(train.len() > 0, "no training pictures of classes {classes}");
         let schedule = Schedule::ddpm();
@@ -131,7 +130,7 @@ impl Objective {
         Ok(Self {
             network,
             train,
-            test,
+            held_out,
             alphas_cumprod,
         })
     }
@@ -168,7 +167,7 @@ impl Objective {
 
     /// Mean loss of a random batch.
     pub(crate) fn loss(&self, recipe: &Recipe) -> Tensor {
-        let Split { images, labels } = self.train.draw(recipe.batch_size);
+        let Batch { images, labels } = self.train.draw(recipe.batch_size);
         let x = augment(&images, recipe.augment);
         match &self.network {
             Network::Diffusion(network) => {

@@ -4,6 +4,11 @@ use anyhow::{Result, ensure};
 use egsde_models::NetworkConfig;
 use egsde_sampler::schedule::NUM_TRAIN_TIMESTEPS;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Metadata key under which a trained weight file carries its recipe as JSON.
+pub const RECIPE_KEY: &str = "egsde.recipe";
 
 /// What a recipe trains, whichever kind of recipe it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +45,17 @@ pub struct Recipe {
     pub name: String,
     /// What is trained.
     pub task: ObjectiveKind,
-    /// CIFAR-10 class names; labels follow their order.
+    /// Class names; labels follow their order. They are CIFAR-10's where no folders are given.
     pub classes: Vec<String>,
+    /// A folder of images per class, of any sizes; CIFAR-10 where there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub folders: BTreeMap<String, PathBuf>,
+    /// Fraction of each folder that is held out for evaluation, in (0, 1).
+    #[serde(
+        default = "default_held_out",
+        skip_serializing_if = "is_default_held_out"
+    )]
+    pub held_out: f64,
     /// The network.
     pub network: NetworkConfig,
     /// Updates in all.
@@ -76,7 +90,7 @@ pub struct Recipe {
     /// Random changes to each training image.
     #[serde(default)]
     pub augment: Augment,
-    /// Weight file to start from; entries whose shape differs (the head) start fresh.
+    /// Weight file of any format to start from; entries whose shape differs (the head) start fresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<String>,
     /// Seed of the initial weights, batches and noise.
@@ -100,6 +114,14 @@ pub struct Augment {
     /// Side of a square set to the mean.
     #[serde(default)]
     pub cutout: i64,
+}
+
+fn default_held_out() -> f64 {
+    0.1
+}
+
+fn is_default_held_out(held_out: &f64) -> bool {
+    *held_out == default_held_out()
 }
 
 fn default_clip_norm() -> f64 {
@@ -132,6 +154,33 @@ impl Recipe {
             "t_max must be 1 to {NUM_TRAIN_TIMESTEPS}"
         );
         ensure!(!self.classes.is_empty(), "classes is empty");
+        ensure!(
+            self.held_out > 0.0 && self.held_out < 1.0,
+            "held_out is {}: must be above 0 and below 1",
+            self.held_out
+        );
+        self.check_folders()
+    }
+
+    /// Each class must have a folder, where there are folders.
+    fn check_folders(&self) -> Result<()> {
+        if self.folders.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.folders.keys().map(String::as_str).collect();
+        let known = known.join(", ");
+        for class in &self.classes {
+            ensure!(
+                self.folders.contains_key(class),
+                "no folder of class {class:?}; folders has {known}"
+            );
+        }
+        for class in self.folders.keys() {
+            ensure!(
+                self.classes.contains(class),
+                "the folder of {class:?} belongs to no class: add it to classes, or remove it"
+            );
+        }
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! The training loop: batches, checkpoints to resume from, and the weights at the end.
 
+use crate::data::TrainingData;
 use crate::evaluation::evaluate;
 use crate::loss_log::LossLog;
 use crate::objective::Objective;
 use crate::optimizer::AdamW;
-use crate::recipe::Recipe;
+use crate::recipe::{RECIPE_KEY, Recipe};
 use anyhow::{Context, Result, ensure};
-use egsde_data::cifar10::Cifar10;
+use egsde_models::checkpoints::{CheckpointPart, read_weights};
 use egsde_models::networks::NETWORK_KEY;
 use egsde_models::weights::{WeightFile, assign, read_safetensors, write_safetensors};
 use serde_json::Value;
@@ -49,8 +50,10 @@ pub struct TrainingOptions {
     pub kind: Kind,
     /// Folder of checkpoints and the loss log.
     pub folder: PathBuf,
-    /// SHA-256 of the data archive.
+    /// SHA-256 of the data: of the archive, or over the folders.
     pub data_sha256: String,
+    /// Weight file to start from, where the recipe names one.
+    pub init_from: Option<PathBuf>,
     /// Step at which to stop for now, leaving a checkpoint.
     pub stop_at: Option<u64>,
 }
@@ -82,8 +85,8 @@ pub(crate) fn step_seed(seed: i64, step: u64) -> i64 {
 }
 
 /// Takes the entries of a weight file whose names and shapes fit.
-fn initialise_from(objective: &Objective, path: &str) -> Result<()> {
-    let file = read_safetensors(Path::new(path))?;
+fn initialise_from(objective: &Objective, path: &Path) -> Result<()> {
+    let file = read_weights(path, CheckpointPart::Model)?;
     let mut tensors = BTreeMap::new();
     let mut taken = 0;
     for (key, variable) in objective.vs().variables() {
@@ -101,7 +104,8 @@ fn initialise_from(objective: &Objective, path: &str) -> Result<()> {
     let total = tensors.len();
     ensure!(
         taken * 2 > total,
-        "init_from {path}: only {taken} of {total} entries fit"
+        "init_from {}: only {taken} of {total} entries fit",
+        path.display()
     );
     assign(objective.vs(), &tensors)
 }
@@ -126,12 +130,13 @@ fn resumable_part(recipe: &Recipe) -> Recipe {
 
 /// Loads the checkpoint, if there is one, and returns the step to go on from. A checkpoint of
 /// another recipe is refused; a recipe with more steps than before is not another one.
-fn resume(optimizer: &mut AdamW, recipe: &Recipe, folder: &Path) -> Result<u64> {
-    let path = checkpoint_path(folder);
+fn resume(optimizer: &mut AdamW, recipe: &Recipe, options: &TrainingOptions) -> Result<u64> {
+    let path = checkpoint_path(&options.folder);
     if !path.exists() {
         return Ok(0);
     }
-    restore_checkpoint(optimizer, recipe, &path).with_context(|| path.display().to_string())
+    let restored = restore_checkpoint(optimizer, recipe, &options.data_sha256, &path);
+    restored.with_context(|| path.display().to_string())
 }
 
 fn metadata_entry<'a>(file: &'a WeightFile, key: &str) -> Result<&'a str> {
@@ -141,23 +146,40 @@ fn metadata_entry<'a>(file: &'a WeightFile, key: &str) -> Result<&'a str> {
         .with_context(|| format!("it carries no {key}"))?)
 }
 
-fn restore_checkpoint(optimizer: &mut AdamW, recipe: &Recipe, path: &Path) -> Result<u64> {
+fn restore_checkpoint(
+    optimizer: &mut AdamW,
+    recipe: &Recipe,
+    data_sha256: &str,
+    path: &Path,
+) -> Result<u64> {
     let file = read_safetensors(path)?;
     let saved: Recipe = serde_json::from_str(metadata_entry(&file, "recipe")?).context("recipe")?;
     ensure!(
         resumable_part(&saved) == resumable_part(recipe),
         "it belongs to another recipe: remove it to start from the beginning"
     );
+    // Checkpoints of earlier versions do not tell it.
+    let data = file.metadata.get("data_sha256");
+    ensure!(
+        data.is_none_or(|found| found == data_sha256),
+        "the pictures have changed since: remove it to start from the beginning"
+    );
     let step = metadata_entry(&file, "step")?.parse().context("step")?;
     optimizer.restore(&file.tensors)?;
     Ok(step)
 }
 
-fn save(optimizer: &AdamW, recipe: &Recipe, step: u64, folder: &Path) -> Result<PathBuf> {
-    let path = checkpoint_path(folder);
+fn save(
+    optimizer: &AdamW,
+    recipe: &Recipe,
+    step: u64,
+    options: &TrainingOptions,
+) -> Result<PathBuf> {
+    let path = checkpoint_path(&options.folder);
     let metadata = BTreeMap::from([
         ("recipe".into(), recipe_json(recipe)?),
         ("step".into(), step.to_string()),
+        ("data_sha256".into(), options.data_sha256.clone()),
     ]);
     let file = WeightFile {
         tensors: optimizer.state(),
@@ -175,7 +197,7 @@ fn save(optimizer: &AdamW, recipe: &Recipe, step: u64, folder: &Path) -> Result<
 /// written, or a loss that is not finite.
 pub fn train(
     recipe: &Recipe,
-    data: &Cifar10,
+    data: &TrainingData,
     options: &TrainingOptions,
     mut on_event: impl FnMut(Event),
 ) -> Result<Outcome> {
@@ -184,7 +206,7 @@ pub fn train(
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     tch::manual_seed(recipe.seed);
     let objective = Objective::new(recipe, data, options.device, options.kind)?;
-    if let Some(path) = &recipe.init_from {
+    if let Some(path) = &options.init_from {
         initialise_from(&objective, path)?;
     }
     let mut optimizer = AdamW::new(
@@ -193,7 +215,7 @@ pub fn train(
         recipe.clip_norm,
         recipe.ema_decay,
     );
-    let first = resume(&mut optimizer, recipe, folder)?;
+    let first = resume(&mut optimizer, recipe, options)?;
     if first > 0 {
         on_event(Event::Resumed { step: first });
     }
@@ -228,7 +250,7 @@ pub fn train(
             });
         }
         if done % recipe.checkpoint_every == 0 || done == last {
-            let path = save(&optimizer, recipe, done, folder)?;
+            let path = save(&optimizer, recipe, done, options)?;
             on_event(Event::Checkpoint {
                 step: done,
                 path: &path,
@@ -269,7 +291,7 @@ fn finish(
             NETWORK_KEY.to_string(),
             serde_json::to_string(&recipe.network)?,
         ),
-        ("egsde.recipe".to_string(), recipe_json(recipe)?),
+        (RECIPE_KEY.to_string(), recipe_json(recipe)?),
         ("egsde.data_sha256".to_string(), options.data_sha256.clone()),
         ("egsde.steps".to_string(), step.to_string()),
         (

@@ -1,6 +1,8 @@
 // Asks one question after another; answers stay in the page until they are saved as CSV.
 const { study, questions } = JSON.parse(document.getElementById("data").textContent);
 const answers = [];
+// Tells this rater's answers from others', so that a copy of the file is noticed.
+const rater = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const byId = (id) => document.getElementById(id);
 
 function show() {
@@ -13,8 +15,8 @@ function show() {
     byId("left").querySelector("img").src = questions[at].left;
     byId("right").querySelector("img").src = questions[at].right;
   } else {
-    const rows = answers.map((answer, trial) => `${study},${trial},${answer}`);
-    byId("export").href = URL.createObjectURL(new Blob([["study,trial,answer", ...rows].join("\n") + "\n"], { type: "text/csv" }));
+    const rows = answers.map((answer, trial) => `${study},${trial},${answer},${rater}`);
+    byId("export").href = URL.createObjectURL(new Blob([["study,trial,answer,rater", ...rows].join("\n") + "\n"], { type: "text/csv" }));
   }
 }
 

@@ -1,7 +1,8 @@
 //! Stored numbers and whether new ones stay within their tolerance.
 
 use super::table::{Origin, Table};
-use crate::error::{OrInvalidInput, check_failed};
+use crate::csv_file::{csv_text, parse_csv};
+use crate::error::check_failed;
 use anyhow::Result;
 use egsde_metrics::registry::METRICS;
 use serde::{Deserialize, Serialize};
@@ -81,10 +82,8 @@ pub fn lines(table: &Table) -> Vec<Line> {
 /// # Errors
 /// Invalid input: the file cannot be read or has a line in another format.
 pub fn read(path: &Path) -> Result<Vec<Line>> {
-    let reader = csv::Reader::from_path(path);
-    let mut reader = reader.or_invalid_input(format!("cannot read {}", path.display()))?;
-    let lines = reader.deserialize().collect::<Result<_, csv::Error>>();
-    lines.or_invalid_input(path.display())
+    let records = parse_csv(&csv_text(path)?, path)?;
+    Ok(records.into_iter().map(|record| record.fields).collect())
 }
 
 /// The CSV text of a baseline file.

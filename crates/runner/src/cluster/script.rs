@@ -86,8 +86,8 @@ done
 cd "$project" || exit 2
 {prologue}{threads}export OMP_WAIT_POLICY="${{OMP_WAIT_POLICY:-passive}}"
 case "$1" in
-    collect) exec "$egsde" task "$submission" collect ;;
-    *) exec "$egsde" task "$submission" "$(($1 + SLURM_ARRAY_TASK_ID))" ;;
+    collect) exec "$egsde" slurm-task "$submission" collect ;;
+    *) exec "$egsde" slurm-task "$submission" "$(($1 + SLURM_ARRAY_TASK_ID))" ;;
 esac
 "#
     ))

@@ -5,6 +5,7 @@ use crate::cluster::status;
 use crate::cluster::submission::SubmissionFolder;
 use crate::plan::experiment_args::ExperimentArgs;
 use crate::project::Project;
+use crate::runtime::console::log;
 use crate::store::results::Results;
 use anyhow::Result;
 use std::collections::HashSet;
@@ -34,7 +35,8 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     if !jobs.is_empty() {
         slurm::cancel(&jobs)?;
     }
-    eprintln!(
+    writeln!(
+        log(),
         "{}: cancelled {} of Slurm's jobs with {underway} unfinished jobs; what is done stays",
         plan.experiment.name,
         jobs.len()

@@ -1,5 +1,6 @@
 //! `egsde completions`: completion scripts for shells.
 
+use crate::runtime::console::stdout;
 use anyhow::Result;
 use clap_complete::{Shell, generate};
 
@@ -18,6 +19,6 @@ pub fn run(args: &Args, mut program: clap::Command) -> Result<()> {
     let mut script = Vec::new();
     let name = program.get_name().to_string();
     generate(args.shell, &mut program, name, &mut script);
-    print!("{}", String::from_utf8(script)?);
+    write!(stdout(), "{}", String::from_utf8(script)?)?;
     Ok(())
 }

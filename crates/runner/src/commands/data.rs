@@ -5,7 +5,8 @@ use crate::inputs::archive::{ArchiveManifest, LocatedArchive};
 use crate::inputs::manifest::{Input, Manifest, Pins};
 use crate::inputs::task::Task;
 use crate::project::Project;
-use crate::scoring::evaluator::embedded_features;
+use crate::runtime::console::stdout;
+use crate::scoring::feature_network::embedded_features;
 use crate::yaml::read_yaml;
 use anyhow::{Context, Result};
 use egsde_data::cifar10::{CLASSES, Cifar10, LabelledImages};
@@ -116,18 +117,22 @@ fn check_cifar10(project: &Project) -> Result<()> {
     let data = Cifar10::open(&path)?;
     let x = data.train.images.tensor();
     let means = Vec::<f64>::try_from(x.mean_dim([0i64, 2, 3].as_slice(), false, Kind::Double))?;
-    println!("{} sha256 {sha256}", path.display());
-    println!(
+    writeln!(stdout(), "{} sha256 {sha256}", path.display())?;
+    writeln!(
+        stdout(),
         "channel means {:.4} {:.4} {:.4}",
-        means[0], means[1], means[2]
-    );
+        means[0],
+        means[1],
+        means[2]
+    )?;
     for embedded in [CAT, DOG] {
-        println!(
+        writeln!(
+            stdout(),
             "{}: {} train, {} test",
             embedded.class,
             embedded.select(&data.train)?.len(),
             embedded.select(&data.test)?.len()
-        );
+        )?;
     }
     Ok(())
 }
@@ -136,19 +141,22 @@ fn check_cifar10(project: &Project) -> Result<()> {
 /// that has none yet is kept.
 fn check_input(input: &Input, project: &Project, pin: bool) -> Result<bool> {
     if !input.exists() {
-        println!("missing: {}", input.instructions());
+        writeln!(stdout(), "missing: {}", input.instructions())?;
         return Ok(false);
     }
     let key = &input.key;
     match input.verify() {
-        Ok(sha256) if input.is_pinned() => println!("ok: {key} sha256 {sha256}"),
+        Ok(sha256) if input.is_pinned() => writeln!(stdout(), "ok: {key} sha256 {sha256}")?,
         Ok(sha256) if pin => {
             Pins::add(project, key, &sha256)?;
-            println!("pinned: {key} sha256 {sha256}");
+            writeln!(stdout(), "pinned: {key} sha256 {sha256}")?;
         }
-        Ok(sha256) => println!("there, not pinned: {key} sha256 {sha256} (--pin keeps it)"),
+        Ok(sha256) => writeln!(
+            stdout(),
+            "there, not pinned: {key} sha256 {sha256} (--pin keeps it)"
+        )?,
         Err(error) => {
-            println!("wrong: {}", one_line(&format!("{error:#}")));
+            writeln!(stdout(), "wrong: {}", one_line(&format!("{error:#}")))?;
             return Ok(true);
         }
     }
@@ -175,7 +183,7 @@ fn check(names: &[DataSet], project: &Project, pin: bool) -> Result<()> {
         wrong += match data_set {
             DataSet::Cifar10 => {
                 match check_cifar10(project) {
-                    Err(error) if names.is_empty() => println!("{error:#}"),
+                    Err(error) if names.is_empty() => writeln!(stdout(), "{error:#}")?,
                     checked => checked?,
                 }
                 0
@@ -205,30 +213,31 @@ fn print_distances(project: &Project) -> Result<()> {
     let cats = task.source.load(project, task.image_size, usize::MAX)?;
     let dogs = task.reference.load(project, task.image_size, usize::MAX)?;
     let reference = statistics(&network, &dogs)?;
-    println!("{}", task.distance);
+    writeln!(stdout(), "{}", task.distance)?;
     let distance = frechet_distance(&statistics(&network, &cats)?, &reference)?;
-    println!("{} test cats: {distance:.3}", cats.len());
+    writeln!(stdout(), "{} test cats: {distance:.3}", cats.len())?;
     let (even, odd): (Vec<usize>, Vec<usize>) = (0..dogs.len()).partition(|i| i % 2 == 0);
     let halves = [even.as_slice(), &odd].map(|half| statistics(&network, &dogs.select(half)));
     let [even_half, odd_half] = halves;
     let distance = frechet_distance(&even_half?, &odd_half?)?;
-    println!(
+    writeln!(
+        stdout(),
         "{} test dogs to the other {}: {distance:.3}",
         even.len(),
         odd.len()
-    );
+    )?;
     let archive = match locate_cifar10(project) {
         Ok(archive) => archive,
         Err(error) => {
-            println!("training dogs: not measured: {error:#}");
+            writeln!(stdout(), "training dogs: not measured: {error:#}")?;
             return Ok(());
         }
     };
     let train = DOG.select(&Cifar10::open(&archive.path)?.train)?;
     let distance = frechet_distance(&statistics(&network, &train)?, &reference)?;
-    println!("{} training dogs: {distance:.3}", train.len());
+    writeln!(stdout(), "{} training dogs: {distance:.3}", train.len())?;
     let distance = frechet_distance(&statistics(&network, &train.first(1000))?, &reference)?;
-    println!("1000 training dogs: {distance:.3}");
+    writeln!(stdout(), "1000 training dogs: {distance:.3}")?;
     Ok(())
 }
 
@@ -239,7 +248,7 @@ fn embed(project: &Project) -> Result<()> {
         let bytes = embedded.select(&data.test)?.to_sheet()?;
         let path = project.embedded_sheet(embedded.sheet);
         write_atomically(&path, &bytes)?;
-        println!("{} {}", sha256_hex(&bytes), path.display());
+        writeln!(stdout(), "{} {}", sha256_hex(&bytes), path.display())?;
     }
     Ok(())
 }

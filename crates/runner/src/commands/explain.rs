@@ -3,6 +3,7 @@
 use crate::inputs::task::Task;
 use crate::plan::experiment_args::ExperimentArgs;
 use crate::project::Project;
+use crate::runtime::console::stdout;
 use crate::store::job_dir::JobDir;
 use crate::store::results::Results;
 use anyhow::Result;
@@ -49,25 +50,32 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     // A row's name is checked before anything is printed.
     plan.jobs_of_row(&args.row)?;
     let results = Results::read(&plan);
-    println!(
+    writeln!(
+        stdout(),
         "experiment: {} ({})",
-        plan.experiment.name, plan.experiment.title
-    );
-    print!("{}", serde_yaml::to_string(&TaskFiles::new(&plan.task))?);
+        plan.experiment.name,
+        plan.experiment.title
+    )?;
+    write!(
+        stdout(),
+        "{}",
+        serde_yaml::to_string(&TaskFiles::new(&plan.task))?
+    )?;
     for (place, job) in plan
         .jobs
         .iter()
         .enumerate()
         .filter(|(_, job)| job.row == args.row)
     {
-        println!(
+        writeln!(
+            stdout(),
             "---\njob: {}",
             JobDir::new(&plan.folder, job).path().display()
-        );
-        print!("{}", serde_yaml::to_string(&job.identity)?);
+        )?;
+        write!(stdout(), "{}", serde_yaml::to_string(&job.identity)?)?;
         match results.scores(place) {
-            Some(scores) => print!("{}", serde_yaml::to_string(scores)?),
-            None => println!("scores: not finished"),
+            Some(scores) => write!(stdout(), "{}", serde_yaml::to_string(scores)?)?,
+            None => writeln!(stdout(), "scores: not finished")?,
         }
     }
     Ok(())

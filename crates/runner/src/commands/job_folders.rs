@@ -1,6 +1,7 @@
 //! Job folders under any folder, for commands that need no experiment file.
 
 use crate::error::{OrInvalidInput, invalid_input};
+use crate::nearest::offer_path;
 use crate::store::job_dir::JOB_FILE;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,11 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         found.push(folder.to_path_buf());
         return Ok(());
     }
-    let entries = std::fs::read_dir(folder);
-    for entry in entries.or_invalid_input(format!("cannot read {}", folder.display()))? {
+    let entries = std::fs::read_dir(folder).map_err(|error| {
+        let offer = offer_path(folder);
+        invalid_input(format!("cannot read {}: {error}{offer}", folder.display()))
+    });
+    for entry in entries? {
         let entry = entry.or_invalid_input(folder.display())?;
         // Links are not followed: they may lead in circles.
         if entry

@@ -1,6 +1,8 @@
 //! `egsde man`: manual pages.
 
 use crate::error::OrInvalidInput;
+use crate::paths::path_parser;
+use crate::runtime::console::stdout;
 use anyhow::Result;
 use clap_mangen::{Man, generate_to};
 use std::path::PathBuf;
@@ -9,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder for one page per command, instead of the main page on standard output.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path_parser())]
     out: Option<PathBuf>,
 }
 
@@ -21,7 +23,7 @@ pub fn run(args: &Args, program: clap::Command) -> Result<()> {
     let Some(folder) = &args.out else {
         let mut page = Vec::new();
         Man::new(program).render(&mut page)?;
-        print!("{}", String::from_utf8(page)?);
+        write!(stdout(), "{}", String::from_utf8(page)?)?;
         return Ok(());
     };
     let context = format!("cannot write to {}", folder.display());

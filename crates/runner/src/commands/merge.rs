@@ -2,6 +2,8 @@
 
 use super::job_folders;
 use crate::error::{OrInvalidInput, check_failed};
+use crate::paths::path_parser;
+use crate::runtime::console::stdout;
 use crate::store::job_dir::JobDir;
 use anyhow::Result;
 use std::os::unix::fs::PermissionsExt;
@@ -11,10 +13,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Runs folders to take from; nothing in them is changed.
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = path_parser())]
     from: Vec<PathBuf>,
     /// Runs folder to put into.
-    #[arg(long)]
+    #[arg(long, value_parser = path_parser())]
     into: PathBuf,
 }
 
@@ -122,10 +124,11 @@ pub fn run(args: &Args) -> Result<()> {
         unfinished,
         conflicts,
     } = counts;
-    println!(
+    writeln!(
+        stdout(),
         "{copied} jobs copied, {same} were there, {unfinished} unfinished ones left, {} conflicts",
         conflicts.len()
-    );
+    )?;
     match conflicts.len() {
         0 => Ok(()),
         count => Err(check_failed(format!(

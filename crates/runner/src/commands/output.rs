@@ -2,8 +2,10 @@
 
 use crate::analysis::table::Table;
 use crate::error::{check_failed, invalid_input};
+use crate::plan::experiment_args::ExperimentArgs;
 use crate::project::Project;
 use crate::report::{self, export, fingerprint};
+use crate::runtime::console::{log, stdout};
 use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
 use anyhow::Result;
@@ -21,8 +23,8 @@ pub enum TableFormat {
 pub struct Output<'a> {
     results: &'a Results<'a>,
     project: &'a Project,
-    /// The experiment's file as the command line names it, for advice.
-    file: &'a Path,
+    /// The experiment's file and options as a shell reads them, for advice.
+    words: String,
     evaluator: LazyEvaluator<'a>,
     table: Table,
 }
@@ -32,13 +34,17 @@ impl<'a> Output<'a> {
     ///
     /// # Errors
     /// Those of [`Table::new`].
-    pub fn new(results: &'a Results<'a>, project: &'a Project, file: &'a Path) -> Result<Self> {
+    pub fn new(
+        results: &'a Results<'a>,
+        project: &'a Project,
+        experiment: &ExperimentArgs,
+    ) -> Result<Self> {
         let evaluator = LazyEvaluator::new(results.plan, project);
         let table = Table::new(results, project, &evaluator)?;
         Ok(Self {
             results,
             project,
-            file,
+            words: experiment.words(),
             evaluator,
             table,
         })
@@ -57,11 +63,30 @@ impl<'a> Output<'a> {
         match self.table.missing.len() {
             0 => Ok(()),
             missing => Err(check_failed(format!(
-                "{missing} of {} jobs have no result: egsde run {}",
+                "{missing} of {} jobs have no result: egsde run {}{}",
                 self.results.plan.jobs.len(),
-                self.file.display()
+                self.words,
+                self.unknown_inputs()
             ))),
         }
+    }
+
+    /// Why results that were made elsewhere may not be found: jobs are named by the hashes of
+    /// published files, and some are not known here. Empty where all are.
+    fn unknown_inputs(&self) -> String {
+        let inputs = self.results.plan.inputs.iter();
+        let unknown: Vec<&str> = inputs
+            .filter(|input| !input.is_pinned())
+            .map(|input| input.key.as_str())
+            .collect();
+        if unknown.is_empty() {
+            return String::new();
+        }
+        format!(
+            "; results from elsewhere are found with the datasets/pins.yaml beside which they were \
+             made, since jobs are named by the SHA-256 of {}",
+            unknown.join(", ")
+        )
     }
 
     /// Prints the table.
@@ -70,8 +95,8 @@ impl<'a> Output<'a> {
     /// Those of [`Output::require_all_results`]; what is finished is printed first.
     pub fn print_table(&self, format: TableFormat) -> Result<()> {
         match format {
-            TableFormat::Markdown => println!("{}", export::markdown(&self.table)),
-            TableFormat::Json => println!("{}", serde_json::to_string(&self.table)?),
+            TableFormat::Markdown => writeln!(stdout(), "{}", export::markdown(&self.table))?,
+            TableFormat::Json => writeln!(stdout(), "{}", serde_json::to_string(&self.table)?)?,
         }
         self.require_all_results()
     }
@@ -82,7 +107,7 @@ impl<'a> Output<'a> {
             return Err(invalid_input(format!(
                 "{} holds no finished job: egsde run {}",
                 self.results.plan.folder.display(),
-                self.file.display()
+                self.words
             )));
         }
         report::write(
@@ -96,7 +121,8 @@ impl<'a> Output<'a> {
 
     fn log_report(&self, names: &[String], folder: &Path) {
         let experiment = &self.results.plan.experiment.name;
-        eprintln!(
+        writeln!(
+            log(),
             "{experiment}: wrote {} into {}",
             names.join(", "),
             folder.display()
@@ -106,8 +132,12 @@ impl<'a> Output<'a> {
     /// Writes the report into a folder of its own, where nothing tells later whether it is fresh.
     ///
     /// # Errors
-    /// Invalid input: no job is finished, or the folder cannot be written.
-    pub fn write_report_to(&self, folder: &Path) -> Result<()> {
+    /// Invalid input: no job is finished, the folder cannot be written, or it holds files of other
+    /// origin and `force` is not given.
+    pub fn write_report_to(&self, folder: &Path, force: bool) -> Result<()> {
+        if !force {
+            report::check_target(folder)?;
+        }
         let names = self.draw_report(folder)?;
         self.log_report(&names, folder);
         Ok(())
@@ -136,7 +166,7 @@ impl<'a> Output<'a> {
             return self.write_report();
         }
         let (name, folder) = (&plan.experiment.name, folder.display());
-        eprintln!("{name}: the report is up to date in {folder}");
+        writeln!(log(), "{name}: the report is up to date in {folder}");
         Ok(())
     }
 }

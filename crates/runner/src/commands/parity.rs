@@ -3,6 +3,8 @@
 use crate::config::precision::Precision;
 use crate::error::{OrInvalidInput, check_failed, invalid_input};
 use crate::parity::{ParityOptions, Verdict, check_case, read_cases};
+use crate::paths::path_parser;
+use crate::runtime::console::{log, stdout};
 use crate::runtime::device::{device_name, open_device};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use tch::Device;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder with a cases.json (format: crates/runner/tests/golden/README.md).
+    #[arg(value_parser = path_parser())]
     folder: PathBuf,
     /// Only cases whose name starts so.
     #[arg(long)]
@@ -47,12 +50,14 @@ impl Args {
         self.widen == 1.0 && self.precision == Precision::F32 && self.device == Device::Cpu
     }
 
-    fn print_conditions(&self) {
+    fn print_conditions(&self) -> Result<()> {
         let device = device_name(self.device);
-        println!(
+        writeln!(
+            stdout(),
             "{device}, {}, tolerances widened {} times",
-            self.precision, self.widen
-        );
+            self.precision,
+            self.widen
+        )
     }
 
     /// The JSON document of all verdicts.
@@ -77,7 +82,7 @@ fn check_or_fail(case: &Value, name: &str, args: &Args) -> Verdict {
         widen: args.widen,
     };
     check_case(case, &args.folder, options).unwrap_or_else(|error| {
-        eprintln!("egsde: {error:#}");
+        writeln!(log(), "egsde: {error:#}");
         Verdict {
             case: name.into(),
             op: case["op"].as_str().unwrap_or("?").into(),
@@ -88,7 +93,7 @@ fn check_or_fail(case: &Value, name: &str, args: &Args) -> Verdict {
     })
 }
 
-fn print_verdict(verdict: &Verdict) {
+fn print_verdict(verdict: &Verdict) -> Result<()> {
     let Verdict {
         case,
         op,
@@ -97,7 +102,10 @@ fn print_verdict(verdict: &Verdict) {
         ok,
     } = verdict;
     let word = if *ok { "ok" } else { "FAILED" };
-    println!("{case:24} {op:24} {max_rel_err:.2e} of {tolerance:.0e} {word}");
+    writeln!(
+        stdout(),
+        "{case:24} {op:24} {max_rel_err:.2e} of {tolerance:.0e} {word}"
+    )
 }
 
 /// Runs the command.
@@ -107,7 +115,7 @@ fn print_verdict(verdict: &Verdict) {
 pub fn run(args: &Args) -> Result<()> {
     args.precision.prepare(args.device).map_err(invalid_input)?;
     if !args.json && !args.is_reference() {
-        args.print_conditions();
+        args.print_conditions()?;
     }
     let mut verdicts: Vec<Verdict> = Vec::new();
     for case in read_cases(&args.folder).or_invalid_input("parity")? {
@@ -121,13 +129,13 @@ pub fn run(args: &Args) -> Result<()> {
         }
         let verdict = check_or_fail(&case, name, args);
         if !args.json {
-            print_verdict(&verdict);
+            print_verdict(&verdict)?;
         }
         verdicts.push(verdict);
     }
     let failed = verdicts.iter().filter(|verdict| !verdict.ok).count();
     if args.json {
-        println!("{}", args.document(&verdicts, failed == 0));
+        writeln!(stdout(), "{}", args.document(&verdicts, failed == 0))?;
     }
     match failed {
         0 if verdicts.is_empty() => {

@@ -1,9 +1,9 @@
 //! `egsde plan`: every job, what is done, what it costs, how long it takes, and what is missing.
 
-use crate::inputs::task::{HashedFile, NetworkFile};
 use crate::plan::experiment_args::ExperimentArgs;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
+use crate::runtime::console::stdout;
 use crate::runtime::device::{device_name, named_device};
 use crate::runtime::progress::seconds;
 use crate::store::job_dir::JobDir;
@@ -82,34 +82,24 @@ impl RemainingWork {
     }
 }
 
-/// One line on each input that is not there, with how to get it.
-fn print_missing_inputs(plan: &Plan, project: &Project) {
+/// One line on each file and folder that is not there, with how to get it.
+fn print_missing_inputs(plan: &Plan, project: &Project) -> Result<()> {
     for input in plan.inputs.iter().filter(|input| !input.exists()) {
-        println!("missing: {}", input.instructions());
+        writeln!(stdout(), "missing: {}", input.instructions())?;
     }
-    for network in plan.task.networks() {
-        match network {
-            NetworkFile::Shipped(HashedFile { file, sha256 })
-                if !project.resolve(file).exists() =>
-            {
-                println!(
-                    "missing: {} (SHA-256 {sha256}): restore it (git checkout) or make it again \
-                     (just train-embedded)",
-                    file.display()
-                );
-            }
-            // Published ones are among the inputs.
-            NetworkFile::Shipped(_) | NetworkFile::Published(_) => {}
-        }
+    for missing in plan.task.missing_files(project) {
+        writeln!(stdout(), "missing: {missing}")?;
     }
+    Ok(())
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// Those of [`ExperimentArgs::plan`].
+/// Those of [`ExperimentArgs::plan`] and [`Plan::check`].
 pub fn run(args: &Args, project: &Project) -> Result<()> {
     let plan = args.experiment.plan(project)?;
+    plan.check(project)?;
     let results = Results::read(&plan);
     let (timings, device) = (Timings::read(&plan), device_name(args.device));
     let mut remaining = RemainingWork::default();
@@ -137,16 +127,19 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
         );
         grid.add_row([job.id.clone(), state, cost, time]);
     }
-    println!("{grid}");
-    println!(
+    writeln!(stdout(), "{grid}")?;
+    writeln!(
+        stdout(),
         "{} of {} jobs done, {} evaluations left, {}",
         results.count(),
         plan.jobs.len(),
         remaining.evaluations,
         remaining.time()
-    );
-    print_missing_inputs(&plan, project);
-    Ok(())
+    )?;
+    for line in plan.notes().into_iter().chain(plan.write_problem()) {
+        writeln!(stdout(), "{line}")?;
+    }
+    print_missing_inputs(&plan, project)
 }
 
 #[cfg(test)]

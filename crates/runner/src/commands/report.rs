@@ -1,6 +1,7 @@
 //! `egsde report`: tables, plots, picture grids and the page that holds them.
 
 use super::output::Output;
+use crate::paths::path_parser;
 use crate::plan::experiment_args::ExperimentArgs;
 use crate::project::Project;
 use crate::store::results::Results;
@@ -13,8 +14,11 @@ pub struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
     /// Folder to write instead of the experiment's `report`.
-    #[arg(long)]
+    #[arg(long, value_parser = path_parser())]
     out: Option<PathBuf>,
+    /// With --out: write over files there that no report left.
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 /// Runs the command.
@@ -24,9 +28,9 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project) -> Result<()> {
     let plan = args.experiment.plan(project)?;
     let results = Results::read(&plan);
-    let output = Output::new(&results, project, args.experiment.file())?;
+    let output = Output::new(&results, project, &args.experiment)?;
     match &args.out {
-        Some(folder) => output.write_report_to(folder),
+        Some(folder) => output.write_report_to(folder, args.force),
         None => output.write_report(),
     }
 }

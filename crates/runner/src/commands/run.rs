@@ -4,6 +4,7 @@ use super::output::{Output, TableFormat};
 use crate::plan::experiment_args::{ExperimentArgs, parse_count};
 use crate::project::Project;
 use crate::run::scheduler::{JobSelection, Resources, Shard, run_plan};
+use crate::runtime::console::log;
 use crate::runtime::device::open_device;
 use crate::store::results::Results;
 use anyhow::Result;
@@ -37,6 +38,33 @@ pub struct Args {
     report: bool,
 }
 
+/// One line on what was run and what is left.
+fn outcome(results: &Results, ran: usize, selection: &JobSelection) -> String {
+    let plan = results.plan;
+    let (name, folder) = (&plan.experiment.name, plan.folder.display());
+    let (total, left) = (plan.jobs.len(), plan.jobs.len() - results.count());
+    match (ran, left) {
+        (0, 0) => format!("{name}: nothing to do, all {total} jobs are done in {folder}"),
+        (ran, 0) => format!("{name}: ran {ran} jobs into {folder}"),
+        (0, left) => format!(
+            "{name}: nothing to do{}; {left} of {total} jobs have no result in {folder}",
+            reason(selection)
+        ),
+        (ran, left) => format!(
+            "{name}: ran {ran} jobs into {folder}; {left} of {total} jobs have no result yet"
+        ),
+    }
+}
+
+/// Why a process has nothing to do although jobs are left.
+fn reason(selection: &JobSelection) -> String {
+    match (selection.limit, selection.shard) {
+        (Some(0), _) => " (--limit 0)".into(),
+        (_, Some(shard)) => format!(" in shard {shard}"),
+        (_, None) => String::new(),
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -53,19 +81,16 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
         only: None,
         limit: args.limit,
     };
-    let ran = run_plan(&mut results, project, &resources, &selection)?;
-    let (name, folder) = (&plan.experiment.name, plan.folder.display());
-    match ran {
-        0 => {
-            let total = plan.jobs.len();
-            eprintln!("{name}: nothing to do, all {total} jobs are done in {folder}");
-        }
-        ran => eprintln!("{name}: ran {ran} jobs into {folder}"),
+    plan.check(project)?;
+    for note in plan.notes() {
+        writeln!(log(), "{}: {note}", plan.experiment.name);
     }
+    let ran = run_plan(&mut results, project, &resources, &selection)?;
+    writeln!(log(), "{}", outcome(&results, ran, &selection));
     if !args.report {
         return Ok(());
     }
-    let output = Output::new(&results, project, args.experiment.file())?;
+    let output = Output::new(&results, project, &args.experiment)?;
     output.update_report()?;
     output.print_table(TableFormat::Markdown)
 }

@@ -6,6 +6,7 @@ use crate::cluster::submission::SubmissionFolder;
 use crate::error::check_failed;
 use crate::plan::experiment_args::ExperimentArgs;
 use crate::project::Project;
+use crate::runtime::console::stdout;
 use crate::store::results::Results;
 use anyhow::Result;
 use std::collections::HashSet;
@@ -31,21 +32,23 @@ fn last_line(log: &Path) -> String {
         .to_string()
 }
 
-fn print_status(status: &Status) {
+fn print_status(status: &Status) -> Result<()> {
     let states: Vec<String> = status
         .states
         .iter()
         .map(|(state, count)| format!("{count} {state}"))
         .collect();
-    println!(
+    writeln!(
+        stdout(),
         "submission {}: {} tasks: {}; collecting: {}",
         status.number,
         status.tasks,
         states.join(", "),
         status.collect
-    );
+    )?;
     for failed in &status.failed {
-        println!(
+        writeln!(
+            stdout(),
             "  task {} ({}) {}, {} of its jobs unfinished, log {}: {}",
             failed.task,
             failed.name,
@@ -53,8 +56,9 @@ fn print_status(status: &Status) {
             failed.unfinished,
             failed.log.display(),
             last_line(&failed.log)
-        );
+        )?;
     }
+    Ok(())
 }
 
 /// Runs the command.
@@ -63,18 +67,18 @@ fn print_status(status: &Status) {
 /// Check failed: tasks ended without their results.
 pub fn run(args: &Args, project: &Project) -> Result<()> {
     let plan = args.experiment.plan(project)?;
-    let file = args.experiment.file().display();
+    let words = args.experiment.words();
     let results = Results::read(&plan);
     let unfinished: HashSet<&str> = results.missing().into_iter().collect();
     let (name, total) = (&plan.experiment.name, plan.jobs.len());
-    println!("{name}: {} of {total} jobs done", results.count());
+    writeln!(stdout(), "{name}: {} of {total} jobs done", results.count())?;
     if SubmissionFolder::list(&plan).is_empty() {
-        println!("never submitted: egsde submit {file}");
+        writeln!(stdout(), "never submitted: egsde submit {words}")?;
         return Ok(());
     }
     let statuses = status::read_all(&plan, &unfinished, &Queue::query()?)?;
     for status in &statuses {
-        print_status(status);
+        print_status(status)?;
     }
     match statuses
         .iter()
@@ -83,7 +87,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     {
         0 => Ok(()),
         count => Err(check_failed(format!(
-            "{count} tasks ended without all of their results: egsde submit {file} takes them up"
+            "{count} tasks ended without all of their results: egsde submit {words} takes them up"
         ))),
     }
 }

@@ -7,9 +7,11 @@ use crate::cluster::status;
 use crate::cluster::submission::{JobNumbers, Submission, SubmissionFolder, plan_sha256};
 use crate::cluster::tasks::{CostedJob, divide, task_count};
 use crate::error::invalid_input;
+use crate::inputs::manifest::Input;
 use crate::plan::Plan;
 use crate::plan::experiment_args::ExperimentArgs;
 use crate::project::Project;
+use crate::runtime::console::{log, stdout};
 use crate::runtime::device::gpu_index;
 use crate::store::results::Results;
 use anyhow::{Context, Result};
@@ -73,13 +75,13 @@ fn read_site(args: &Args, project: &Project) -> Result<Site> {
     Ok(site)
 }
 
-/// Refuses a plan whose inputs are not there: every task would fail.
-fn check_inputs(plan: &Plan) -> Result<()> {
-    match plan.inputs.iter().find(|input| !input.exists()) {
-        Some(missing) => Err(invalid_input(format!(
-            "missing: {}",
-            missing.instructions()
-        ))),
+/// Refuses a plan whose inputs are not there or that could not be run: every task would fail.
+fn check_inputs(plan: &Plan, project: &Project) -> Result<()> {
+    plan.check(project)?;
+    let missing = plan.inputs.iter().find(|input| !input.exists());
+    let missing = missing.map(Input::instructions);
+    match missing.or_else(|| plan.task.missing_files(project).into_iter().next()) {
+        Some(missing) => Err(invalid_input(format!("missing: {missing}"))),
         None => Ok(()),
     }
 }
@@ -100,7 +102,7 @@ fn jobs_to_submit<'a>(results: &Results<'a>, underway: &HashSet<String>) -> Vec<
 fn submit_to_slurm(args: &Args, project: &Project) -> Result<()> {
     let site = read_site(args, project)?;
     let plan = args.experiment.pinned_plan(project)?;
-    check_inputs(&plan)?;
+    check_inputs(&plan, project)?;
     let SlurmState { limits, queue } = SlurmState::query(args.dry_run)?;
     let results = Results::read(&plan);
     let unfinished: HashSet<&str> = results.missing().into_iter().collect();
@@ -113,7 +115,8 @@ fn submit_to_slurm(args: &Args, project: &Project) -> Result<()> {
     let name = &plan.experiment.name;
     if jobs.is_empty() {
         let count = underway.len();
-        eprintln!(
+        writeln!(
+            log(),
             "{name}: nothing to submit, {count} jobs are in the queue, the others done \
              (egsde status)"
         );
@@ -121,7 +124,7 @@ fn submit_to_slurm(args: &Args, project: &Project) -> Result<()> {
     }
     let tasks = task_count(&site, jobs.len() * plan.experiment.pictures, limits)?;
     let submission = Submission {
-        experiment: args.experiment.clone(),
+        experiment: args.experiment.from_project_folder(project)?,
         project: project.root().into(),
         plan_sha256: plan_sha256(&plan),
         site,
@@ -137,7 +140,7 @@ fn submit_to_slurm(args: &Args, project: &Project) -> Result<()> {
             limits,
             egsde,
         };
-        print!("{}", hand_over.preview()?);
+        write!(stdout(), "{}", hand_over.preview()?)?;
         return Ok(());
     }
     let folder = &SubmissionFolder::create(&plan)?;
@@ -149,12 +152,12 @@ fn submit_to_slurm(args: &Args, project: &Project) -> Result<()> {
         egsde,
     };
     let numbers = hand_over.submit()?;
-    report_submission(&hand_over, jobs.len(), &numbers);
+    report_submission(&hand_over, jobs.len(), &numbers, &args.experiment.words());
     Ok(())
 }
 
 /// One line on what was submitted.
-fn report_submission(hand_over: &HandOver, jobs: usize, numbers: &JobNumbers) {
+fn report_submission(hand_over: &HandOver, jobs: usize, numbers: &JobNumbers, words: &str) {
     let HandOver {
         name,
         submission,
@@ -166,14 +169,15 @@ fn report_submission(hand_over: &HandOver, jobs: usize, numbers: &JobNumbers) {
         .iter()
         .map(|array| array.job.to_string())
         .collect();
-    eprintln!(
+    writeln!(
+        log(),
         "{name}: submitted {jobs} jobs as {} tasks of {} (array {}), collected by {}; \
          egsde status {}",
         submission.tasks.len(),
         folder.path().display(),
         arrays.join(", "),
         numbers.collect.unwrap_or_default(),
-        submission.experiment.file().display()
+        words
     );
 }
 

@@ -28,5 +28,5 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     } else {
         TableFormat::Markdown
     };
-    Output::new(&results, project, args.experiment.file())?.print_table(format)
+    Output::new(&results, project, &args.experiment)?.print_table(format)
 }

@@ -1,131 +1,304 @@
-//! `egsde task`: one task of a submission, or the job that collects; the cluster's script runs it.
+//! `egsde task`: tasks of own pictures and networks, made and checked.
 
-use super::output::{Output, TableFormat};
-use crate::cluster::hand_over::COLLECT;
-use crate::cluster::site::Site;
-use crate::cluster::slurm;
-use crate::cluster::submission::{Submission, SubmissionFolder};
-use crate::error::{Interrupted, OrInvalidInput, invalid_input};
+use crate::error::{OrInvalidInput, check_failed, invalid_input};
+use crate::inputs::cropped::Survey;
+use crate::inputs::hashed::{HashedFile, HashedFolder};
+use crate::inputs::image_folder::folder_sha256;
+use crate::inputs::image_source::{ImagePlace, ImageSource};
+use crate::inputs::network_file::NetworkFile;
+use crate::inputs::own_task::{CheckedTask, OwnNetwork, OwnPictures, OwnTask};
+use crate::inputs::task::Task;
+use crate::nearest::offer;
+use crate::paths::path_parser;
+use crate::plan::experiment_args::parse_count;
 use crate::project::Project;
-use crate::run::scheduler::{JobSelection, Resources, run_plan};
-use crate::runtime::device::open_device;
-use crate::runtime::signal::OUT_OF_TIME;
-use crate::store::results::Results;
+use crate::runtime::console::{log, stdout};
 use anyhow::Result;
-use backon::{BlockingRetryable, ExponentialBuilder};
-use std::path::PathBuf;
-use tch::Device;
+use egsde_data::files::{sha256_file, write_atomically};
+use std::path::{Path, PathBuf};
 
 /// Arguments of `egsde task`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the submission.
-    submission: PathBuf,
-    /// Number of the task, or `collect`.
-    task: String,
+    #[command(subcommand)]
+    action: Action,
 }
 
-/// Draws the report and prints the table.
-fn collect(submission: &Submission, project: &Project) -> Result<()> {
-    let plan = submission.plan(project)?;
-    let results = Results::read(&plan);
-    let output = Output::new(&results, project, submission.experiment.file())?;
-    output.write_report()?;
-    output.print_table(TableFormat::Markdown)
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Write a task of own pictures and networks, every one of them checked
+    New(Box<NewArgs>),
+    /// Whether a task's own files are those it was made with
+    Check {
+        /// Name of a file in configs/tasks
+        name: String,
+        /// Take up what is there now: its results are then other ones
+        #[arg(long)]
+        update: bool,
+    },
 }
 
-/// Runs the jobs of one task; returns how many this process ran.
-fn run_jobs(
-    submission: &Submission,
-    project: &Project,
-    jobs: &[String],
-    devices: Vec<Device>,
-) -> Result<usize> {
-    let plan = submission.plan(project)?;
-    let save_every = submission
-        .site
-        .save_every
-        .unwrap_or(plan.experiment.save_every);
-    let only = Some(jobs.iter().cloned().collect());
-    let selection = JobSelection {
-        only,
-        ..JobSelection::default()
-    };
-    let mut results = Results::read(&plan);
-    run_plan(
-        &mut results,
-        project,
-        &Resources {
-            devices,
-            save_every,
-        },
-        &selection,
+#[derive(Debug, clap::Args)]
+struct NewArgs {
+    /// Name of the task: configs/tasks/NAME.yaml
+    name: String,
+    /// Folder of pictures to translate, of any sizes: the middle of each is taken
+    #[arg(long, value_name = "DIR", value_parser = path_parser())]
+    source: PathBuf,
+    /// Folder of pictures that translations should look like
+    #[arg(long, value_name = "DIR", value_parser = path_parser())]
+    reference: PathBuf,
+    /// Weights of the diffusion network, trained on the reference's domain
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    diffusion: PathBuf,
+    /// Weights of the extractor, trained to tell the domains apart
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    extractor: PathBuf,
+    /// Configuration of the diffusion network, where its file does not carry it
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    diffusion_network: Option<PathBuf>,
+    /// Configuration of the extractor, where its file does not carry it
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    extractor_network: Option<PathBuf>,
+    /// Weights of the feature network (FID Inception where it is there, else the one that ships)
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    features: Option<PathBuf>,
+    /// Configuration of the feature network, where its file does not carry it
+    #[arg(long, value_name = "FILE", value_parser = path_parser(), requires = "features")]
+    features_network: Option<PathBuf>,
+    /// Name of the source's domain (its folder's)
+    #[arg(long, value_name = "NAME")]
+    source_domain: Option<String>,
+    /// Name of the reference's domain (its folder's)
+    #[arg(long, value_name = "NAME")]
+    reference_domain: Option<String>,
+    /// Names of the extractor's classes in their order (those it was trained with)
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    classes: Vec<String>,
+    /// Side of the pictures in pixels (the diffusion network's)
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    image_size: Option<usize>,
+    /// Heading for people (made of the domains)
+    #[arg(long)]
+    title: Option<String>,
+    /// Write over a task of this name
+    #[arg(long)]
+    force: bool,
+}
+
+impl NewArgs {
+    fn task(&self) -> OwnTask {
+        OwnTask {
+            name: self.name.clone(),
+            title: self.title.clone(),
+            source: OwnPictures {
+                folder: self.source.clone(),
+                domain: self.source_domain.clone(),
+            },
+            reference: OwnPictures {
+                folder: self.reference.clone(),
+                domain: self.reference_domain.clone(),
+            },
+            diffusion: OwnNetwork {
+                file: self.diffusion.clone(),
+                network: self.diffusion_network.clone(),
+                option: "--diffusion-network",
+            },
+            extractor: OwnNetwork {
+                file: self.extractor.clone(),
+                network: self.extractor_network.clone(),
+                option: "--extractor-network",
+            },
+            features: self.features.as_ref().map(|file| OwnNetwork {
+                file: file.clone(),
+                network: self.features_network.clone(),
+                option: "--features-network",
+            }),
+            image_size: self.image_size,
+            classes: self.classes.clone(),
+        }
+    }
+}
+
+/// Pictures of a first experiment on a new task.
+const FIRST_PICTURES: usize = 50;
+
+/// An experiment to begin with.
+fn first_experiment(task: &Task, count: usize) -> String {
+    let Task { name, title, .. } = task;
+    let title = serde_json::Value::from(title.as_str());
+    let pictures = count.min(FIRST_PICTURES);
+    format!(
+        r"# A first experiment, written by egsde task new. The weights lambda_s and lambda_i want a
+# sweep (docs/own-task.md).
+name: {name}
+title: {title}
+task: {name}
+seeds: [1]
+pictures: {pictures}
+methods:
+  - {{name: Source, method: source}}
+  - {{name: SDEdit, method: sdedit, steps: 50, start: 0.5}}
+  - {{name: EGSDE, method: egsde, steps: 50, start: 0.5, lambda_s: 30, lambda_i: 0.3}}
+"
     )
 }
 
-/// Puts a task whose time was over back into the queue.
-///
-/// # Errors
-/// The error itself when something else ended the task, or it went back too often.
-fn requeue_if_out_of_time(error: anyhow::Error, site: &Site) -> Result<()> {
-    let interrupted = error.downcast_ref::<Interrupted>();
-    let is_out_of_time = interrupted.is_some_and(|interrupted| interrupted.code == OUT_OF_TIME);
-    let (true, Ok(job)) = (is_out_of_time, std::env::var("SLURM_JOB_ID")) else {
-        return Err(error);
+/// One line on the pictures of a domain.
+fn describe(source: &ImageSource, survey: Survey, side: usize) -> String {
+    let small = match survey.enlarged {
+        0 => String::new(),
+        count => format!(" ({count} smaller than {side} px: they are enlarged)"),
     };
-    let restarts = std::env::var("SLURM_RESTART_COUNT").unwrap_or_default();
-    let restarts: usize = restarts.parse().unwrap_or(0);
-    if restarts >= site.most_restarts() {
-        let context = format!("not requeued after {restarts} restarts (--most-restarts)");
-        return Err(error).or_invalid_input(context);
+    format!("{} pictures of {}{small}", survey.count, source.domain)
+}
+
+fn make(args: &NewArgs, project: &Project) -> Result<()> {
+    let path = project.task_file(&args.name);
+    if path.exists() && !args.force {
+        return Err(invalid_input(format!(
+            "{} is there already: choose another name, or --force writes over it",
+            path.display()
+        )));
     }
-    // Before the call: Slurm may end this process before it returns.
-    eprintln!(
-        "{error:#}; back into the queue for the {}. time",
-        restarts + 1
-    );
-    // The controller may be away for a while: seven tries in about a minute.
-    let patience = ExponentialBuilder::default().with_max_times(6);
-    (|| slurm::requeue(&job))
-        .retry(patience)
-        .notify(|error, wait| eprintln!("{error:#}; again in {wait:?}"))
-        .call()
+    let checked = args.task().check(project)?;
+    let CheckedTask {
+        task,
+        source,
+        reference,
+    } = &checked;
+    let text = serde_yaml::to_string(task)?;
+    let head = "# Written by egsde task new; egsde task check tells whether files changed.\n";
+    write_atomically(&path, format!("{head}{text}").as_bytes())?;
+    writeln!(
+        stdout(),
+        "{}: {}; {}; {} px",
+        path.display(),
+        describe(&task.source, *source, task.image_size),
+        describe(&task.reference, *reference, task.image_size),
+        task.image_size
+    )?;
+    write_first_experiment(task, source.count, project)
+}
+
+/// Writes a first experiment, unless a file of its name is there.
+fn write_first_experiment(task: &Task, count: usize, project: &Project) -> Result<()> {
+    let path = project.resolve(format!("experiments/{}.yaml", task.name));
+    let path_text = path.display();
+    if path.exists() {
+        return writeln!(stdout(), "{path_text} was there already and stays");
+    }
+    write_atomically(&path, first_experiment(task, count).as_bytes())?;
+    writeln!(stdout(), "{path_text}: egsde run {path_text} --report")
+}
+
+/// A file or folder of a task, the hash it should have and the one it has.
+struct Own {
+    what: String,
+    expected: String,
+    found: Result<String>,
+}
+
+impl Own {
+    fn folder(folder: &HashedFolder, project: &Project) -> Self {
+        let path = project.resolve(&folder.path);
+        Self {
+            found: folder_sha256(&path),
+            what: path.display().to_string(),
+            expected: folder.sha256.clone(),
+        }
+    }
+
+    fn file(file: &HashedFile, project: &Project) -> Self {
+        let path = project.resolve(&file.file);
+        Self {
+            found: sha256_file(&path),
+            what: path.display().to_string(),
+            expected: file.sha256.clone(),
+        }
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.found
+            .as_ref()
+            .is_ok_and(|found| *found == self.expected)
+    }
+
+    fn print(&self) -> Result<()> {
+        let Self { what, found, .. } = self;
+        match found {
+            Ok(_) if self.is_unchanged() => writeln!(stdout(), "ok: {what}"),
+            Ok(found) => writeln!(stdout(), "changed: {what}: SHA-256 is {found}"),
+            Err(error) => writeln!(stdout(), "wrong: {what}: {error:#}"),
+        }
+    }
+}
+
+/// Everything that a task names with its hash.
+fn own_files(task: &Task, project: &Project) -> Vec<Own> {
+    let mut own = Vec::new();
+    for source in [&task.source, &task.reference] {
+        match &source.place {
+            ImagePlace::Sheet(file) => own.push(Own::file(file, project)),
+            ImagePlace::Folder(folder) => own.push(Own::folder(folder, project)),
+            ImagePlace::Archive(_) | ImagePlace::Published(_) => {}
+        }
+    }
+    let files = task.networks().into_iter().filter_map(NetworkFile::hashed);
+    own.extend(files.map(|file| Own::file(file, project)));
+    own
+}
+
+/// Puts the hashes that files have now into the task's file.
+fn update(path: &Path, own: &[Own]) -> Result<()> {
+    let mut text = std::fs::read_to_string(path).or_invalid_input(path.display())?;
+    for Own {
+        expected, found, ..
+    } in own
+    {
+        if let Ok(found) = found {
+            text = text.replace(expected, found);
+        }
+    }
+    write_atomically(path, text.as_bytes())
+}
+
+fn check(name: &str, takes_up: bool, project: &Project) -> Result<()> {
+    let path = project.task_file(name);
+    if !path.is_file() {
+        let names = Task::names(project);
+        let offer = offer(name, names.iter().map(String::as_str));
+        return Err(invalid_input(format!(
+            "no task `{name}`; there are {}{offer}",
+            names.join(", ")
+        )));
+    }
+    let own = own_files(&Task::read(project, name)?, project);
+    own.iter().try_for_each(Own::print)?;
+    let changed = own.iter().filter(|own| !own.is_unchanged()).count();
+    let wrong = own.iter().filter(|own| own.found.is_err()).count();
+    if takes_up && wrong == 0 {
+        update(&path, &own)?;
+        writeln!(log(), "{}: {changed} hashes taken up", path.display());
+        return Ok(());
+    }
+    match changed {
+        0 => Ok(()),
+        count => Err(check_failed(format!(
+            "{count} of {} are not what the task {name} was made with (--update takes up what is \
+             there now)",
+            own.len()
+        ))),
+    }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// Invalid input: no such task, a device that is not there, or an experiment that was changed
-/// since. Those of [`run_plan`].
+/// Invalid input: what keeps a task from being made. Check failed: files that have changed.
 pub fn run(args: &Args, project: &Project) -> Result<()> {
-    let folder = SubmissionFolder::at(&args.submission);
-    let submission = folder.submission()?;
-    if args.task == COLLECT {
-        return collect(&submission, project);
-    }
-    let jobs = args
-        .task
-        .parse()
-        .ok()
-        .and_then(|number: usize| submission.tasks.get(number));
-    let Some(jobs) = jobs else {
-        let folder = folder.path().display();
-        return Err(invalid_input(format!(
-            "{folder} has no task {:?}",
-            args.task
-        )));
-    };
-    // Every device is opened before anything computes.
-    let devices = submission.site.devices().map(open_device);
-    let devices = devices
-        .collect::<Result<_, String>>()
-        .map_err(invalid_input)?;
-    match run_jobs(&submission, project, jobs, devices) {
-        Ok(ran) => {
-            let (task, total) = (&args.task, jobs.len());
-            eprintln!("task {task}: ran {ran} of its {total} jobs, the others were done");
-            Ok(())
-        }
-        Err(error) => requeue_if_out_of_time(error, &submission.site),
+    match &args.action {
+        Action::New(args) => make(args, project),
+        Action::Check { name, update } => check(name, *update, project),
     }
 }

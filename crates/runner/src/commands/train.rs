@@ -1,20 +1,26 @@
-//! `egsde train`: trains a network of the embedded scale and writes its weights.
+//! `egsde train`: trains a network on CIFAR-10 or on own pictures and writes its weights.
 
+use super::train_translation::train_translation;
+use crate::config::overrides::{Assignment, read_with_changes};
 use crate::config::precision::Precision;
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::inputs::archive::ArchiveManifest;
+use crate::inputs::cropped::load_cropped;
+use crate::inputs::image_folder::folder_sha256;
+use crate::paths::path_parser;
 use crate::project::Project;
+use crate::runtime::console::{log, stdout};
 use crate::runtime::device::open_device;
 use crate::runtime::progress::Progress;
-use crate::yaml::{offer, read_yaml};
+use crate::yaml::read_yaml;
 use anyhow::Result;
-use egsde_data::cifar10::{CLASSES, Cifar10};
-use egsde_data::files::sha256_file;
-use egsde_data::image_set::ImageSet;
-use egsde_models::weights::write_safetensors;
-use egsde_training::gan::{DomainImages, GanEvent, GanOptions, GanOutcome, GanRecipe, train_gan};
-use egsde_training::recipe::TrainingTask;
-use egsde_training::{Event, Recipe, TrainingOptions, train};
+use egsde_data::cifar10::Cifar10;
+use egsde_data::files::{sha256_file, sha256_hex};
+use egsde_models::weights::{read_safetensors, write_safetensors};
+use egsde_training::recipe::{RECIPE_KEY, TrainingTask};
+use egsde_training::{Event, Recipe, TrainingData, TrainingOptions, train};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
@@ -22,24 +28,32 @@ use tch::{Device, Kind};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Recipe file, for example configs/training/features.yaml.
-    recipe: PathBuf,
+    #[arg(value_parser = path_parser())]
+    pub(super) recipe: PathBuf,
+    /// Change a key: steps=100, folders.cats=~/photos/cats, output=checkpoints/mine.safetensors.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
     /// Where to compute: cpu or cuda:0.
     #[arg(long, default_value = "cpu", value_parser = open_device)]
-    device: Device,
+    pub(super) device: Device,
     /// Working precision of the network.
     #[arg(long, value_enum, default_value_t = TrainingPrecision::Auto)]
-    precision: TrainingPrecision,
-    /// Folder of checkpoints and the loss log, resumed from when it has any.
-    #[arg(long, default_value = ".training")]
-    checkpoints: PathBuf,
+    pub(super) precision: TrainingPrecision,
+    /// Folder of checkpoints and the loss log, resumed from when it has any (the project's
+    /// .training).
+    #[arg(long, value_parser = path_parser())]
+    checkpoints: Option<PathBuf>,
+    /// Write over weights that this recipe did not make.
+    #[arg(long)]
+    force: bool,
     /// Stop after this step and leave a checkpoint.
     #[arg(long)]
-    stop_at: Option<u64>,
+    pub(super) stop_at: Option<u64>,
 }
 
 /// Working precision of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum TrainingPrecision {
+pub(super) enum TrainingPrecision {
     /// bfloat16 where the device computes in it, float32 elsewhere.
     Auto,
     /// float32.
@@ -52,7 +66,7 @@ enum TrainingPrecision {
 
 impl TrainingPrecision {
     /// The precision on a device.
-    fn on_device(self, device: Device) -> Precision {
+    pub(super) fn on_device(self, device: Device) -> Precision {
         match self {
             Self::Auto if device.is_cuda() || egsde_models::processor_has_bf16() => Precision::Bf16,
             Self::Auto | Self::F32 => Precision::F32,
@@ -60,12 +74,6 @@ impl TrainingPrecision {
             Self::Bf16 => Precision::Bf16,
         }
     }
-}
-
-/// The key that every recipe has.
-#[derive(Debug, serde::Deserialize)]
-struct TaskKey {
-    task: TrainingTask,
 }
 
 /// Shows what training reports.
@@ -86,154 +94,165 @@ fn show_event(event: Event, recipe: &Recipe, bar: &mut Progress) {
     }
 }
 
-/// Shows what training of a GAN reports.
-fn show_gan_event(event: GanEvent, recipe: &GanRecipe, bar: &mut Option<Progress>) {
-    match event {
-        GanEvent::Planned { steps } => {
-            *bar = Some(Progress::new(&recipe.name, "steps", steps));
-        }
-        GanEvent::Resumed { step } => {
-            if let Some(bar) = bar {
-                bar.print_line(&format!("{}: resumed at step {step}", recipe.name));
-                bar.skip(step);
-            }
-        }
-        GanEvent::Step {
-            step,
-            losses,
-            learning_rate,
-        } => {
-            let values = losses
-                .iter()
-                .map(|(name, loss)| format!("{name} {loss:.3} "));
-            let text = format!("{}lr {learning_rate:.1e}", values.collect::<String>());
-            if let Some(bar) = bar {
-                bar.set(step, &text);
-            }
-        }
-    }
+/// Images to train on, and the SHA-256 that tells them.
+struct Data {
+    images: TrainingData,
+    sha256: String,
 }
 
 /// CIFAR-10 and the hash of its archive.
-fn open_data(project: &Project) -> Result<(Cifar10, String)> {
+pub(super) fn open_cifar10(project: &Project) -> Result<(Cifar10, String)> {
     let manifest: ArchiveManifest = read_yaml(&project.cifar10_manifest())?;
     let archive = manifest.locate(project)?;
     Ok((Cifar10::open(&archive.path)?, archive.sha256))
 }
 
-/// The training images of a class of CIFAR-10.
-fn images_of_class(data: &Cifar10, class: &str) -> Result<ImageSet> {
-    let label = CLASSES.iter().position(|name| *name == class);
-    let Some(label) = label else {
-        let offer = offer(class, CLASSES.into_iter());
-        let known = CLASSES.join(", ");
-        return Err(invalid_input(format!(
-            "no CIFAR-10 class `{class}`, there are {known}{offer}"
-        )));
-    };
-    Ok(data.train.images_of_class(label as u8))
+/// Reads CIFAR-10's classes.
+fn read_cifar10(recipe: &Recipe, project: &Project) -> Result<Data> {
+    let (data, sha256) = open_cifar10(project)?;
+    Ok(Data {
+        images: TrainingData::from_cifar10(&data, &recipe.classes)?,
+        sha256,
+    })
 }
 
-fn print_written(path: &Path) -> Result<()> {
-    println!("{} {}", sha256_file(path)?, path.display());
-    Ok(())
-}
-
-/// Trains a GAN that translates between two classes.
-fn train_translation(args: &Args, project: &Project) -> Result<()> {
-    let recipe: GanRecipe = read_yaml(&args.recipe)?;
-    recipe.check().or_invalid_input(args.recipe.display())?;
-    let (data, data_sha256) = open_data(project)?;
-    let [source, target] = &recipe.classes;
-    let (source, target) = (
-        images_of_class(&data, source)?,
-        images_of_class(&data, target)?,
-    );
-    let images = DomainImages::new(&source, &target, recipe.augment)?;
-    // The losses of a GAN are too close to each other for bfloat16, so it is never a default.
-    let precision = match args.precision {
-        TrainingPrecision::Auto => Precision::F32,
-        given => given.on_device(args.device),
-    };
-    precision.prepare(args.device).map_err(invalid_input)?;
-    egsde_models::cuda::set_deterministic(false);
-    let options = GanOptions {
-        device: args.device,
-        kind: precision.kind(),
-        folder: args.checkpoints.join(&recipe.name),
-        data_sha256,
-        stop_at: args.stop_at,
-    };
-    eprintln!(
-        "{}: {} epochs in {precision}, checkpoints, loss.csv and samples in {}",
-        recipe.name,
-        recipe.epochs(),
-        options.folder.display()
-    );
-    let mut bar = None;
-    let outcome = train_gan(&recipe, &images, &options, |event| {
-        show_gan_event(event, &recipe, &mut bar)
+/// Reads the recipe's folders, in the order of its classes, as squares of the network's size.
+fn read_folders(recipe: &Recipe, project: &Project) -> Result<Data> {
+    let config = serde_json::to_value(&recipe.network)?;
+    let side = config["image_size"].as_u64().ok_or_else(|| {
+        invalid_input(format!(
+            "a network of kind {} is trained on CIFAR-10 alone",
+            recipe.network.kind()
+        ))
     })?;
-    if let Some(bar) = &bar {
-        bar.finish();
-    }
-    let GanOutcome { step, steps, .. } = outcome;
-    let Some(generator) = outcome.generator else {
-        println!(
-            "{}: step {step} of {steps}; the same command goes on from there",
-            recipe.name
+    let (mut sets, mut hashes) = (Vec::new(), String::new());
+    for class in &recipe.classes {
+        let folder = &recipe.folders[class];
+        project.check_path(folder, "folders")?;
+        let folder = project.resolve(folder);
+        hashes += &format!("{class} {}\n", folder_sha256(&folder)?);
+        let set = load_cropped(&folder, side as usize, usize::MAX)?;
+        writeln!(
+            log(),
+            "{class}: {} pictures of {}",
+            set.len(),
+            folder.display()
         );
+        sets.push(set);
+    }
+    Ok(Data {
+        images: TrainingData::from_sets(sets, recipe.held_out)?,
+        sha256: sha256_hex(hashes.as_bytes()),
+    })
+}
+
+/// Reads what the recipe names.
+fn read_data(recipe: &Recipe, project: &Project) -> Result<Data> {
+    if recipe.folders.is_empty() {
+        read_cifar10(recipe, project)
+    } else {
+        read_folders(recipe, project)
+    }
+}
+
+/// The name of the recipe by which the weights of a file were trained.
+fn trained_by(path: &Path) -> Option<String> {
+    let mut file = read_safetensors(path).ok()?;
+    let recipe: Value = serde_json::from_str(&file.metadata.remove(RECIPE_KEY)?).ok()?;
+    recipe["name"].as_str().map(String::from)
+}
+
+/// Refuses to write over weights that no training of the recipe `name` left.
+pub(super) fn check_output(args: &Args, name: &str, path: &Path) -> Result<()> {
+    if args.force || !path.exists() || trained_by(path).is_some_and(|by| by == name) {
         return Ok(());
-    };
-    let path = project.resolve(&recipe.output);
-    write_safetensors(&path, &generator, Kind::Half)?;
-    println!("{}: step {step}, the end of the last epoch", recipe.name);
-    print_written(&path)
+    }
+    Err(invalid_input(format!(
+        "{}: output {} is there and was not trained by the recipe {name}: name another file, or \
+         --force writes over it",
+        args.recipe.display(),
+        path.display(),
+    )))
+}
+
+/// A recipe of either kind, with the changes of the command line.
+pub(super) fn read_recipe<R: DeserializeOwned>(args: &Args) -> Result<R> {
+    let changes = args.sets.iter().map(|set| Assignment::from_set(set));
+    let changes = changes.collect::<Result<Vec<_>>>()?;
+    read_with_changes(&args.recipe, &changes)
+}
+
+/// The folder of the checkpoints and the loss log of the recipe `name`.
+pub(super) fn checkpoint_folder(args: &Args, project: &Project, name: &str) -> PathBuf {
+    let checkpoints = args.checkpoints.clone();
+    checkpoints
+        .unwrap_or_else(|| project.resolve(".training"))
+        .join(name)
+}
+
+/// Prints the hash of weights that were written.
+pub(super) fn print_written(path: &Path) -> Result<()> {
+    writeln!(stdout(), "{} {}", sha256_file(path)?, path.display())
 }
 
 /// Trains one network by itself.
 fn train_network(args: &Args, project: &Project) -> Result<()> {
-    let recipe: Recipe = read_yaml(&args.recipe)?;
+    let recipe: Recipe = read_recipe(args)?;
     recipe.check().or_invalid_input(args.recipe.display())?;
-    let (data, data_sha256) = open_data(project)?;
+    let output = project.resolve(&recipe.output);
+    check_output(args, &recipe.name, &output)?;
     let precision = args.precision.on_device(args.device);
     precision.prepare(args.device).map_err(invalid_input)?;
+    let data = read_data(&recipe, project).or_invalid_input(args.recipe.display())?;
     // Training is random in any case, and a fixed order of sums costs time on a GPU.
     egsde_models::cuda::set_deterministic(false);
-    let folder = args.checkpoints.join(&recipe.name);
-    eprintln!(
+    let options = TrainingOptions {
+        device: args.device,
+        kind: precision.kind(),
+        folder: checkpoint_folder(args, project, &recipe.name),
+        data_sha256: data.sha256,
+        init_from: recipe.init_from.as_ref().map(|path| project.resolve(path)),
+        stop_at: args.stop_at,
+    };
+    writeln!(
+        log(),
         "{}: {} steps of {} in {precision}, checkpoints in {}",
         recipe.name,
         recipe.steps,
         recipe.batch_size,
-        folder.display()
+        options.folder.display()
     );
-    let options = TrainingOptions {
-        device: args.device,
-        kind: precision.kind(),
-        folder,
-        data_sha256,
-        stop_at: args.stop_at,
-    };
     let mut bar = Progress::new(&recipe.name, "steps", recipe.steps);
-    let outcome = train(&recipe, &data, &options, |event| {
+    let outcome = train(&recipe, &data.images, &options, |event| {
         show_event(event, &recipe, &mut bar)
-    })?;
+    });
     bar.finish();
-    let path = project.resolve(&recipe.output);
-    write_safetensors(&path, &outcome.weights, Kind::Half)?;
+    let outcome = outcome.or_invalid_input(args.recipe.display())?;
+    write_safetensors(&output, &outcome.weights, Kind::Half)?;
     let evaluation = serde_json::to_string(&outcome.evaluation)?;
-    println!("{}: step {}, {evaluation}", recipe.name, outcome.step);
-    print_written(&path)
+    writeln!(
+        stdout(),
+        "{}: step {}, {evaluation}",
+        recipe.name,
+        outcome.step
+    )?;
+    print_written(&output)
+}
+
+/// The key that tells the kinds of recipes apart.
+#[derive(Debug, serde::Deserialize)]
+struct TaskKey {
+    task: TrainingTask,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// Invalid input: a mistake in the recipe, a data set that is missing, or a precision in which the
-/// device does not compute. Those of [`train`] and [`train_gan`].
+/// Invalid input: a mistake in the recipe, images that are missing, a file that would be written
+/// over, or a precision in which the device does not compute. Those of [`train`] and
+/// [`egsde_training::gan::train_gan`].
 pub fn run(args: &Args, project: &Project) -> Result<()> {
-    let TaskKey { task } = read_yaml(&args.recipe)?;
+    let TaskKey { task } = read_recipe(args)?;
     match task {
         TrainingTask::Translation => train_translation(args, project),
         TrainingTask::Diffusion | TrainingTask::NoisedClassifier | TrainingTask::Classifier => {

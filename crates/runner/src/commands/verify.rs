@@ -2,6 +2,8 @@
 
 use super::job_folders;
 use crate::error::check_failed;
+use crate::paths::path_parser;
+use crate::runtime::console::stdout;
 use crate::store::checksums::CHECKSUMS_FILE;
 use crate::store::job_dir::JobDir;
 use anyhow::Result;
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A job's folder, an experiment's, or any folder above; copied elsewhere will do.
+    #[arg(value_parser = path_parser())]
     folder: PathBuf,
 }
 
@@ -25,9 +28,9 @@ pub fn run(args: &Args) -> Result<()> {
         let problems = JobDir::at(path).problems();
         let path = path.display().to_string();
         if problems.is_empty() {
-            println!("{path}: ok");
+            writeln!(stdout(), "{path}: ok")?;
         } else {
-            println!("{path}: {}", problems.join("; "));
+            writeln!(stdout(), "{path}: {}", problems.join("; "))?;
             changed.push(path);
         }
     }

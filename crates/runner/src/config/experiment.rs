@@ -1,13 +1,13 @@
 //! An experiment file, checked, with defaults filled in.
 
 use crate::config::image_format::ImageFormat;
-use crate::config::overrides::assign;
+use crate::config::overrides::{Assignment, set};
 use crate::config::precision::Precision;
 use crate::config::row::Row;
 use crate::config::sweep::{self, Sweep};
 use crate::error::invalid_input;
 use crate::project::Project;
-use crate::yaml::{names_in, offer, parse_yaml, with_suggestion, yaml_text};
+use crate::yaml::{mistake, names_in, offer, parse_yaml, yaml_text};
 use anyhow::Result;
 use egsde_sampler::method::MethodSettings;
 use serde::de::{Error as _, SeqAccess, Visitor};
@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 
 /// A file that makes more jobs than this is refused.
 pub const MOST_JOBS: usize = 200_000;
+
+/// Most characters of an experiment's name: file systems take 255, and a name may be added to.
+const LONGEST_NAME: usize = 200;
 
 /// Which rows of `results/published.csv` stand beside ours.
 #[derive(Debug, Clone, Deserialize, Serialize, PartialEq)]
@@ -138,6 +141,12 @@ fn is_plain(c: char) -> bool {
 
 fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
+    if name.len() > LONGEST_NAME {
+        return Err(D::Error::custom(format!(
+            "the name has {} characters: a folder's name has at most {LONGEST_NAME}",
+            name.len()
+        )));
+    }
     if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
         let text = format!("{name:?} cannot be a folder's name: use letters, digits, - and _");
         return Err(D::Error::custom(text));
@@ -193,45 +202,173 @@ fn line_number(text: &str, key: &str) -> usize {
         .map_or(1, |index| index + 1)
 }
 
-/// Reads the text with the `--set` assignments put into its tree of values.
-fn parse_with_overrides(text: &str, path: &Path, sets: &[String]) -> Result<Experiment> {
-    if sets.is_empty() {
-        return parse_yaml(text, path);
+/// Keys that hold text, whatever YAML takes it for (`name: 2024`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Texts {
+    name: Option<String>,
+    title: Option<String>,
+    task: Option<String>,
+    compare_to: Option<String>,
+    runs_dir: Option<String>,
+    published: PublishedTexts,
+    methods: Vec<RowTexts>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PublishedTexts {
+    table: Option<String>,
+    task: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RowTexts {
+    name: Option<String>,
+}
+
+/// Puts a text into a mapping in the place of what YAML took it for.
+fn put_text(mapping: Option<&mut Value>, key: &str, text: Option<String>) {
+    let value = mapping.and_then(|mapping| mapping.get_mut(key));
+    if let (Some(value), Some(text)) = (value, text) {
+        *value = Value::String(text);
     }
-    // A mistake in the file itself is told with its line.
-    parse_yaml::<Experiment>(text, path)?;
+}
+
+impl Texts {
+    /// Puts each text into a tree in the place of what YAML took it for.
+    fn put_into(self, tree: &mut Value) {
+        put_text(Some(tree), "name", self.name);
+        put_text(Some(tree), "title", self.title);
+        put_text(Some(tree), "task", self.task);
+        put_text(Some(tree), "compare_to", self.compare_to);
+        put_text(Some(tree), "runs_dir", self.runs_dir);
+        put_text(tree.get_mut("published"), "table", self.published.table);
+        put_text(tree.get_mut("published"), "task", self.published.task);
+        let rows = tree.get_mut("methods").and_then(Value::as_sequence_mut);
+        for (row, texts) in rows.into_iter().flatten().zip(self.methods) {
+            put_text(Some(row), "name", texts.name);
+        }
+    }
+}
+
+/// The file's tree of values, with text where text is meant: what a change is put into reads as the
+/// file alone does.
+fn parse_tree(text: &str, path: &Path) -> Result<Value> {
     let mut tree: Value = parse_yaml(text, path)?;
-    for assignment in sets {
-        assign(&mut tree, assignment)?;
+    // A file of another shape is told about when it is read as an experiment.
+    if let Ok(texts) = serde_yaml::from_str::<Texts>(text) {
+        texts.put_into(&mut tree);
     }
-    serde_yaml::from_value(tree).map_err(|error| {
-        let message = with_suggestion(&error.to_string());
-        invalid_input(format!("--set {}: {message}", sets.join(" ")))
+    Ok(tree)
+}
+
+/// The file's tree with changes put into it, in order.
+fn changed_tree(text: &str, path: &Path, changes: &[Assignment]) -> Result<Value> {
+    let mut tree = parse_tree(text, path)?;
+    changes
+        .iter()
+        .try_for_each(|change| change.apply(&mut tree))?;
+    Ok(tree)
+}
+
+/// What keeps a tree from being an experiment; none where it is one.
+fn tree_mistake(tree: &Value) -> Option<String> {
+    let error = serde_yaml::from_value::<Experiment>(tree.clone()).err()?;
+    Some(mistake(&error))
+}
+
+/// The rows that have a key of this name.
+fn rows_with_key(tree: &Value, key: &str, value: &str) -> Vec<String> {
+    let rows = tree.get("methods").and_then(Value::as_sequence);
+    let mut found = Vec::new();
+    for row in rows.into_iter().flatten() {
+        let (mut changed, value) = (row.clone(), serde_yaml::from_str(value));
+        if set(&mut changed, key, value.unwrap_or(Value::Null)).is_err() {
+            continue;
+        }
+        let error = serde_yaml::from_value::<Row>(changed).err();
+        let is_key = error.is_none_or(|error| !error.to_string().contains("unknown field"));
+        if let (true, Some(name)) = (is_key, row.get("name").and_then(Value::as_str)) {
+            found.push(name.to_string());
+        }
+    }
+    found
+}
+
+/// The error of a change after which a file is no experiment. `before` is the tree without it.
+fn wrong_change(change: &Assignment, before: &Value, message: &str) -> anyhow::Error {
+    let Assignment { typed, key, value } = change;
+    let rows = match message.contains(&format!("unknown field `{key}`")) {
+        true => rows_with_key(before, key, value),
+        false => Vec::new(),
+    };
+    invalid_input(match rows.first() {
+        Some(row) => format!(
+            "{typed}: `{key}` is a key of rows: --set \"methods.{row}.{key}={value}\" changes one \
+             row (there are {})",
+            rows.join(", ")
+        ),
+        None => format!("{typed}: {message}"),
     })
 }
 
+/// Reads the text with changes put into its tree of values. A mistake is told with the change that
+/// makes it, or with the file's line.
+fn parse_with_changes(text: &str, path: &Path, changes: &[Assignment]) -> Result<Experiment> {
+    if changes.is_empty() {
+        return parse_yaml(text, path);
+    }
+    let tree = changed_tree(text, path, changes)?;
+    let error = match serde_yaml::from_value(tree) {
+        Ok(experiment) => return Ok(experiment),
+        Err(error) => error,
+    };
+    let message = mistake(&error);
+    for (count, change) in changes.iter().enumerate().rev() {
+        let before = changed_tree(text, path, &changes[..count])?;
+        if tree_mistake(&before).as_ref() != Some(&message) {
+            return Err(wrong_change(change, &before, &message));
+        }
+    }
+    // No change makes it: it is the file's own.
+    parse_yaml(text, path)
+}
+
 impl Experiment {
-    /// Reads and checks a file, then applies `--set` assignments in order.
+    /// Reads a file, applies changes in order, and checks the whole.
     ///
     /// # Errors
-    /// Invalid input: a mistake in the file or an assignment, with file, line and the nearest name.
-    pub fn read(path: &Path, project: &Project, sets: &[String]) -> Result<Self> {
-        Self::parse(&yaml_text(path)?, path, project, sets)
+    /// Invalid input: a mistake in the file or a change, with file, line and the nearest name.
+    pub fn read(path: &Path, project: &Project, changes: &[Assignment]) -> Result<Self> {
+        Self::parse(&yaml_text(path)?, path, project, changes)
     }
 
     /// The same from text that was read already; `path` names it in errors.
     ///
     /// # Errors
     /// As [`Experiment::read`].
-    pub fn parse(text: &str, path: &Path, project: &Project, sets: &[String]) -> Result<Self> {
-        let mut experiment = parse_with_overrides(text, path, sets)?;
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        project: &Project,
+        changes: &[Assignment],
+    ) -> Result<Self> {
+        let mut experiment = parse_with_changes(text, path, changes)?;
         experiment.check_task(text, path, project)?;
         experiment.check_count(path)?;
         let at = path.display().to_string();
+        project.check_path(&experiment.runs_dir, &format!("{at}: runs_dir"))?;
         experiment.methods = sweep::expand(&experiment.methods, &experiment.sweep, &at)?;
         experiment.check_rows(&at)?;
         experiment.check_compare_to(&at)?;
         Ok(experiment)
+    }
+
+    /// The folder of its jobs.
+    pub fn folder(&self, project: &Project) -> PathBuf {
+        project.resolve(&self.runs_dir).join(&self.name)
     }
 
     fn check_task(&self, text: &str, path: &Path, project: &Project) -> Result<()> {
@@ -280,7 +417,7 @@ impl Experiment {
             }
             if let Some(key) = row.method.unused_key() {
                 return Err(invalid_input(format!(
-                    "{at}: row {name:?}: {key} means nothing to this row's solver: remove it"
+                    "{at}: row {name:?}: {key} means nothing in this row: remove it"
                 )));
             }
         }
@@ -322,11 +459,11 @@ methods:
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("e.yaml");
         std::fs::write(&path, text).unwrap();
-        Experiment::read(
-            &path,
-            &Project::of_this_checkout(),
-            &sets.iter().map(|s| s.to_string()).collect::<Vec<_>>(),
-        )
+        let changes: Vec<Assignment> = sets
+            .iter()
+            .map(|set| Assignment::from_set(set))
+            .collect::<Result<_>>()?;
+        Experiment::read(&path, &Project::of_this_checkout(), &changes)
     }
 
     #[track_caller]
@@ -452,6 +589,44 @@ methods:
         assert_eq!((config.sde().start_steps, set.seeds), (700, vec![9]));
         assert!(read(TEXT, &["methods.B.start=0.7"]).is_err());
         assert!(read(TEXT, &["pictures=0"]).is_err());
+    }
+
+    #[test]
+    fn a_file_reads_the_same_with_and_without_changes() {
+        let read = |text: &str, sets: &[&str]| read(text, sets).unwrap();
+        let numbers = TEXT
+            .replace("name: t", "name: 2024")
+            .replace("title: T", "title: 1.10")
+            .replace("name: A", "name: 007");
+        for text in [TEXT, &numbers, &format!("\u{feff}{TEXT}")] {
+            let alone = read(text, &[]);
+            assert_eq!(read(text, &["pictures=4"]), alone);
+        }
+        let alone = read(&numbers, &[]);
+        assert_eq!(
+            (alone.name.as_str(), alone.title.as_str()),
+            ("2024", "1.10")
+        );
+        assert_eq!(alone.methods[0].name, "007");
+        // What a file leaves out may come from a change, and a wrong value may be mended by one.
+        for text in [TEXT.replace("pictures: 4\n", ""), TEXT.replace("4", "0")] {
+            assert_eq!(read(&text, &["pictures=4"]).pictures, 4);
+        }
+    }
+
+    #[test]
+    fn the_change_that_makes_a_mistake_is_named() {
+        let refused = |sets: &[&str]| format!("{:#}", read(TEXT, sets).unwrap_err());
+        let error = refused(&["pictures=4", "pictures=many", "batch_size=2"]);
+        assert!(error.starts_with("--set pictures=many: "), "{error}");
+        assert!(error.contains("expected a whole number"), "{error}");
+        let error = refused(&["start=0.5"]);
+        assert!(error.contains("\"methods.A.start=0.5\""), "{error}");
+        let error = refused(&["picturs=5"]);
+        assert!(error.contains("did you mean `pictures`?"), "{error}");
+        // The file's own mistake is told with its line.
+        let error = read(&TEXT.replace("title", "titel"), &["pictures=3"]).unwrap_err();
+        assert!(error.to_string().contains("e.yaml:2"), "{error:#}");
     }
 
     #[test]

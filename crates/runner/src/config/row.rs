@@ -4,6 +4,7 @@
 //! The same type serves as what people write and, once [`crate::plan::settings::settle`] has filled
 //! in what depends on the task, as what decides a job's images.
 
+use crate::yaml::in_words;
 use egsde_sampler::method::MethodConfig;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::Error as _;
@@ -32,18 +33,19 @@ pub struct Row {
 /// is taken from a second reading, from text, which names the key.
 fn read_method(keys: Mapping) -> Result<MethodConfig, String> {
     let keys = Value::Mapping(keys);
-    let Err(error) = serde_yaml::from_value::<MethodConfig>(keys.clone()) else {
-        return serde_yaml::from_value(keys).map_err(|error| error.to_string());
+    let error = match serde_yaml::from_value(keys.clone()) {
+        Ok(method) => return Ok(method),
+        Err(error) => error,
     };
     let text = serde_yaml::to_string(&keys).map_err(|error| error.to_string())?;
     let error = serde_yaml::from_str::<MethodConfig>(&text)
         .err()
         .unwrap_or(error)
         .to_string();
-    Err(error
+    let message = error
         .rsplit_once(" at line ")
-        .map_or(error.as_str(), |(message, _)| message)
-        .to_string())
+        .map_or(error.as_str(), |(message, _)| message);
+    Err(in_words(message))
 }
 
 /// Reads a row inside the visitor, so that an error carries the row's line.
@@ -57,21 +59,21 @@ impl<'de> Visitor<'de> for RowVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
-        let mut keys = Mapping::new();
-        while let Some((key, value)) = map.next_entry::<Value, Value>()? {
-            if keys.insert(key.clone(), value).is_some() {
-                return Err(A::Error::custom(format!("a row gives {key:?} twice")));
+        let (mut keys, mut name) = (Mapping::new(), None);
+        while let Some(key) = map.next_key::<String>()? {
+            // A name is text, whatever YAML takes it for (`name: 2024`).
+            let is_new = if key == "name" {
+                name.replace(map.next_value::<String>()?).is_none()
+            } else {
+                let value: Value = map.next_value()?;
+                keys.insert(key.as_str().into(), value).is_none()
+            };
+            if !is_new {
+                return Err(A::Error::custom(format!("a row gives `{key}` twice")));
             }
         }
-        let name = match keys.remove("name") {
-            Some(Value::String(name)) => name,
-            Some(other) => {
-                return Err(A::Error::custom(format!(
-                    "a row's name is {other:?}: give text"
-                )));
-            }
-            None => return Err(A::Error::custom("a row has no name")),
-        };
+        let name = name.filter(|name| !name.trim().is_empty());
+        let name = name.ok_or_else(|| A::Error::custom("a row has no name"))?;
         let method =
             read_method(keys).map_err(|e| A::Error::custom(format!("row {name:?}: {e}")))?;
         Ok(Row {

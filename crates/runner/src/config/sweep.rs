@@ -3,10 +3,10 @@
 use super::overrides::set;
 use super::row::{Row, Varied};
 use crate::error::invalid_input;
-use crate::yaml::{offer, with_suggestion};
+use crate::yaml::{mistake, offer};
 use anyhow::Result;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeSet;
 
@@ -15,7 +15,11 @@ use std::collections::BTreeSet;
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
     /// Names of the rows it varies; all when left out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "row_names"
+    )]
     pub rows: Vec<String>,
     /// Every combination of these values.
     #[serde(default, skip_serializing_if = "Mapping::is_empty")]
@@ -23,6 +27,12 @@ pub struct Sweep {
     /// Each of these settings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub list: Vec<Mapping>,
+}
+
+/// Reads names of rows, which are text, whatever YAML takes them for.
+fn row_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let values = Vec::<Value>::deserialize(deserializer)?;
+    Ok(values.iter().map(shown).collect())
 }
 
 /// Keys and the values they get, in order.
@@ -125,7 +135,7 @@ fn varied_row(row: &Row, mut tree: Value, setting: Setting, at: &str) -> Result<
         .collect();
     tree["name"] = format!("{}{suffix}", row.name).into();
     let typed: Row = serde_yaml::from_value(tree).map_err(|error| {
-        let message = with_suggestion(&error.to_string());
+        let message = mistake(&error);
         invalid_input(format!("{at}: sweep of row {:?}: {message}", row.name))
     })?;
     Ok(Row {

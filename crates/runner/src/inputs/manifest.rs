@@ -105,8 +105,15 @@ pub struct Input {
 pub struct Pins(pub BTreeMap<String, String>);
 
 impl Pins {
-    /// Those of a project; none when the file is not there.
+    /// Those of a project, and those that this process has learnt.
     pub fn read(project: &Project) -> Result<Self> {
+        let mut pins = Self(project.learnt());
+        pins.0.extend(Self::read_file(project)?.0);
+        Ok(pins)
+    }
+
+    /// Those in the project's file; none when it is not there.
+    fn read_file(project: &Project) -> Result<Self> {
         let path = project.pins();
         if path.exists() {
             read_yaml(&path)
@@ -117,7 +124,7 @@ impl Pins {
 
     /// Keeps one more.
     pub fn add(project: &Project, key: &str, sha256: &str) -> Result<()> {
-        let mut pins = Self::read(project)?;
+        let mut pins = Self::read_file(project)?;
         pins.0.insert(key.to_string(), sha256.to_string());
         let head = "# SHA-256 of published files and folders as first seen on this machine\n\
                     # (egsde data check --pin).\n";
@@ -132,7 +139,10 @@ impl Pins {
 impl Manifest {
     /// Reads one.
     pub fn read(project: &Project, file: &Path) -> Result<Self> {
-        read_yaml(&project.resolve(file))
+        let path = project.resolve(file);
+        let manifest: Self = read_yaml(&path)?;
+        project.check_path(&manifest.folder, &format!("{}: folder", path.display()))?;
+        Ok(manifest)
     }
 
     /// What is known about one entry before its own keys are looked at.

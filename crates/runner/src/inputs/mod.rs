@@ -2,6 +2,12 @@
 //! folders.
 
 pub mod archive;
+pub mod cropped;
+pub mod hashed;
 pub mod image_folder;
+pub mod image_name;
+pub mod image_source;
 pub mod manifest;
+pub mod network_file;
+pub mod own_task;
 pub mod task;

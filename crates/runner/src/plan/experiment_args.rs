@@ -1,11 +1,15 @@
 //! How the command line names an experiment and changes its keys.
 
 use crate::config::experiment::Experiment;
+use crate::config::overrides::Assignment;
 use crate::config::precision::Precision;
 use crate::error::invalid_input;
 use crate::inputs::task::Task;
+use crate::nearest::offer_path;
+use crate::paths::path_parser;
 use crate::plan::Plan;
 use crate::project::Project;
+use crate::runtime::console::log;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -17,6 +21,7 @@ const MANY_JOBS: usize = 10_000;
 #[derive(Debug, Clone, Serialize, Deserialize, clap::Args)]
 pub struct ExperimentArgs {
     /// Experiment file, for example experiments/table1.yaml.
+    #[arg(value_parser = path_parser())]
     experiment: PathBuf,
     /// Change a key: pictures=64, runs_dir=/data/runs, methods.EGSDE.lambda_s=30.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -47,21 +52,83 @@ pub fn parse_count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Another file that may be meant by an experiment that is not there: the same name with its ending
+/// or in the project's folder of experiments, or the nearest name.
+fn offer_experiment(path: &Path, project: &Project) -> String {
+    let mut with_ending = path.as_os_str().to_owned();
+    with_ending.push(".yaml");
+    let with_ending = PathBuf::from(with_ending);
+    let experiments = project.resolve("experiments");
+    let candidates = [
+        with_ending.clone(),
+        experiments.join(path),
+        experiments.join(with_ending),
+    ];
+    match candidates.iter().find(|candidate| candidate.is_file()) {
+        Some(found) => format!("; did you mean {}?", found.display()),
+        None => offer_path(path),
+    }
+}
+
 impl ExperimentArgs {
-    /// All changes to keys, as `--set` spells them.
-    fn assignments(&self) -> Vec<String> {
-        let mut assignments = self.sets.clone();
+    /// All changes to keys.
+    fn changes(&self) -> Result<Vec<Assignment>> {
+        let sets = self.sets.iter().map(|set| Assignment::from_set(set));
+        let mut changes = sets.collect::<Result<Vec<_>>>()?;
+        for (option, key, value) in self.short_forms() {
+            changes.push(Assignment {
+                typed: format!("{option} {value}"),
+                key: key.into(),
+                value: match key {
+                    "seeds" => format!("[{value}]"),
+                    _ => value,
+                },
+            });
+        }
+        Ok(changes)
+    }
+
+    /// The options that are short for a change: option, key and value as they are typed.
+    fn short_forms(&self) -> Vec<(&'static str, &'static str, String)> {
+        let mut forms = Vec::new();
         if !self.seeds.is_empty() {
             let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
-            assignments.push(format!("seeds=[{}]", seeds.join(", ")));
+            forms.push(("--seeds", "seeds", seeds.join(",")));
         }
         if let Some(precision) = self.precision {
-            assignments.push(format!("precision={precision}"));
+            forms.push(("--precision", "precision", precision.to_string()));
         }
         if let Some(batch_size) = self.batch_size {
-            assignments.push(format!("batch_size={batch_size}"));
+            forms.push(("--batch-size", "batch_size", batch_size.to_string()));
         }
-        assignments
+        forms
+    }
+
+    /// The file and all options as a shell reads them, for advice on what to type next.
+    pub fn words(&self) -> String {
+        let mut words = vec![self.experiment.display().to_string()];
+        for set in &self.sets {
+            words.extend(["--set".into(), set.clone()]);
+        }
+        for (option, _, value) in self.short_forms() {
+            words.extend([option.into(), value]);
+        }
+        if self.yes {
+            words.push("--yes".into());
+        }
+        let quoted = shlex::try_join(words.iter().map(String::as_str));
+        quoted.unwrap_or_else(|_| words.join(" "))
+    }
+
+    /// The same for a process that runs in the project's folder.
+    ///
+    /// # Errors
+    /// The working folder is not known.
+    pub fn from_project_folder(&self, project: &Project) -> Result<Self> {
+        Ok(Self {
+            experiment: project.relative(&self.experiment)?,
+            ..self.clone()
+        })
     }
 
     /// The experiment with its changes, checked.
@@ -69,7 +136,15 @@ impl ExperimentArgs {
     /// # Errors
     /// Invalid input: a mistake in the file or a change, or many jobs without `--yes`.
     pub fn experiment(&self, project: &Project) -> Result<Experiment> {
-        let experiment = Experiment::read(&self.experiment, project, &self.assignments())?;
+        let path = &self.experiment;
+        if !path.exists() {
+            return Err(invalid_input(format!(
+                "no experiment {}{}",
+                path.display(),
+                offer_experiment(path, project)
+            )));
+        }
+        let experiment = Experiment::read(path, project, &self.changes()?)?;
         let jobs = experiment.methods.len() * experiment.seeds.len();
         if jobs > MANY_JOBS && !self.yes {
             return Err(invalid_input(format!(
@@ -80,12 +155,17 @@ impl ExperimentArgs {
         Ok(experiment)
     }
 
-    /// Its jobs.
+    /// Its jobs. Where there are results, published files that no pin knows are hashed: the hashes
+    /// are part of what a job is, and pins do not always come along with results.
     ///
     /// # Errors
     /// Those of [`ExperimentArgs::experiment`] and [`Plan::new`].
     pub fn plan(&self, project: &Project) -> Result<Plan> {
-        Plan::new(self.experiment(project)?, project)
+        let experiment = self.experiment(project)?;
+        if experiment.folder(project).is_dir() {
+            Task::read(project, &experiment.task)?.learn(project)?;
+        }
+        Plan::new(experiment, project)
     }
 
     /// Its jobs, after published files that are seen for the first time were pinned: their hashes
@@ -96,7 +176,7 @@ impl ExperimentArgs {
     pub fn pinned_plan(&self, project: &Project) -> Result<Plan> {
         let experiment = self.experiment(project)?;
         for line in Task::read(project, &experiment.task)?.pin(project)? {
-            eprintln!("{line}");
+            writeln!(log(), "{line}");
         }
         Plan::new(experiment, project)
     }
@@ -133,10 +213,27 @@ mod tests {
             "--batch-size",
             "2",
         ];
-        let assignments = parse(&options).unwrap().assignments();
+        let changes = parse(&options).unwrap().changes().unwrap();
+        let keys: Vec<String> = changes
+            .iter()
+            .map(|change| format!("{}={} by {}", change.key, change.value, change.typed))
+            .collect();
         assert_eq!(
-            assignments,
-            ["batch_size=8", "seeds=[3, 4]", "batch_size=2"]
+            keys,
+            [
+                "batch_size=8 by --set batch_size=8",
+                "seeds=[3,4] by --seeds 3,4",
+                "batch_size=2 by --batch-size 2"
+            ]
+        );
+    }
+
+    #[test]
+    fn advice_repeats_the_options_as_a_shell_reads_them() {
+        let options = ["--set", "title=two words", "--seeds", "3,4", "--yes"];
+        assert_eq!(
+            parse(&options).unwrap().words(),
+            "experiments/ci.yaml --set 'title=two words' --seeds 3,4 --yes"
         );
     }
 

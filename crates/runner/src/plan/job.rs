@@ -50,10 +50,14 @@ pub struct Identity {
     pub external: Option<String>,
 }
 
-/// A row's name with the characters that folder names may have.
+/// Most characters of a row's name in that of its job's folder: file systems take 255 in all, and
+/// the hash tells jobs apart.
+const LONGEST_SLUG: usize = 200;
+
+/// A row's name with the characters that folder names may have, its end cut off where it is long.
 fn slug(name: &str) -> String {
     let mut slug = String::new();
-    for c in name.replace('†', "-dagger").chars() {
+    for c in name.replace('†', "-dagger").chars().take(LONGEST_SLUG) {
         let is_plain = c.is_ascii_alphanumeric() || "=.".contains(c);
         slug.push(if is_plain {
             c.to_ascii_lowercase()
@@ -104,6 +108,7 @@ pub(super) struct Shared<'a> {
     source: String,
     diffusion: String,
     extractor: String,
+    learns_sigma: Option<bool>,
 }
 
 impl<'a> Shared<'a> {
@@ -116,6 +121,7 @@ impl<'a> Shared<'a> {
             source: sha256_hex(task.source.content(project)?.as_bytes()),
             diffusion: sha256_hex(task.diffusion.content(project)?.as_bytes()),
             extractor: sha256_hex(task.extractor.content(project)?.as_bytes()),
+            learns_sigma: task.learns_sigma(project),
         })
     }
 }
@@ -123,10 +129,14 @@ impl<'a> Shared<'a> {
 impl Job {
     pub(super) fn new(row: &Row, seed: u64, shared: &Shared) -> Result<Self> {
         let experiment = shared.experiment;
-        let settings = settle(row, shared.task)?;
+        let settings = settle(row, shared.task, shared.learns_sigma)?;
         let folder = settings
             .external_images()
             .map(|f| f.replace("{seed}", &seed.to_string()));
+        if let Some(folder) = &folder {
+            let what = format!("row {:?}: images", row.name);
+            shared.project.check_path(folder, &what)?;
+        }
         let external_images = folder.map(|folder| shared.project.resolve(folder));
         let identity = Identity {
             sampling_version: SAMPLING_VERSION,
@@ -154,5 +164,18 @@ impl Job {
     /// Diffusion evaluations per image.
     pub fn diffusion_evaluations(&self) -> usize {
         self.identity.settings.evaluations().diffusion
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_and_a_short_one_stays() {
+        assert_eq!(slug("EGSDE† start=0.5"), "egsde-dagger-start=0.5");
+        let long = slug(&"a b".repeat(1000));
+        assert_eq!(long.len(), LONGEST_SLUG);
+        assert_eq!(slug("猫から犬"), "----");
     }
 }

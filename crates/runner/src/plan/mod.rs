@@ -1,5 +1,6 @@
 //! Plans: the jobs of an experiment, one per row and seed.
 
+mod checks;
 pub mod experiment_args;
 pub mod job;
 pub mod scoring_identity;
@@ -13,8 +14,8 @@ use crate::config::row::Row;
 use crate::error::invalid_input;
 use crate::inputs::manifest::Input;
 use crate::inputs::task::Task;
+use crate::nearest::offer;
 use crate::project::Project;
-use crate::yaml::nearest;
 use anyhow::Result;
 use egsde_metrics::registry::{METRICS, Metric};
 use egsde_sampler::method::MethodSettings;
@@ -116,7 +117,7 @@ impl Plan {
             .map(jobs_of_row)
             .collect::<Result<_>>()?;
         let mut jobs: Vec<Job> = rows.into_iter().flatten().collect();
-        let folder = project.resolve(&experiment.runs_dir).join(&experiment.name);
+        let folder = experiment.folder(project);
         share_folders(&mut jobs, &folder);
         let scoring = ScoringIdentity::new(&task, &metrics, project)?;
         Ok(Self {
@@ -143,11 +144,10 @@ impl Plan {
                 .iter()
                 .map(|r| r.name.as_str())
                 .collect();
-            let near = nearest(row, names.iter().copied());
-            let near = near.map_or(String::new(), |name| format!("; did you mean {name:?}?"));
+            let offer = offer(row, names.iter().copied());
             let known = names.join(", ");
             return Err(invalid_input(format!(
-                "no row {row:?}; there are {known}{near}"
+                "no row {row:?}; there are {known}{offer}"
             )));
         }
         Ok(jobs)

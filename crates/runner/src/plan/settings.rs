@@ -11,12 +11,14 @@ use egsde_sampler::settings::TaskFacts;
 /// count: what decides its images.
 ///
 /// # Errors
-/// Invalid input that names the row: settings that mean nothing on this task.
-pub fn settle(row: &Row, task: &Task) -> Result<MethodConfig> {
+/// Invalid input that names the row: settings that mean nothing on this task. `learns_sigma` is
+/// what is known of the diffusion network.
+pub fn settle(row: &Row, task: &Task, learns_sigma: Option<bool>) -> Result<MethodConfig> {
     let facts = TaskFacts {
         name: &task.name,
         image_size: task.image_size,
         classes: &task.classes,
+        learns_sigma,
     };
     let settled = row.method.settle(&facts);
     settled.map_err(|error| invalid_input(format!("row {:?}: {error:#}", row.name)))

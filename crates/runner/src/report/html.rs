@@ -11,6 +11,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 /// size.
 const MAX_SIDE: u32 = 128;
 
+/// What tells a page of this program.
+pub const GENERATOR: &str = "<meta name=\"generator\" content=\"egsde\">";
+
 /// Image `i` of a set as a data URI (PNG).
 ///
 /// # Errors
@@ -35,6 +38,7 @@ pub fn document(title: &str, style: &str, body: &Markup, script: &str) -> String
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                (PreEscaped(GENERATOR))
                 title { (title) }
                 link rel="icon" href="data:,";
                 style { (PreEscaped(style)) }

@@ -11,7 +11,7 @@ mod parquet_table;
 mod plot;
 
 use crate::analysis::table::Table;
-use crate::error::OrInvalidInput;
+use crate::error::{OrInvalidInput, invalid_input};
 use crate::project::Project;
 use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
@@ -19,6 +19,34 @@ use anyhow::Result;
 use egsde_data::files::write_atomically;
 use page::Page;
 use std::path::Path;
+
+/// Files that every report has.
+const ALWAYS: [&str; 5] = [
+    "index.html",
+    "table.md",
+    "table.tex",
+    "table.csv",
+    "table.parquet",
+];
+
+/// Refuses a folder in which a report would be written over files that no report left.
+///
+/// # Errors
+/// Invalid input: such a file, by name.
+pub fn check_target(folder: &Path) -> Result<()> {
+    let page = std::fs::read_to_string(folder.join("index.html")).unwrap_or_default();
+    if page.contains(html::GENERATOR) {
+        return Ok(());
+    }
+    match ALWAYS.iter().find(|name| folder.join(name).exists()) {
+        Some(name) => Err(invalid_input(format!(
+            "{} is there, and no report of this program lies beside it: choose another folder, or \
+             --force writes over it",
+            folder.join(name).display()
+        ))),
+        None => Ok(()),
+    }
+}
 
 /// Writes everything into `folder`; returns the names of the files.
 ///

@@ -274,8 +274,12 @@ impl<'a> JobRunner<'a> {
         };
         self.score(dir, sampling)?;
         let device = device_name(self.device);
-        Timings::add(self.plan, job, &device, sampled.images, sampled.seconds)
-            .or_invalid_input("cannot write results")
+        let kept = Timings::add(self.plan, job, &device, sampled.images, sampled.seconds);
+        // The job is done; only the next plan's estimate lacks this time.
+        if let Err(error) = kept {
+            lock(self.bar).print_line(&format!("cannot keep how long it took: {error:#}"));
+        }
+        Ok(())
     }
 
     /// Scores the images that lie in a job's folder, which ends the job.

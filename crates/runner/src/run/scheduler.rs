@@ -2,7 +2,7 @@
 //! work on the same experiment.
 
 use super::job_runner::{JobRunner, lock, stop_if_signalled};
-use crate::error::{OrInvalidInput, check_failed, ends_the_run};
+use crate::error::{OrInvalidInput, check_failed, ends_the_run, one_line};
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::memory::panic_error;
@@ -12,6 +12,7 @@ use crate::store::job_dir::JobDir;
 use crate::store::results::{Results, read_scores};
 use anyhow::Result;
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,7 +100,8 @@ impl<'a> WorkerPool<'a> {
             Ok(()) => lock(&self.ran).push(job.id.clone()),
             Err(error) if ends_the_run(&error) => return Err(error),
             Err(error) => {
-                lock(&self.bar).print_line(&format!("egsde: job {} failed: {error:#}", job.id));
+                let reason = one_line(&format!("{error:#}"));
+                lock(&self.bar).print_line(&format!("egsde: job {} failed: {reason}", job.id));
                 lock(&self.failed).push(job.id.clone());
             }
         }
@@ -159,6 +161,13 @@ impl std::str::FromStr for Shard {
     }
 }
 
+impl fmt::Display for Shard {
+    /// As the command line spells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
 impl Shard {
     /// Whether a job, by its place in the plan, belongs to it.
     pub fn contains(self, place: usize) -> bool {
@@ -199,6 +208,7 @@ fn unfinished<'a>(results: &mut Results<'a>, selection: &JobSelection) -> VecDeq
 }
 
 /// Runs what is not finished and reads the new results; returns how many jobs this process ran.
+/// Whatever can be known before the first network evaluation is checked first.
 ///
 /// # Errors
 /// Invalid input, a signal, or jobs that failed (by name).
@@ -209,10 +219,8 @@ pub fn run_plan(
     selection: &JobSelection,
 ) -> Result<usize> {
     let plan = results.plan;
-    std::fs::create_dir_all(&plan.folder).or_invalid_input(format!(
-        "cannot write to {}: choose another folder with --set runs_dir=DIR",
-        plan.folder.display()
-    ))?;
+    plan.check(project)?;
+    plan.check_writable()?;
     let queue = unfinished(results, selection);
     if queue.is_empty() {
         return Ok(0);

@@ -1,5 +1,6 @@
-//! The machine: devices, memory, progress, signals.
+//! The machine: devices, memory, console, progress, signals.
 
+pub mod console;
 pub mod device;
 pub mod memory;
 pub mod progress;

@@ -1,7 +1,8 @@
 //! A bar with rate and time left on a terminal, plain log lines elsewhere.
 
+use super::console::log;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// Progress of one long piece of work.
@@ -23,11 +24,6 @@ const QUIET: Duration = Duration::from_secs(15);
 
 /// The bar of a terminal.
 const TEMPLATE: &str = "{prefix} {wide_bar} {pos}/{len} {msg} {per_sec} left {eta}";
-
-/// One line to standard error. A log that cannot be written does not end the work.
-fn log_line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
 
 fn terminal_bar(label: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::new(total);
@@ -71,7 +67,7 @@ impl Progress {
             bar.set_position(done);
         } else if done >= self.total || self.last_line.is_none_or(|at| at.elapsed() > QUIET) {
             self.last_line = Some(Instant::now());
-            log_line(&self.line(message));
+            writeln!(log(), "{}", self.line(message));
         }
     }
 
@@ -101,8 +97,8 @@ impl Progress {
     /// Prints a line that does not disturb the bar.
     pub fn print_line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| log_line(text)),
-            None => log_line(text),
+            Some(bar) => bar.suspend(|| writeln!(log(), "{text}")),
+            None => writeln!(log(), "{text}"),
         }
     }
 

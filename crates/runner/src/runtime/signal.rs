@@ -2,7 +2,7 @@
 //! at hand be finished, the second ends the program at once.
 
 use anyhow::Result;
-use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,10 +17,6 @@ fn exit_code(signal: i32) -> i32 {
 
 /// Exit code after SIGUSR1.
 pub const OUT_OF_TIME: u8 = 128 + SIGUSR1 as u8;
-
-/// Exit code when the reader of the output has gone (`| head`), as if SIGPIPE had ended the
-/// process.
-pub const READER_GONE: u8 = 128 + SIGPIPE as u8;
 
 /// Starts listening; called once, before long work.
 ///

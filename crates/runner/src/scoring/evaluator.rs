@@ -1,15 +1,15 @@
 //! Scores of a job's translations: the embedded scale's own features, or the published protocols on
 //! the stored files.
 
+use super::feature_network::{FeatureNetwork, INCEPTION_BATCH};
 use super::folders::{BadImages, FolderEvaluator, ImagePair};
 use super::reference::ReferenceCache;
 use crate::error::invalid_input;
 use crate::inputs::image_folder::image_files;
 use crate::inputs::manifest::{Entry, Pins};
-use crate::inputs::task::{NetworkFile, Task};
+use crate::inputs::task::Task;
 use crate::plan::Plan;
 use crate::project::Project;
-use crate::runtime::memory::in_parts;
 use crate::runtime::progress::Progress;
 use crate::store::per_image::PerImage;
 use anyhow::{Context, Result};
@@ -17,23 +17,17 @@ use egsde_data::image_set::ImageSet;
 use egsde_metrics::protocol::Protocol;
 use egsde_metrics::reference::Reference;
 use egsde_metrics::registry::{FeatureSets, Metric, per_image_values, values};
-use egsde_models::{CifarFeatures, Loaded, tf32};
+use egsde_models::tf32;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind, Tensor};
-
-/// Feature passes run in batches of this size, always, so that results do not depend on settings.
-const FEATURE_BATCH: usize = 100;
-
-/// The same for FID Inception (pytorch-fid's default).
-const INCEPTION_BATCH: usize = 50;
+use tch::{Device, Kind};
 
 /// How translations of one task become features and per-image values.
 enum Backend {
-    /// This project's CIFAR-10 features, pixels as they are.
+    /// Features and per-image metrics of pixels as they are.
     Embedded {
-        features: Box<Loaded<CifarFeatures>>,
+        features: FeatureNetwork,
         device: Device,
     },
     /// FID Inception and the 256 px pair metrics, from the stored files.
@@ -57,26 +51,6 @@ pub struct Evaluation {
     pub metrics: BTreeMap<String, f64>,
     /// Values and features per translation, in the order of the sources.
     pub per_image: PerImage,
-}
-
-/// Features `[n, d]` of images, on the CPU; in smaller batches where there is no memory for whole
-/// ones.
-///
-/// # Errors
-/// No memory for a single image.
-pub fn embedded_features(
-    network: &Loaded<CifarFeatures>,
-    images: &ImageSet,
-    device: Device,
-) -> Result<Tensor> {
-    let parts = in_parts(images.len(), FEATURE_BATCH, |part| {
-        let batch = images
-            .select(&part.collect::<Vec<_>>())
-            .tensor()
-            .to_device(device);
-        Ok(tch::no_grad(|| network.features(&batch)))
-    })?;
-    Ok(Tensor::f_cat(&parts, 0)?.to_device(Device::Cpu))
 }
 
 /// The manifest's entry that a task of a published protocol must name.
@@ -107,14 +81,11 @@ impl Evaluator {
         device: Device,
         metrics: Vec<&'static Metric>,
     ) -> Result<Self> {
-        let features: Loaded<CifarFeatures> = task.features.open(project, device, Kind::Float)?;
+        let features = FeatureNetwork::open(task, project, device)?;
         let images = task.reference.load(project, task.image_size, usize::MAX)?;
-        let reference = embedded_features(&features, &images, device)?;
+        let reference = features.features(&images, device)?;
         let reference = Reference::from_features(reference)?;
-        let backend = Backend::Embedded {
-            features: Box::new(features),
-            device,
-        };
+        let backend = Backend::Embedded { features, device };
         Ok(Self {
             backend,
             reference,
@@ -134,11 +105,8 @@ impl Evaluator {
         let source = required(task.source.published(), task, "source")?.resolve(project, &pins)?;
         let target = required(task.reference.published(), task, "reference")?;
         let target = target.resolve(project, &pins)?;
-        let weights = match &task.features {
-            NetworkFile::Published(entry) => Some(entry),
-            NetworkFile::Shipped(_) => None,
-        };
-        let weights = required(weights, task, "features")?.resolve(project, &pins)?;
+        let weights = required(task.features.published(), task, "features")?;
+        let weights = weights.resolve(project, &pins)?;
         let inception_sha256 = weights.verify_once(project)?;
         let inception = task.features.open(project, device, Kind::Float)?;
         target.verify_once(project)?;
@@ -196,13 +164,13 @@ impl Evaluator {
         &self,
         source: &ImageSet,
         translated: &ImageSet,
-        network: &Loaded<CifarFeatures>,
+        network: &FeatureNetwork,
         device: Device,
     ) -> Result<PerImage> {
         let values = per_image_values(&self.metrics, &source.tensor(), &translated.tensor())?;
         Ok(PerImage {
             values,
-            features: embedded_features(network, translated, device)?,
+            features: network.features(translated, device)?,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Writes a study's page and its key.
 
-use super::records::{KEY_FILE, Trial, study_name};
+use super::records::{KEY_FILE, Trial, key_bytes, study_name};
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::project::Project;
 use crate::report::html::{data_uri, document};
@@ -27,6 +27,10 @@ pub struct StudySettings {
     pub pictures: usize,
     /// Decides the order of the questions and the sides.
     pub seed: u64,
+    /// Whether a study that lies in the folder is written over.
+    pub force: bool,
+    /// What to type where a row has no result yet.
+    pub run: String,
 }
 
 /// One question, as the page has it: images as data URIs.
@@ -45,15 +49,12 @@ struct PageData<'a> {
 }
 
 /// Translations of a row at its first seed.
-fn translations(results: &Results, row: &str, names: &[String]) -> Result<ImageSet> {
+fn translations(results: &Results, row: &str, names: &[String], run: &str) -> Result<ImageSet> {
     // An unknown row is named with the nearest one.
     results.plan.jobs_of_row(row)?;
     let finished = results.finished().find(|finished| finished.job.row == row);
-    let finished = finished.ok_or_else(|| {
-        invalid_input(format!(
-            "row {row:?} has no finished job: run the experiment first"
-        ))
-    })?;
+    let finished =
+        finished.ok_or_else(|| invalid_input(format!("row {row:?} has no finished job: {run}")))?;
     finished
         .dir()
         .read_all(names, results.plan.task.image_size)
@@ -90,15 +91,6 @@ fn named_data_uri(images: &ImageSet, name: &str) -> Result<String> {
     data_uri(images, i.with_context(|| format!("no picture {name}"))?)
 }
 
-/// The bytes of the key file.
-fn key(trials: &[Trial]) -> Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for trial in trials {
-        writer.serialize(trial)?;
-    }
-    Ok(writer.into_inner()?)
-}
-
 /// Writes `index.html` for raters and `key.csv` for the score; returns the number of questions.
 ///
 /// # Errors
@@ -116,11 +108,19 @@ pub fn make_study(
             "a study compares two rows, {a:?} stands twice"
         )));
     }
+    let key_file = folder.join(KEY_FILE);
+    if key_file.exists() && !settings.force {
+        return Err(invalid_input(format!(
+            "{} holds a study already, whose answers need its {KEY_FILE}: choose another folder, \
+             or --force writes over it",
+            folder.display()
+        )));
+    }
     let (experiment, task) = (&results.plan.experiment, &results.plan.task);
     let count = experiment.pictures.min(settings.pictures);
     let source = task.source.load(project, task.image_size, count)?;
-    let a_images = translations(results, a, &source.names)?;
-    let b_images = translations(results, b, &source.names)?;
+    let a_images = translations(results, a, &source.names, &settings.run)?;
+    let b_images = translations(results, b, &source.names, &settings.run)?;
     let trials = trials(&source.names, settings);
     let mut questions = Vec::new();
     for Trial { picture, left, .. } in &trials {
@@ -135,11 +135,11 @@ pub fn make_study(
             right: named_data_uri(right, picture)?,
         });
     }
-    let key = key(&trials)?;
+    let key = key_bytes(&trials)?;
     let page = page(&study_name(&key), &task.reference.domain, &questions)?;
     let cannot_write = format!("cannot write to {}", folder.display());
     std::fs::create_dir_all(folder).or_invalid_input(cannot_write)?;
-    write_atomically(&folder.join(KEY_FILE), &key).or_invalid_input("study")?;
+    write_atomically(&key_file, &key).or_invalid_input("study")?;
     write_atomically(&folder.join("index.html"), page.as_bytes()).or_invalid_input("study")?;
     Ok(trials.len())
 }
@@ -186,6 +186,8 @@ mod tests {
             rows: ["A".into(), "B".into()],
             pictures: 200,
             seed: 4,
+            force: false,
+            run: String::new(),
         };
         let found = trials(&names, &settings);
         assert_eq!(found, trials(&names, &settings));

@@ -1,5 +1,6 @@
 //! The files of a study: the key beside the page, and the answers that raters send back.
 
+use anyhow::Result;
 use egsde_data::files::sha256_hex;
 use serde::{Deserialize, Serialize};
 
@@ -28,16 +29,31 @@ pub struct Answer {
     pub trial: usize,
     /// The preferred one.
     pub answer: Side,
+    /// What tells raters apart: the page draws it for each. Empty in files without it.
+    #[serde(default)]
+    pub rater: String,
 }
 
 /// One of the two translations of a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// The left one.
     Left,
     /// The right one.
     Right,
+}
+
+/// The bytes of the key file.
+///
+/// # Errors
+/// None in practice: the text is written into memory.
+pub fn key_bytes(trials: &[Trial]) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for trial in trials {
+        writer.serialize(trial)?;
+    }
+    Ok(writer.into_inner()?)
 }
 
 /// Name of the study with this key. It is a hash, since the page must not tell the methods.

@@ -1,17 +1,13 @@
 //! Turns answers into the AMT column.
 
-use super::records::{Answer, KEY_FILE, Side, Trial, study_name};
-use crate::error::{OrInvalidInput, invalid_input};
+use super::records::{Answer, KEY_FILE, Side, Trial, key_bytes, study_name};
+use crate::csv_file::{Record, csv_text, parse_csv};
+use crate::error::invalid_input;
 use anyhow::Result;
-use egsde_data::files::read_bounded;
 use egsde_metrics::intervals::{Interval, binomial_interval};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Largest file of keys or answers.
-const MAX_FILE: u64 = 64 << 20;
 
 /// How often one method was preferred to the other.
 #[derive(Debug, Clone, Serialize)]
@@ -59,17 +55,6 @@ impl Vote {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    read_bounded(path, MAX_FILE).map_err(|error| invalid_input(format!("{error:#}")))
-}
-
-/// The lines of a CSV file; `path` names it in errors.
-fn parse_lines<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<Vec<T>> {
-    let mut reader = csv::Reader::from_reader(bytes);
-    let lines: Result<Vec<T>, csv::Error> = reader.deserialize().collect();
-    lines.or_invalid_input(path.display())
-}
-
 /// A study's questions by number, and its name.
 struct Key {
     study: String,
@@ -79,14 +64,15 @@ struct Key {
 impl Key {
     fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(KEY_FILE);
-        let bytes = read(&path)?;
-        let mut trials = BTreeMap::new();
-        for trial in parse_lines::<Trial>(&bytes, &path)? {
-            trials.insert(trial.trial, trial);
-        }
+        let records = parse_csv::<Trial>(&csv_text(&path)?, &path)?;
+        let trials: Vec<Trial> = records.into_iter().map(|record| record.fields).collect();
         Ok(Self {
-            study: study_name(&bytes),
-            trials,
+            // Of what the file holds, not of how it was saved: a spreadsheet may have done that.
+            study: study_name(&key_bytes(&trials)?),
+            trials: trials
+                .into_iter()
+                .map(|trial| (trial.trial, trial))
+                .collect(),
         })
     }
 
@@ -95,7 +81,7 @@ impl Key {
         let study = &self.study;
         if answer.study != *study {
             return Err(invalid_input(format!(
-                "{at}: an answer to study {}, this is {study}",
+                "{at}: an answer to study {}, this is {study} (by the content of {KEY_FILE})",
                 answer.study
             )));
         }
@@ -107,41 +93,77 @@ impl Key {
         })
     }
 
-    /// The votes of one rater. An answer to another study, to no question or given twice is refused
-    /// with its line.
-    fn votes(&self, path: &Path) -> Result<Vec<Vote>> {
-        let (mut votes, mut seen) = (Vec::new(), BTreeSet::new());
-        for (i, answer) in parse_lines::<Answer>(&read(path)?, path)?
-            .iter()
-            .enumerate()
-        {
-            let at = format!("{}:{}", path.display(), i + 2);
-            let trial = self.trial(answer, &at)?;
-            if !seen.insert(answer.trial) {
+    /// The answers of each rater in a file, which must belong to this study.
+    fn answers(&self, path: &Path) -> Result<BTreeMap<String, Sheet>> {
+        let mut raters: BTreeMap<String, Sheet> = BTreeMap::new();
+        for Record { line, fields } in parse_csv::<Answer>(&csv_text(path)?, path)? {
+            let at = format!("{}:{line}", path.display());
+            self.trial(&fields, &at)?;
+            let sheet = raters.entry(fields.rater).or_default();
+            if sheet.insert(fields.trial, fields.answer).is_some() {
                 return Err(invalid_input(format!(
                     "{at}: question {} is answered twice by one rater",
-                    answer.trial
+                    fields.trial
                 )));
             }
-            votes.push(Vote::new(trial, answer.answer));
         }
-        Ok(votes)
+        Ok(raters)
     }
 }
 
-/// How often each method of a study's folder was preferred; `files` are the raters' answers, one
-/// file each.
+/// A rater's answers by question.
+type Sheet = BTreeMap<usize, Side>;
+
+/// Sheets that were counted, with the file in which each lay: a copy counts a rater twice.
+#[derive(Default)]
+struct Counted<'a> {
+    by_rater: BTreeMap<String, &'a Path>,
+    by_answers: BTreeMap<Sheet, &'a Path>,
+}
+
+impl<'a> Counted<'a> {
+    /// Notes a sheet.
+    ///
+    /// # Errors
+    /// Invalid input: the same rater's answers were in another file.
+    fn add(&mut self, rater: &str, sheet: &Sheet, path: &'a Path) -> Result<()> {
+        let earlier = if rater.is_empty() {
+            self.by_answers.insert(sheet.clone(), path)
+        } else {
+            self.by_rater.insert(rater.into(), path)
+        };
+        let Some(earlier) = earlier else {
+            return Ok(());
+        };
+        let (path, earlier) = (path.display(), earlier.display());
+        Err(invalid_input(if rater.is_empty() {
+            format!(
+                "{path} holds the same answers as {earlier}: a copy counts its rater twice; leave \
+                 one out or, if two raters answered alike, tell them apart in a column `rater`"
+            )
+        } else {
+            format!("{path} holds answers of the rater of {earlier}: give each rater's file once")
+        }))
+    }
+}
+
+/// How often each method of a study's folder was preferred; `files` are the raters' answers.
 ///
 /// # Errors
 /// Invalid input: a file that cannot be read, an answer that does not belong to the study (with its
-/// line), or no answers.
+/// line), a rater's answers given twice, or no answers.
 pub fn score_study(folder: &Path, files: &[PathBuf]) -> Result<Vec<Preference>> {
     let key = Key::read(folder)?;
     let mut counts: BTreeMap<Vote, usize> = BTreeMap::new();
+    let mut counted = Counted::default();
     for path in files {
-        for vote in key.votes(path)? {
-            counts.entry(vote.reversed()).or_default();
-            *counts.entry(vote).or_default() += 1;
+        for (rater, sheet) in key.answers(path)? {
+            counted.add(&rater, &sheet, path)?;
+            for (trial, answer) in &sheet {
+                let vote = Vote::new(&key.trials[trial], *answer);
+                counts.entry(vote.reversed()).or_default();
+                *counts.entry(vote).or_default() += 1;
+            }
         }
     }
     if counts.is_empty() {
@@ -172,14 +194,55 @@ mod tests {
                        1,b,SDEdit,EGSDE\n\
                        2,c,EGSDE,SDEdit\n";
 
-    /// The score of answers given as `STUDY,TRIAL,SIDE`, where `@` is the study's name.
-    fn score(answers: &[&str]) -> Result<Vec<Preference>> {
+    /// The score of files of answers, in which `@` is the study's name.
+    fn score_files(key: &str, files: &[&str]) -> Result<Vec<Preference>> {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(KEY_FILE), KEY).unwrap();
-        let lines = answers.join("\n").replace('@', &study_name(KEY.as_bytes()));
-        let path = folder.path().join("answers.csv");
-        std::fs::write(&path, format!("study,trial,answer\n{lines}\n")).unwrap();
-        score_study(folder.path(), &[path])
+        std::fs::write(folder.path().join(KEY_FILE), key).unwrap();
+        let mut paths = Vec::new();
+        for (i, text) in files.iter().enumerate() {
+            let path = folder.path().join(format!("answers{i}.csv"));
+            std::fs::write(&path, text.replace('@', &study_name(KEY.as_bytes()))).unwrap();
+            paths.push(path);
+        }
+        score_study(folder.path(), &paths)
+    }
+
+    /// The score of answers given as `STUDY,TRIAL,SIDE`.
+    fn score(answers: &[&str]) -> Result<Vec<Preference>> {
+        let lines = answers.join("\n");
+        score_files(KEY, &[&format!("study,trial,answer\n{lines}\n")])
+    }
+
+    #[test]
+    fn a_rater_counts_once() {
+        let refused = |files: &[&str]| score_files(KEY, files).unwrap_err().to_string();
+        let plain = "study,trial,answer\n@,0,left\n@,1,left\n";
+        let shuffled = "study,trial,answer\n@,1,left\n@,0,left\n";
+        for copy in [plain, shuffled] {
+            let error = refused(&[plain, copy]);
+            assert!(error.contains("the same answers as"), "{error}");
+        }
+        let named = |rater: &str| {
+            plain
+                .replace("answer", "answer,rater")
+                .replace("left", rater)
+        };
+        let (a, b) = (named("left,a"), named("left,b"));
+        let error = refused(&[&a, "study,trial,answer,rater\n@,2,left,a\n"]);
+        assert!(error.contains("of the rater of"), "{error}");
+        let found = score_files(KEY, &[&a, &b]).unwrap();
+        assert_eq!(found[0].answers, 4, "two raters may answer alike");
+        // Several raters in one file, too.
+        let together = format!("{a}{}", b.split_once('\n').unwrap().1);
+        assert_eq!(score_files(KEY, &[&together]).unwrap()[0].answers, 4);
+    }
+
+    #[test]
+    fn files_that_a_spreadsheet_saved_are_read() {
+        let answers = "\u{feff}study;trial;answer\n@;0;left\n@;1;right\n";
+        let key = KEY.replace(',', ";").replace('\n', "\r\n");
+        let found = score_files(&key, &[answers]).unwrap();
+        assert_eq!((found[0].method.as_str(), found[0].preferred), ("EGSDE", 2));
     }
 
     #[track_caller]
@@ -210,9 +273,12 @@ mod tests {
     fn answers_that_do_not_belong_are_refused_with_their_line() {
         refused(
             &["@,0,left", "@,9,left"],
-            "answers.csv:3: no question 9; this study has 0 to 2",
+            "answers0.csv:3: no question 9; this study has 0 to 2",
         );
-        refused(&["other,0,left"], "answers.csv:2: an answer to study other");
+        refused(
+            &["other,0,left"],
+            "answers0.csv:2: an answer to study other",
+        );
         refused(&["@,0,left", "@,0,right"], "answered twice");
         refused(&["@,0,both"], "both");
         refused(&[], "no answers");

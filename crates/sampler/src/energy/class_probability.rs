@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 
 /// A class of the extractor: its index, or its name where the task tells the names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a class is a name or a number from 0")]
 pub enum Class {
     /// Counts from 0.
     Index(i64),

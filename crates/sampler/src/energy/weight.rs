@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 /// `{linear: [0, 30]}` (at t = T, at t = 0), or `{value: 30, from: 0.5, to: 0.1}` (only while
 /// `to <= t / T <= from`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a weight is a number, {linear: [AT_T, AT_0]} or {value: N, from: F, to: T}"
+)]
 pub enum Weight {
     /// The same at all times.
     Constant(f64),

@@ -279,13 +279,21 @@ impl EgsdeConfig {
 
 impl MethodSettings for EgsdeConfig {
     fn unused_key(&self) -> Option<&'static str> {
+        if self.similarity_s.is_some() && self.lambda_s.is_none() {
+            return Some("similarity_s (without lambda_s)");
+        }
+        if self.similarity_i.is_some() && self.lambda_i.is_none() {
+            return Some("similarity_i (without lambda_i)");
+        }
         self.solver_keys().unused(self.solver)
     }
 
     fn settle(&self, task: &TaskFacts) -> Result<Self> {
         let factor = task.low_pass_factor(self.low_pass_factor)?;
         let experts = settle_experts(self.all_experts(), factor, task)?;
-        self.sde().check_start()?;
+        let sde = self.sde();
+        sde.check_start()?;
+        sde.check_experts(&experts)?;
         let SolverKeys { eta, variance } = self.solver_keys().settle(self.solver);
         Ok(Self {
             lambda_s: None,

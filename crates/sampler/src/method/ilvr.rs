@@ -140,15 +140,44 @@ impl Method for Ilvr<'_> {
     }
 }
 
+impl IlvrConfig {
+    /// Checks that the network predicts the variance that the row takes from it.
+    fn check_variance(&self, learns_sigma: bool) -> Result<()> {
+        ensure!(
+            self.ilvr_variance != IlvrVariance::LearnedRange || learns_sigma,
+            "ilvr_variance is learned_range, but this network learned no sigma: set \
+             ilvr_variance to fixedsmall"
+        );
+        Ok(())
+    }
+}
+
 impl MethodSettings for IlvrConfig {
     fn unused_key(&self) -> Option<&'static str> {
         None
     }
 
     fn settle(&self, task: &TaskFacts) -> Result<Self> {
+        ensure!(
+            self.steps >= 2,
+            "steps is {}: ILVR needs at least 2",
+            self.steps
+        );
+        let range_t = self.range_t.unwrap_or(self.steps / 5);
+        // Low frequencies are replaced after the steps above range_t; the first is `steps - 1`.
+        let most = self.steps - 2;
+        ensure!(
+            range_t <= most,
+            "range_t is {range_t}: with {} steps it must be 0 to {most}, else nothing of the \
+             source is kept",
+            self.steps
+        );
+        if let Some(learns_sigma) = task.learns_sigma {
+            self.check_variance(learns_sigma)?;
+        }
         Ok(Self {
             low_pass_factor: Some(task.low_pass_factor(self.low_pass_factor)?),
-            range_t: Some(self.range_t.unwrap_or(self.steps / 5)),
+            range_t: Some(range_t),
             ..self.clone()
         })
     }
@@ -166,12 +195,7 @@ impl MethodSettings for IlvrConfig {
     }
 
     fn check_network(&self, diffusion: &Diffusion) -> Result<()> {
-        ensure!(
-            self.ilvr_variance != IlvrVariance::LearnedRange || diffusion.learns_sigma(),
-            "ilvr_variance is learned_range, but this network learned no sigma: set \
-             ilvr_variance to fixedsmall"
-        );
-        Ok(())
+        self.check_variance(diffusion.learns_sigma())
     }
 
     fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
@@ -187,5 +211,43 @@ impl MethodSettings for IlvrConfig {
             variance: self.ilvr_variance,
             clip_denoised: true,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(keys: &str, learns_sigma: Option<bool>) -> Result<IlvrConfig> {
+        let config: IlvrConfig = serde_json::from_str(keys)?;
+        config.settle(&TaskFacts {
+            name: "t",
+            image_size: 32,
+            classes: &[],
+            learns_sigma,
+        })
+    }
+
+    #[test]
+    fn a_range_that_keeps_nothing_of_the_source_is_refused() {
+        let range = |range_t: usize| {
+            let keys = format!(r#"{{"steps": 5, "range_t": {range_t}}}"#);
+            settle(&keys, None)
+        };
+        assert_eq!(range(3).unwrap().range_t, Some(3));
+        for range_t in [4, 20] {
+            let error = range(range_t).unwrap_err().to_string();
+            assert!(error.contains("must be 0 to 3"), "{error}");
+        }
+        let error = settle(r#"{"steps": 1}"#, None).unwrap_err().to_string();
+        assert!(error.contains("at least 2"), "{error}");
+    }
+
+    #[test]
+    fn a_network_without_sigma_is_told_as_soon_as_it_is_known() {
+        let keys = r#"{"steps": 5}"#;
+        assert!(settle(keys, None).is_ok() && settle(keys, Some(true)).is_ok());
+        let error = settle(keys, Some(false)).unwrap_err().to_string();
+        assert!(error.contains("fixedsmall"), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 //! How a reverse SDE is solved: what EGSDE's and SDEdit's settings have in common.
 
-use crate::schedule::Variance;
+use crate::energy::{ExpertConfig, ExpertSettings};
+use crate::schedule::{NUM_TRAIN_TIMESTEPS, Variance, space_timesteps, t_frac};
 use crate::solver::{Solver, SolverKey};
 use anyhow::{Result, ensure};
 
@@ -87,6 +88,23 @@ impl SdeSettings {
             "its start is less than one of {} steps: raise start or steps",
             self.steps
         );
+        Ok(())
+    }
+
+    /// Checks that each expert counts at one of the steps at least.
+    pub(super) fn check_experts(&self, experts: &[ExpertConfig]) -> Result<()> {
+        let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, self.steps)?;
+        let taken = &timesteps[..self.start_steps.min(timesteps.len())];
+        for (number, expert) in experts.iter().enumerate() {
+            let weight = expert.weight();
+            let first = taken.last().map_or(0.0, |t| t_frac(*t as f64));
+            ensure!(
+                taken.iter().any(|t| weight.at(t_frac(*t as f64)) != 0.0),
+                "expert {number} counts at none of this row's {} steps (t / T from {first} to 0): \
+                 change its from and to, or leave it out",
+                taken.len()
+            );
+        }
         Ok(())
     }
 }

@@ -1,0 +1,59 @@
+//! Folders of the user's own images, of any sizes, as squares.
+
+use super::image_folder::image_files;
+use super::image_name::check_name;
+use crate::error::OrInvalidInput;
+use anyhow::Result;
+use egsde_data::crop::square;
+use egsde_data::image_file;
+use egsde_data::image_set::ImageSet;
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// At most `most` images of a folder in name order: the short side resized to `side` (Pillow's
+/// bicubic), the middle of the long side kept.
+///
+/// # Errors
+/// Invalid input: a folder without images, or an image that cannot be read, by name.
+pub fn load_cropped(folder: &Path, side: usize, most: usize) -> Result<ImageSet> {
+    let files: Vec<(String, PathBuf)> = image_files(folder)?.into_iter().take(most).collect();
+    // Photos take many times the memory of the squares that are kept.
+    let squares = files.par_iter().map(|(_, path)| {
+        let image = image_file::read(path).or_invalid_input("picture")?;
+        square(&image, side).or_invalid_input(path.display())
+    });
+    let squares: Vec<_> = squares.collect::<Result<_>>()?;
+    let mut images = ImageSet::empty(side);
+    for ((stem, _), square) in files.into_iter().zip(squares) {
+        images.names.push(stem);
+        images.pixels.extend(square.pixels);
+    }
+    Ok(images)
+}
+
+/// What a folder of own images holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Survey {
+    /// Number of images.
+    pub count: usize,
+    /// How many are smaller than the squares they become.
+    pub enlarged: usize,
+}
+
+/// Reads every image of a folder that is to become squares of `side` pixels.
+///
+/// # Errors
+/// Invalid input: as [`load_cropped`], and a name under which nothing can be stored.
+pub fn survey(folder: &Path, side: usize) -> Result<Survey> {
+    let files = image_files(folder)?;
+    files.keys().try_for_each(|name| check_name(name))?;
+    let paths: Vec<&PathBuf> = files.values().collect();
+    let enlarged = paths.par_iter().map(|path| {
+        let image = image_file::read(path).or_invalid_input("picture")?;
+        Ok(usize::from(image.width.min(image.height) < side))
+    });
+    Ok(Survey {
+        count: paths.len(),
+        enlarged: enlarged.sum::<Result<usize>>()?,
+    })
+}
