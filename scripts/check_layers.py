@@ -35,7 +35,7 @@ CRATES = {
 
 # Folders and files of crates/runner/src, top first. Each may import every layer below its own.
 RUNNER_LAYERS = [
-    ["lib", "main"],
+    ["lib", "main", "launcher"],
     ["cli"],
     ["commands", "fuzzing", "parity"],
     ["study", "report", "cluster"],

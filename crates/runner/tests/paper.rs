@@ -246,6 +246,39 @@ fn weights_that_cannot_be_used_are_named() {
 }
 
 #[test]
+fn a_source_under_whose_name_nothing_can_be_stored_is_refused_first() {
+    let project = toy_project_with_weights();
+    let cats = project.path("data/toy/val/cat");
+    std::fs::rename(cats.join("im1.jpg"), cats.join("im\n1.jpg")).unwrap();
+    let parts = ["\"im\\n1\" has a line end", "rename it"];
+    project.egsde(&["plan", "e.yaml"]).refused(&parts);
+    for _ in 0..2 {
+        assert_run_refused(&project, &parts);
+    }
+    assert!(!project.path("runs").exists());
+}
+
+#[test]
+fn results_are_found_without_the_pins_that_stayed_behind() {
+    let project = toy_project_with_weights();
+    project.run().success();
+    let (table, pins) = (project.table(), project.read(PINS));
+    project.remove(PINS);
+    assert_eq!(project.table(), table);
+    assert!(!project.path(PINS).exists(), "a table writes no pins");
+    assert_has(
+        &project.egsde(&["plan", "e.yaml"]).printed(),
+        &["5 of 5 jobs done"],
+    );
+    // Where the data stayed behind as well, the reason is told.
+    std::fs::remove_dir_all(project.path("data")).unwrap();
+    let text = project.egsde(&["table", "e.yaml"]).code(1).error_text();
+    assert_has(&text, &["5 of 5 jobs have no result", PINS, "data/toy/val/cat"]);
+    project.write(PINS, pins);
+    assert_eq!(project.table(), table);
+}
+
+#[test]
 fn data_check_pins_and_notices() {
     let project = toy_project();
     for set in ["afhq", "celeba_hq"] {

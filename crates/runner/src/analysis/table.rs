@@ -129,6 +129,7 @@ fn notes(results: &Results) -> Vec<String> {
         ),
         Some(protocol) => format!("FID of our rows: {}, protocol {protocol}.", task.distance),
     });
+    notes.extend(results.plan.notes());
     let SmallerBatches { jobs, smallest } = smaller_batches(results);
     if jobs > 0 {
         notes.push(format!(

@@ -4,6 +4,7 @@ use crate::error::{check_failed, one_line};
 use crate::inputs::archive::{ArchiveManifest, LocatedArchive};
 use crate::inputs::manifest::{Input, Manifest, Pins};
 use crate::inputs::task::Task;
+use crate::nearest::offer;
 use crate::project::Project;
 use crate::runtime::console::stdout;
 use crate::scoring::feature_network::embedded_features;
@@ -76,8 +77,9 @@ impl FromStr for DataSet {
             .into_iter()
             .find(|data_set| data_set.name() == text)
             .ok_or_else(|| {
-                let known = Self::ALL.map(Self::name).join(", ");
-                format!("no data set {text:?}; there are {known}")
+                let names = Self::ALL.map(Self::name);
+                let offer = offer(text, names.into_iter());
+                format!("no data set {text:?}; there are {}{offer}", names.join(", "))
             })
     }
 }
@@ -163,34 +165,48 @@ fn check_input(input: &Input, project: &Project, pin: bool) -> Result<bool> {
     Ok(false)
 }
 
+/// How manifests are checked.
+#[derive(Debug, Clone, Copy)]
+struct CheckOptions {
+    /// Whether the hash of what has none yet is kept.
+    pin: bool,
+    /// Whether data sets were named: a project of one's own need not have the others.
+    is_named: bool,
+}
+
 /// Checks the inputs of a manifest; returns how many are there and wrong.
-fn check_manifest(file: &str, project: &Project, pin: bool) -> Result<usize> {
+fn check_manifest(file: &str, project: &Project, options: CheckOptions) -> Result<usize> {
+    if !options.is_named && !project.resolve(file).exists() {
+        writeln!(stdout(), "this project has no {file}")?;
+        return Ok(0);
+    }
     let mut wrong = 0;
     let manifest = Manifest::read(project, Path::new(file))?;
     for input in manifest.inputs(project, &Pins::read(project)?) {
-        wrong += usize::from(check_input(&input, project, pin)?);
+        wrong += usize::from(check_input(&input, project, options.pin)?);
     }
     Ok(wrong)
 }
 
 /// Checks the data sets of these names, or all. CIFAR-10 must be there when it is named.
 fn check(names: &[DataSet], project: &Project, pin: bool) -> Result<()> {
-    let mut wrong = 0;
+    let (mut wrong, is_named) = (0, !names.is_empty());
+    let options = CheckOptions { pin, is_named };
     for data_set in DataSet::ALL {
-        if !names.is_empty() && !names.contains(&data_set) {
+        if is_named && !names.contains(&data_set) {
             continue;
         }
         wrong += match data_set {
             DataSet::Cifar10 => {
                 match check_cifar10(project) {
-                    Err(error) if names.is_empty() => writeln!(stdout(), "{error:#}")?,
+                    Err(error) if !is_named => writeln!(stdout(), "{error:#}")?,
                     checked => checked?,
                 }
                 0
             }
-            DataSet::Afhq => check_manifest("datasets/afhq.yaml", project, pin)?,
-            DataSet::CelebaHq => check_manifest("datasets/celeba_hq.yaml", project, pin)?,
-            DataSet::Checkpoints => check_manifest("checkpoints/manifest.yaml", project, pin)?,
+            DataSet::Afhq => check_manifest("datasets/afhq.yaml", project, options)?,
+            DataSet::CelebaHq => check_manifest("datasets/celeba_hq.yaml", project, options)?,
+            DataSet::Checkpoints => check_manifest("checkpoints/manifest.yaml", project, options)?,
         };
     }
     match wrong {

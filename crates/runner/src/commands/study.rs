@@ -5,6 +5,7 @@ use crate::paths::path_parser;
 use crate::plan::Plan;
 use crate::plan::experiment_args::{ExperimentArgs, parse_count};
 use crate::project::Project;
+use crate::report::escape;
 use crate::runtime::console::stdout;
 use crate::store::results::Results;
 use crate::study::{Preference, StudySettings, make_study, score_study};
@@ -113,8 +114,8 @@ fn print_preferences(preferences: &[Preference]) -> Result<()> {
     for preference in preferences {
         let amt = &preference.amt;
         grid.add_row([
-            preference.method.clone(),
-            preference.over.clone(),
+            escape::markdown(&preference.method),
+            escape::markdown(&preference.over),
             percent(amt.estimate),
             format!("{} to {}", percent(amt.low), percent(amt.high)),
             preference.answers.to_string(),

@@ -16,6 +16,7 @@ use crate::runtime::device::gpu_index;
 use crate::store::results::Results;
 use anyhow::{Context, Result};
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 /// Arguments of `egsde submit`.
 #[derive(Debug, clap::Args)]
@@ -130,7 +131,7 @@ fn submit_to_slurm(args: &Args, project: &Project) -> Result<()> {
         site,
         tasks: divide(&jobs, tasks),
     };
-    let egsde = &std::env::current_exe().context("cannot tell where this program lies")?;
+    let egsde = &launcher()?;
     if args.dry_run {
         let folder = &SubmissionFolder::placeholder(&plan)?;
         let hand_over = HandOver {
@@ -154,6 +155,13 @@ fn submit_to_slurm(args: &Args, project: &Project) -> Result<()> {
     let numbers = hand_over.submit()?;
     report_submission(&hand_over, jobs.len(), &numbers, &args.experiment.words());
     Ok(())
+}
+
+/// The program that tasks start: the one beside this one that tells what is missing on a node.
+fn launcher() -> Result<PathBuf> {
+    let engine = std::env::current_exe().context("cannot tell where this program lies")?;
+    let launcher = engine.with_file_name("egsde");
+    Ok(if launcher.is_file() { launcher } else { engine })
 }
 
 /// One line on what was submitted.

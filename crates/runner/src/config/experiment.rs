@@ -7,7 +7,8 @@ use crate::config::row::Row;
 use crate::config::sweep::{self, Sweep};
 use crate::error::invalid_input;
 use crate::project::Project;
-use crate::yaml::{mistake, names_in, offer, parse_yaml, yaml_text};
+use crate::nearest::{nearest, offer};
+use crate::yaml::{mistake, names_in, parse_yaml, yaml_text};
 use anyhow::Result;
 use egsde_sampler::method::MethodSettings;
 use serde::de::{Error as _, SeqAccess, Visitor};
@@ -279,36 +280,67 @@ fn tree_mistake(tree: &Value) -> Option<String> {
     Some(mistake(&error))
 }
 
-/// The rows that have a key of this name.
-fn rows_with_key(tree: &Value, key: &str, value: &str) -> Vec<String> {
+/// A row of a tree, and what is said of a key in it; none where the row takes the key.
+struct RowAnswer {
+    name: String,
+    error: Option<String>,
+}
+
+/// What each row of a tree says of a key and its value.
+fn ask_rows(tree: &Value, key: &str, value: &str) -> Vec<RowAnswer> {
     let rows = tree.get("methods").and_then(Value::as_sequence);
-    let mut found = Vec::new();
+    let mut answers = Vec::new();
     for row in rows.into_iter().flatten() {
         let (mut changed, value) = (row.clone(), serde_yaml::from_str(value));
-        if set(&mut changed, key, value.unwrap_or(Value::Null)).is_err() {
+        let Some(name) = row.get("name").and_then(Value::as_str) else {
             continue;
-        }
-        let error = serde_yaml::from_value::<Row>(changed).err();
-        let is_key = error.is_none_or(|error| !error.to_string().contains("unknown field"));
-        if let (true, Some(name)) = (is_key, row.get("name").and_then(Value::as_str)) {
-            found.push(name.to_string());
+        };
+        if set(&mut changed, key, value.unwrap_or(Value::Null)).is_ok() {
+            let error = serde_yaml::from_value::<Row>(changed).err();
+            answers.push(RowAnswer {
+                name: name.into(),
+                error: error.map(|error| error.to_string()),
+            });
         }
     }
-    found
+    answers
+}
+
+/// The names that serde quotes after "unknown field".
+fn quoted_names(message: &str) -> Vec<&str> {
+    let names = message.split_once("unknown field ").map_or("", |(_, rest)| rest);
+    names.split('`').skip(3).step_by(2).collect()
+}
+
+/// Where a key that an experiment does not have may belong: it, or one of a name close to it, is a
+/// key of rows. None where it is not.
+fn key_of_rows(change: &Assignment, before: &Value, message: &str) -> Option<String> {
+    let Assignment { key, value, .. } = change;
+    if !message.contains(&format!("unknown field `{key}`")) {
+        return None;
+    }
+    let answers = ask_rows(before, key, value);
+    let is_unknown = |answer: &&RowAnswer| {
+        let error = answer.error.as_deref().unwrap_or_default();
+        error.contains(&format!("unknown field `{key}`"))
+    };
+    if let Some(taker) = answers.iter().find(|answer| !is_unknown(answer)) {
+        return Some(format!("methods.{}.{key}", taker.name));
+    }
+    let asked = answers.first()?;
+    let own = quoted_names(message);
+    let theirs = quoted_names(asked.error.as_deref()?);
+    let close = nearest(key, own.iter().chain(&theirs).copied())?;
+    (!own.contains(&close)).then(|| format!("methods.{}.{close}", asked.name))
 }
 
 /// The error of a change after which a file is no experiment. `before` is the tree without it.
 fn wrong_change(change: &Assignment, before: &Value, message: &str) -> anyhow::Error {
     let Assignment { typed, key, value } = change;
-    let rows = match message.contains(&format!("unknown field `{key}`")) {
-        true => rows_with_key(before, key, value),
-        false => Vec::new(),
-    };
-    invalid_input(match rows.first() {
-        Some(row) => format!(
-            "{typed}: `{key}` is a key of rows: --set \"methods.{row}.{key}={value}\" changes one \
-             row (there are {})",
-            rows.join(", ")
+    invalid_input(match key_of_rows(change, before, message) {
+        Some(path) => format!(
+            "{typed}: an experiment has no key `{key}`, rows have theirs: did you mean --set \
+             \"{path}={value}\"?"
         ),
         None => format!("{typed}: {message}"),
     })
@@ -621,6 +653,8 @@ methods:
         assert!(error.starts_with("--set pictures=many: "), "{error}");
         assert!(error.contains("expected a whole number"), "{error}");
         let error = refused(&["start=0.5"]);
+        assert!(error.contains("\"methods.A.start=0.5\""), "{error}");
+        let error = refused(&["strat=0.5"]);
         assert!(error.contains("\"methods.A.start=0.5\""), "{error}");
         let error = refused(&["picturs=5"]);
         assert!(error.contains("did you mean `pictures`?"), "{error}");

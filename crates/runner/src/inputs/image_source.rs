@@ -144,7 +144,8 @@ impl ImageSource {
     /// and no image is decoded. None where they are not there, or in an archive.
     ///
     /// # Errors
-    /// Invalid input: a folder without images, or whose images share a name.
+    /// Invalid input: a folder without images, whose images share a name, or with another number of
+    /// images than was published.
     pub fn known_names(&self, project: &Project, side: usize) -> Result<Option<Vec<String>>> {
         let folder = match &self.place {
             ImagePlace::Sheet(sheet) => {
@@ -154,8 +155,10 @@ impl ImageSource {
             ImagePlace::Archive(_) => return Ok(None),
             ImagePlace::Published(entry) => {
                 let input = entry.resolve(project, &Pins::default())?;
-                if input.pictures.is_none() {
-                    return Ok(None);
+                match input.pictures {
+                    None => return Ok(None),
+                    Some(_) if input.exists() => input.check_pictures()?,
+                    Some(_) => {}
                 }
                 input.path
             }

@@ -263,13 +263,21 @@ impl Input {
         )))
     }
 
+    /// Holds a folder that is there against the number of pictures that was published.
+    ///
+    /// # Errors
+    /// Invalid input: another number, with how to mend that.
+    pub fn check_pictures(&self) -> Result<()> {
+        self.pictures
+            .map_or(Ok(()), |count| self.check_count(count))
+    }
+
     fn verify_with(&self, sha256: impl FnOnce(&Path) -> Result<String>) -> Result<String> {
         if !self.exists() {
             return Err(invalid_input(format!("missing: {}", self.instructions())));
         }
         self.size.map_or(Ok(()), |size| self.check_size(size))?;
-        self.pictures
-            .map_or(Ok(()), |count| self.check_count(count))?;
+        self.check_pictures()?;
         let found = sha256(&self.path).or_invalid_input(self.path.display())?;
         match &self.sha256 {
             Some(wanted) if !found.starts_with(wanted.as_str()) => Err(invalid_input(format!(

@@ -41,23 +41,22 @@ fn check_names(names: &[String], wanted: usize, domain: &str) -> Result<()> {
 
 /// Refuses an external method's folder that lacks the translation of a source.
 fn check_external(job: &Job, folder: &Path, names: &[String]) -> Result<()> {
-    let found = image_files(folder)?;
-    let missing: Vec<&str> = names
+    let (found, side) = (image_files(folder)?, job.identity.image_size);
+    let missing: Vec<&String> = names
         .iter()
-        .map(String::as_str)
         .filter(|name| !found.contains_key(*name))
         .collect();
-    if missing.is_empty() {
-        return Ok(());
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => Err(invalid_input(format!(
+            "row {:?}: {} of {} sources have no readable {side} x {side} translation in {}, first \
+             {first}",
+            job.row,
+            missing.len(),
+            names.len(),
+            folder.display()
+        ))),
     }
-    Err(invalid_input(format!(
-        "row {:?}: {} of {} sources have no translation of their name in {}: {}",
-        job.row,
-        missing.len(),
-        names.len(),
-        folder.display(),
-        listed(&missing)
-    )))
 }
 
 impl Plan {
@@ -139,17 +138,17 @@ impl Plan {
             .collect()
     }
 
-    /// What a reader should know before anything runs, one line each.
+    /// What a reader should know before anything runs and of its numbers, one sentence each.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for rows in self.equal_rows() {
             notes.push(format!(
-                "rows {} are equal once everything is filled in: they share their results",
+                "Rows {} are equal once everything is filled in: they share their results.",
                 listed(&rows)
             ));
         }
         if self.experiment.pictures == 1 {
-            notes.push("FID and KID have no value for a single picture".into());
+            notes.push("FID and KID have no value for a single picture.".into());
         }
         notes
     }

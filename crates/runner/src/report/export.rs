@@ -1,7 +1,9 @@
 //! A table as text: Markdown, CSV, LaTeX (booktabs).
 
+use super::escape;
 use crate::analysis::differences::{Differences, paired_metrics};
 use crate::analysis::table::{Cell, Origin, Table, TableRow};
+use crate::error::one_line;
 use anyhow::Result;
 use comfy_table::presets::ASCII_MARKDOWN;
 use egsde_metrics::intervals::Interval;
@@ -69,9 +71,10 @@ fn markdown_grid(first_heading: &str, metrics: &[&Metric]) -> comfy_table::Table
 /// Differences as a Markdown table.
 fn markdown_differences(differences: &Differences) -> String {
     let metrics = paired_metrics();
-    let mut grid = markdown_grid(&format!("Less {}", differences.to), &metrics);
+    let to = escape::markdown(&differences.to);
+    let mut grid = markdown_grid(&format!("Less {to}"), &metrics);
     for row in &differences.rows {
-        let mut cells = vec![row.method.clone()];
+        let mut cells = vec![escape::markdown(&row.method)];
         for metric in &metrics {
             let interval = row.metrics.get(metric.key);
             cells.push(interval.map_or("-".into(), |found| format_interval(found, metric)));
@@ -79,9 +82,9 @@ fn markdown_differences(differences: &Differences) -> String {
         grid.add_row(cells);
     }
     format!(
-        "\nDifferences to {}, mean and 95 % interval of a paired bootstrap over the {} pictures \
+        "\nDifferences to {to}, mean and 95 % interval of a paired bootstrap over the {} pictures \
          (all seeds of a picture together); * excludes 0.\n\n{grid}\n",
-        differences.to, differences.pictures
+        differences.pictures
     )
 }
 
@@ -89,7 +92,7 @@ fn markdown_differences(differences: &Differences) -> String {
 pub fn markdown(table: &Table) -> String {
     let mut grid = markdown_grid("Method", &table.columns);
     for row in &table.rows {
-        let mut cells = vec![row_label(row)];
+        let mut cells = vec![escape::markdown(&row_label(row))];
         for metric in &table.columns {
             cells.push(format_cell(row.metrics.get(metric.key), metric, "±"));
         }
@@ -98,7 +101,7 @@ pub fn markdown(table: &Table) -> String {
     let notes: String = table
         .notes
         .iter()
-        .map(|note| format!("- {note}\n"))
+        .map(|note| format!("- {}\n", one_line(note)))
         .collect();
     let missing = match table.missing.as_slice() {
         [] => String::new(),
@@ -110,7 +113,7 @@ pub fn markdown(table: &Table) -> String {
         .map_or(String::new(), markdown_differences);
     format!(
         "# {}\n\n{grid}\n{differences}\n{notes}{missing}",
-        table.title
+        one_line(&table.title)
     )
 }
 
@@ -171,20 +174,6 @@ pub fn csv(table: &Table) -> Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-/// Text with LaTeX's special characters escaped.
-fn escape_latex(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            '&' | '%' | '#' | '_' | '$' | '{' | '}' => escaped.extend(['\\', c]),
-            '\\' => escaped.push_str(r"\textbackslash{}"),
-            '†' => escaped.push_str(r"$^\dagger$"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
 fn latex_heading(metric: &Metric) -> String {
     let arrow = match metric.direction {
         Direction::LowerIsBetter => r"$\downarrow$",
@@ -198,7 +187,7 @@ fn latex_rows(table: &Table, origin: Origin) -> String {
     let bests = table.bests();
     let mut lines = String::new();
     for row in table.rows.iter().filter(|row| row.source == origin) {
-        let mut cells = vec![escape_latex(&row_label(row))];
+        let mut cells = vec![escape::latex(&row_label(row))];
         for metric in &table.columns {
             let text = format_cell(row.metrics.get(metric.key), metric, r"$\pm$");
             let best = is_best(row, metric, &bests);
@@ -229,7 +218,7 @@ pub fn latex(table: &Table) -> String {
     format!(
         "% {}\n\\begin{{tabular}}{{l{}}}\n\\toprule\n{} \\\\\n\\midrule\n{published}{middle}{ours}\
          \\bottomrule\n\\end{{tabular}}\n",
-        table.notes.join(" "),
+        one_line(&table.notes.join(" ")),
         "c".repeat(table.columns.len()),
         headings.join(" & ")
     )

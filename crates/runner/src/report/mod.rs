@@ -1,6 +1,7 @@
 //! `egsde report`: tables, plots and image grids as files, and one page that holds them all.
 
 mod conditions;
+pub mod escape;
 pub mod export;
 mod export_files;
 pub mod fingerprint;
@@ -13,6 +14,7 @@ mod plot;
 use crate::analysis::table::Table;
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::project::Project;
+use crate::runtime::console::log;
 use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
 use anyhow::Result;
@@ -48,6 +50,20 @@ pub fn check_target(folder: &Path) -> Result<()> {
     }
 }
 
+/// Tells of characters in names that no font of this machine can draw.
+fn tell_boxes(table: &Table) {
+    let names = table.rows.iter().map(|row| row.method.as_str());
+    let boxes = plot::choose_fallback(names);
+    if !boxes.is_empty() {
+        writeln!(
+            log(),
+            "{}: plots show boxes for {boxes}: no font on this machine has them (install one, \
+             for example fonts-noto-cjk)",
+            table.experiment
+        );
+    }
+}
+
 /// Writes everything into `folder`; returns the names of the files.
 ///
 /// # Errors
@@ -62,6 +78,7 @@ pub fn write(
 ) -> Result<Vec<String>> {
     let cannot_write = format!("cannot write to {}", folder.display());
     std::fs::create_dir_all(folder).or_invalid_input(cannot_write)?;
+    tell_boxes(table);
     let mut files = export_files::write_tables(table, folder)?;
     let tradeoff = plot::write_tradeoff(table, folder)?;
     let curves = plot::write_curves(results.plan, table, folder)?;

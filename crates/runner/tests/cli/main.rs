@@ -3,14 +3,19 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod before_running;
 mod comparing;
+mod console;
 mod cuda;
 mod help;
 mod identity;
+mod own_task;
+mod projects;
 mod reading;
 mod refusals;
 mod running;
 mod scoring;
+mod tables;
 
 use common::TestExperiment;
 use std::sync::LazyLock;

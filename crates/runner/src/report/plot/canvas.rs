@@ -1,14 +1,14 @@
-//! What plots are made of: colours, markers, error bars, legends, axes, and the font that ships.
+//! What plots are made of: colours, markers, error bars, legends, axes.
 
+use super::fonts::font_for;
 use crate::analysis::table::Cell;
+use crate::error::one_line;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontStyle, register_font};
 use std::ops::Range;
-use std::sync::Once;
 
 /// A rectangle of pixels to draw on.
 pub type Area<DB> = DrawingArea<DB, Shift>;
@@ -26,9 +26,6 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
     RGBColor(60, 60, 60),
 ];
-
-/// The name under which the font that ships is known.
-pub const FONT: &str = "sans-serif";
 
 /// Width of the legend beside a plot in pixels.
 pub const LEGEND_WIDTH: u32 = 270;
@@ -51,15 +48,6 @@ pub fn plot_height(least: u32, names: usize) -> u32 {
         .unwrap_or(u32::MAX)
         .saturating_mul(LEGEND_LINE as u32);
     least.max(legend.saturating_add(60)).min(MAX_HEIGHT)
-}
-
-/// Takes the font that ships with the program, so that plots look alike everywhere.
-pub fn use_own_font() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let font = include_bytes!("../../../assets/fonts/DejaVuSans.ttf");
-        let _ = register_font(FONT, FontStyle::Normal, font);
-    });
 }
 
 /// An error of plotters as one of ours.
@@ -102,9 +90,9 @@ pub fn error_bar(from: (f64, f64), to: (f64, f64), i: usize) -> PathElement<(f64
     PathElement::new(vec![from, to], colour(i).stroke_width(2))
 }
 
-/// Text beside a plot.
-pub fn legend_style() -> TextStyle<'static> {
-    TextStyle::from((FONT, 14)).pos(Pos::new(HPos::Left, VPos::Center))
+/// How a text beside a plot is drawn.
+pub fn legend_style(text: &str) -> TextStyle<'static> {
+    TextStyle::from((font_for(text), 14)).pos(Pos::new(HPos::Left, VPos::Center))
 }
 
 /// Draws names beside their markers, from the top; those that do not fit are counted.
@@ -112,7 +100,6 @@ pub fn draw_legend<DB: DrawingBackend>(area: &Area<DB>, names: &[&str]) -> Resul
 where
     DB::ErrorType: 'static,
 {
-    let style = legend_style();
     let height = area.dim_in_pixel().1 as i32;
     let fitting = ((height - LEGEND_TOP) / LEGEND_LINE).max(1) as usize;
     for (i, name) in names.iter().take(fitting).enumerate() {
@@ -124,16 +111,18 @@ where
             draw_marker(area, i, (12, y))?;
             shortened(name)
         };
-        area.draw(&Text::new(text, (28, y), style.clone()))
+        let style = legend_style(&text);
+        area.draw(&Text::new(text, (28, y), style))
             .map_err(drawing_error)?;
     }
     Ok(())
 }
 
-/// A name that fits the legend.
+/// A name on one line that fits the legend.
 pub fn shortened(name: &str) -> String {
+    let name = one_line(name);
     if name.chars().count() <= LEGEND_CHARACTERS {
-        return name.into();
+        return name;
     }
     name.chars()
         .take(LEGEND_CHARACTERS - 1)

@@ -1,11 +1,12 @@
 //! Ablation curves as plots: Fréchet distance and L2 over the varied number.
 
 use super::canvas::{
-    Area, Chart, FONT, LEGEND_WIDTH, colour, draw_legend, draw_marker, drawing_error, error_bar,
+    Area, Chart, LEGEND_WIDTH, colour, draw_legend, draw_marker, drawing_error, error_bar,
     legend_style, one_deviation, padded_range, plot_height, shortened,
 };
 use super::curve::{Curve, Line, Measured, curves};
 use super::figure::{Drawing, Figure};
+use super::fonts::FONT;
 use crate::analysis::table::{Cell, Table};
 use crate::plan::Plan;
 use anyhow::Result;
@@ -192,7 +193,7 @@ impl Drawing for Curve {
         if let Some(level) = &self.level {
             let text = format!("- - {}", shortened(&level.name));
             legend
-                .draw(&Text::new(text, (2, 16), legend_style()))
+                .draw(&Text::new(text.clone(), (2, 16), legend_style(&text)))
                 .map_err(drawing_error)?;
         }
         let names: Vec<&str> = self.lines.iter().map(|line| line.name.as_str()).collect();

@@ -1,6 +1,7 @@
 //! Drawings as files: each file is written whole or not at all.
 
-use super::canvas::{Area, drawing_error, use_own_font};
+use super::canvas::{Area, drawing_error};
+use super::fonts::use_own_font;
 use anyhow::Result;
 use egsde_data::files::write_atomically;
 use image::codecs::png::PngEncoder;

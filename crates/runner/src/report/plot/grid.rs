@@ -1,7 +1,8 @@
 //! Sources and translations side by side, one column per method, as one PNG.
 
-use super::canvas::{Area, FONT, drawing_error};
+use super::canvas::{Area, drawing_error};
 use super::figure::{Drawing, write_png};
+use super::fonts::font_for;
 use crate::report::image_grids::{Column, Grid};
 use anyhow::{Context, Result};
 use image::imageops::{FilterType, resize};
@@ -76,7 +77,8 @@ fn draw_heading<DB: DrawingBackend>(area: &Area<DB>, heading: &str, left: i32) -
 where
     DB::ErrorType: 'static,
 {
-    let style = TextStyle::from((FONT, 13)).pos(Pos::new(HPos::Center, VPos::Center));
+    let style = TextStyle::from((font_for(heading), 13));
+    let style = style.pos(Pos::new(HPos::Center, VPos::Center));
     for (i, line) in heading_lines(heading).into_iter().enumerate() {
         let at = (
             left + CELL as i32 / 2,

@@ -4,10 +4,12 @@ mod canvas;
 mod curve;
 mod curve_plot;
 mod figure;
+mod fonts;
 mod grid;
 mod tradeoff;
 
 pub use curve_plot::write_curves;
 pub use figure::Figure;
+pub use fonts::choose_fallback;
 pub use grid::write_grid;
 pub use tradeoff::write_tradeoff;

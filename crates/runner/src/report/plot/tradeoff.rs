@@ -1,10 +1,11 @@
 //! Realism against faithfulness: Fréchet distance over L2.
 
 use super::canvas::{
-    Area, Chart, FONT, LEGEND_WIDTH, draw_legend, draw_marker, drawing_error, error_bar,
+    Area, Chart, LEGEND_WIDTH, draw_legend, draw_marker, drawing_error, error_bar,
     one_deviation, padded_range, plot_height,
 };
 use super::figure::{Drawing, Figure};
+use super::fonts::FONT;
 use crate::analysis::table::{Cell, Origin, Table};
 use anyhow::Result;
 use egsde_metrics::registry::{FID, L2};
