@@ -153,11 +153,30 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_and_rename(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Checks that a file can be written, before the work whose result it is to hold. Missing folders
+/// are created.
+///
+/// # Errors
+/// The path is a folder, or nothing can be written beside it; the error names it.
+pub fn check_writable(path: &Path) -> Result<()> {
+    ensure!(!path.is_dir(), "{} is a folder, not a file", path.display());
+    let cannot_write = || format!("cannot write {}", path.display());
+    let folder = parent_folder(path);
+    std::fs::create_dir_all(folder).with_context(cannot_write)?;
+    tempfile::tempfile_in(folder).with_context(cannot_write)?;
+    Ok(())
+}
+
+/// The folder that a file lies in.
+fn parent_folder(path: &Path) -> &Path {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    let folder = parent.unwrap_or(Path::new("."));
+    parent.unwrap_or(Path::new("."))
+}
+
+fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = parent_folder(path);
     std::fs::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // A name that the file system just takes must not become too long by what is added.
@@ -243,6 +262,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("taken")).unwrap();
         std::fs::write(folder.path().join("taken/in"), "x").unwrap();
+        let error = check_writable(&folder.path().join("taken")).unwrap_err();
+        assert!(error.to_string().contains("is a folder"), "{error}");
+        let below_a_file = folder.path().join("taken/in/x.npz");
+        let error = check_writable(&below_a_file).unwrap_err().to_string();
+        assert!(
+            error.contains("cannot write") && error.contains("x.npz"),
+            "{error}"
+        );
+        check_writable(&folder.path().join("new")).unwrap();
         // A folder that is not empty cannot be replaced by a file.
         assert!(write_atomically(&folder.path().join("taken"), b"new").is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -2,6 +2,7 @@
 
 pub mod cifar10;
 pub mod crop;
+pub mod file_kind;
 pub mod files;
 pub mod image_file;
 pub mod image_set;

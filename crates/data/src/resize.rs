@@ -2,7 +2,7 @@
 //! horizontal pass first, 8-bit pixels in between. (Resizing crates follow Pillow-SIMD's 16-bit
 //! weights, which round differently.)
 
-use crate::image_file::Rgb;
+use crate::image_file::{MAX_PIXELS, Rgb};
 use anyhow::{Result, ensure};
 
 /// Resampling filters by Pillow's names.
@@ -142,11 +142,18 @@ fn resize_height(image: &Rgb, height: usize, filter: Filter) -> Rgb {
 /// Pillow's `Image.resize((width, height), filter)`.
 ///
 /// # Errors
-/// A side of 0.
+/// A side of 0, or more pixels than [`MAX_PIXELS`].
 pub fn resize(image: &Rgb, width: usize, height: usize, filter: Filter) -> Result<Rgb> {
     ensure!(
         width > 0 && height > 0,
         "cannot resize to {width} x {height}"
+    );
+    // Width and height change in turn, and the image between them is held in memory too.
+    ensure!(
+        width.saturating_mul(height.max(image.height)) <= MAX_PIXELS,
+        "{} x {} pixels become {width} x {height}, more than the {MAX_PIXELS} that are read",
+        image.width,
+        image.height
     );
     let wide = if width == image.width {
         image.clone()
@@ -164,7 +171,7 @@ pub fn resize(image: &Rgb, width: usize, height: usize, filter: Filter) -> Resul
 /// rounded down.
 ///
 /// # Errors
-/// A `side` of 0.
+/// As [`resize`]: a `side` of 0, or an image so long that too many pixels come out.
 pub fn resize_short_side(image: &Rgb, side: usize, filter: Filter) -> Result<Rgb> {
     let (width, height) = (image.width, image.height);
     if width <= height {
@@ -192,6 +199,18 @@ mod tests {
             "a flat image stays flat"
         );
         assert!(resize(&image, 0, 5, Filter::Bilinear).is_err());
+        let line = Rgb {
+            width: 1,
+            height: 1 << 20,
+            pixels: vec![7; 3 << 20],
+        };
+        let error = resize_short_side(&line, 256, Filter::Bicubic).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("1 x 1048576 pixels become 256 x"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -17,6 +17,15 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// The same statistics; the numbers are shared.
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            mu: self.mu.shallow_clone(),
+            sigma: self.sigma.shallow_clone(),
+            count: self.count,
+        }
+    }
+
     /// Statistics of features `[n, d]`, one row per image.
     ///
     /// # Errors
@@ -52,8 +61,37 @@ fn factor(symmetric: &Tensor) -> Tensor {
     (&vectors * roots.unsqueeze(0)).matmul(&vectors.transpose(0, 1))
 }
 
-/// `|mu_a - mu_b|^2 + tr(a) + tr(b) - 2 tr((a b)^(1/2))`. The last trace is taken from the
-/// eigenvalues of `h^T b h` with `a = h h^T`, which is symmetric and needs no general matrix root.
+/// A factor `[d, r]` of the same kind with as many columns as the matrix has eigenvalues that are
+/// more than rounding. What rounding leaves in place of zeros is small, but its roots are not.
+fn truncated_factor(symmetric: &Tensor) -> Tensor {
+    let (values, vectors) = symmetric.linalg_eigh("L");
+    let rounding = f64::EPSILON * symmetric.size()[0] as f64 * values.abs().max().double_value(&[]);
+    let kept = values.gt(rounding).nonzero().squeeze_dim(1);
+    let roots = values.index_select(0, &kept).sqrt();
+    vectors.index_select(1, &kept) * roots.unsqueeze(0)
+}
+
+/// `tr((a b)^(1/2))` of symmetric positive semi-definite matrices as the sum of the singular values
+/// of `f^T g` with `a = f f^T` and `b = g g^T`. Unlike roots of eigenvalues it is exact to rounding
+/// where a or b lacks rank, but it takes several times as long.
+fn exact_root_trace(a: &Tensor, b: &Tensor) -> f64 {
+    let inner = truncated_factor(a)
+        .transpose(0, 1)
+        .matmul(&truncated_factor(b));
+    if inner.numel() == 0 {
+        return 0.0;
+    }
+    let (_, singular_values, _) = inner.svd(true, false);
+    singular_values.sum(Kind::Double).double_value(&[])
+}
+
+/// A distance below this fraction of the traces is computed by [`exact_root_trace`]: roots of
+/// eigenvalues leave an error of up to about 1e-5 of the traces, which may even be negative.
+const CANCELLATION: f64 = 1e-4;
+
+/// `|mu_a - mu_b|^2 + tr(a) + tr(b) - 2 tr((a b)^(1/2))`, at least 0. The last trace is taken from
+/// the eigenvalues of `h^T b h` with `a = h h^T`, which is symmetric and needs no general matrix
+/// root; where the distance is small beside the traces, from singular values.
 ///
 /// # Errors
 /// The features have different dimensions.
@@ -66,6 +104,8 @@ pub fn frechet_distance(a: &Statistics, b: &Statistics) -> Result<f64> {
 pub struct FrechetReference {
     /// Mean, `[d]`.
     mu: Tensor,
+    /// Covariance, `[d, d]`.
+    sigma: Tensor,
     /// Trace of the covariance.
     trace: f64,
     /// Factor of the covariance, `[d, d]`; see [`factor`].
@@ -133,6 +173,7 @@ impl FrechetReference {
     pub fn new(statistics: &Statistics) -> Self {
         Self {
             mu: statistics.mu.shallow_clone(),
+            sigma: statistics.sigma.shallow_clone(),
             trace: statistics.sigma.trace().double_value(&[]),
             factor: factor(&statistics.sigma),
         }
@@ -155,7 +196,15 @@ impl FrechetReference {
             .matmul(&other.sigma)
             .matmul(&self.factor);
         let symmetric = (&inner + inner.transpose(0, 1)) / 2.0;
-        Ok(self.distance_from_parts(&other.mu, &other.sigma.trace(), &symmetric))
+        let trace = other.sigma.trace();
+        let distance = self.distance_from_parts(&other.mu, &trace, &symmetric);
+        let traces = self.trace + trace.double_value(&[]);
+        if distance >= CANCELLATION * traces {
+            return Ok(distance);
+        }
+        let means = (&self.mu - &other.mu).square().sum(Kind::Double);
+        let cross = exact_root_trace(&self.sigma, &other.sigma);
+        Ok((means.double_value(&[]) + traces - 2.0 * cross).max(0.0))
     }
 
     /// The formula from the other side's mean and trace, and a matrix with the eigenvalues of
@@ -201,7 +250,8 @@ impl FrechetReference {
         } else {
             transposed.matmul(&projected)
         };
-        Ok(self.distance_from_parts(&mean, &rows.square().sum(Kind::Double), &inner))
+        let trace = rows.square().sum(Kind::Double);
+        Ok(self.distance_from_parts(&mean, &trace, &inner).max(0.0))
     }
 }
 
@@ -227,6 +277,11 @@ mod tests {
         assert!((frechet_distance(&a, &b).unwrap() - 13.0).abs() < 1e-9);
     }
 
+    /// Trace of a set's covariance, the scale of its distances.
+    fn trace(statistics: &Statistics) -> f64 {
+        statistics.sigma.trace().double_value(&[])
+    }
+
     #[test]
     fn a_set_is_at_no_distance_from_itself_whatever_the_order() {
         tch::manual_seed(4);
@@ -235,6 +290,47 @@ mod tests {
         let b = Statistics::from_features(&x.flip([0])).unwrap();
         assert!(frechet_distance(&a, &b).unwrap().abs() < 1e-4);
         assert!(Statistics::from_features(&x.narrow(0, 0, 1)).is_err());
+    }
+
+    #[test]
+    fn the_distance_of_a_set_to_itself_is_exact_and_never_negative() {
+        tch::manual_seed(6);
+        // Far fewer images than dimensions, about as many, many more; and images that are all alike.
+        let mut sets: Vec<Tensor> = [4, 97, 100, 130, 900]
+            .map(|n| Tensor::randn([n, 100], (Kind::Float, Device::Cpu)) * 3.0)
+            .into();
+        sets.push(sets[0].narrow(0, 0, 1).repeat([5, 1]));
+        for x in sets {
+            let a = Statistics::from_features(&x).unwrap();
+            let b = Statistics::from_features(&x.flip([0])).unwrap();
+            for other in [&a, &b] {
+                let distance = frechet_distance(&a, other).unwrap();
+                assert!(distance >= 0.0, "{distance} for {:?}", x.size());
+                assert!(
+                    distance <= 1e-9 * trace(&a) + 1e-12,
+                    "{distance} for {:?}",
+                    x.size()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_distance_that_is_small_beside_the_traces_is_exact() {
+        tch::manual_seed(7);
+        let x = Tensor::randn([6, 120], (Kind::Double, Device::Cpu));
+        let a = Statistics::from_features(&x).unwrap();
+        // A shift moves the means alone; a stretch by 1 + s adds s^2 times the trace.
+        let shifted = Statistics::from_features(&(&x + 1e-3)).unwrap();
+        let distance = frechet_distance(&a, &shifted).unwrap();
+        assert!((distance / 120e-6 - 1.0).abs() < 1e-6, "{distance}");
+        let centred = &x - x.mean_dim([0i64].as_slice(), true, Kind::Double);
+        let stretched = Statistics::from_features(&(&x + centred * 1e-3)).unwrap();
+        let distance = frechet_distance(&a, &stretched).unwrap();
+        assert!(
+            (distance / (1e-6 * trace(&a)) - 1.0).abs() < 1e-6,
+            "{distance}"
+        );
     }
 
     #[test]

@@ -265,8 +265,9 @@ pub struct FeatureSets<'a> {
 /// KID's subsets are drawn with the same seed everywhere.
 const KID_SEED: u64 = 0;
 
-/// KID halves its sets, and half of fewer images than these has no unbiased estimate.
-const FEWEST_FOR_KID: usize = 4;
+/// KID halves its sets, and half of fewer images than these has no unbiased estimate; precision and
+/// recall have no neighbours to speak of.
+pub const FEWEST_FOR_KID: usize = 4;
 
 impl<'a> FeatureSets<'a> {
     /// Features of translations `[n, d]` beside those of the reference.
@@ -310,7 +311,7 @@ impl<'a> FeatureSets<'a> {
 }
 
 /// The Fréchet distance needs a covariance, which a single image does not have.
-const FEWEST_FOR_FID: i64 = 2;
+pub const FEWEST_FOR_FID: i64 = 2;
 
 fn fid(sets: &FeatureSets) -> Result<Option<f64>> {
     if sets.translated.size()[0] < FEWEST_FOR_FID {

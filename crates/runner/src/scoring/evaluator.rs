@@ -1,11 +1,13 @@
 //! Scores of a job's translations: the embedded scale's own features, or the published protocols on
 //! the stored files.
 
+use super::bad_images::BadImages;
 use super::feature_network::{FeatureNetwork, INCEPTION_BATCH};
-use super::folders::{BadImages, FolderEvaluator, ImagePair};
+use super::folders::{FolderEvaluator, ImagePair};
 use super::reference::ReferenceCache;
+use super::sides::Side;
 use crate::error::invalid_input;
-use crate::inputs::image_folder::image_files;
+use crate::inputs::image_folder::{ImageFolder, image_files};
 use crate::inputs::manifest::{Entry, Pins};
 use crate::inputs::task::Task;
 use crate::plan::Plan;
@@ -122,7 +124,10 @@ impl Evaluator {
         };
         let count = target.pictures.unwrap_or(0) as u64;
         let mut bar = Progress::new("reference statistics", "pictures", count);
-        let reference = folders.reference(&target.path, &mut bar, &mut BadImages::default())?;
+        let side = Side::open(&target.path, "target")?;
+        side.folder()
+            .map_or(Ok(()), ImageFolder::require_all_read)?;
+        let reference = folders.reference(&side, &mut bar, &mut BadImages::default())?;
         bar.finish();
         let sources = image_files(&source.path)?;
         let backend = Backend::Published {
@@ -198,7 +203,7 @@ fn evaluate_files(
         });
     }
     let mut bad = BadImages::default();
-    let values = folders.per_image(&pairs, &mut bad)?;
+    let values = folders.compare(&pairs, &mut bad)?.values;
     let paths: Vec<&PathBuf> = files.iter().collect();
     let mut bar = Progress::new("FID", "pictures", files.len() as u64);
     let features = folders.features(Path::new("translations"), &paths, &mut bar, &mut bad)?;

@@ -1,20 +1,22 @@
 //! The published evaluation of any folders of images, under a protocol.
 
+use super::bad_images::BadImages;
+use super::folder_scores::{FolderScores, missing_metrics};
 use super::reference::ReferenceCache;
+use super::sides::{Side, Sides};
 use crate::error::{OrInvalidInput, invalid_input};
-use crate::inputs::image_folder::image_files;
+use crate::inputs::image_folder::ImageFolder;
 use crate::runtime::memory::in_parts;
 use crate::runtime::progress::Progress;
 use anyhow::Result;
-use egsde_data::image_file;
-use egsde_metrics::fid_statistics;
+use egsde_data::image_file::{self, READERS_VERSION};
+use egsde_metrics::frechet::Statistics;
 use egsde_metrics::protocol::{Protocol, inception_features, pair_input};
 use egsde_metrics::reference::Reference;
 use egsde_metrics::registry::{FeatureSets, Metric, PerImageValues, per_image_values, values};
 use egsde_models::networks::inception::InceptionConfig;
 use egsde_models::{Inception, Loaded, NetworkConfig};
 use rayon::prelude::*;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -42,43 +44,6 @@ pub struct FolderEvaluator {
     pub cache: ReferenceCache,
 }
 
-/// The result, as `--json` prints it.
-#[derive(Debug, Default, Serialize)]
-pub struct FolderScores {
-    /// Name of the published evaluation: `afhq` or `celebahq`.
-    pub protocol: String,
-    /// Values by the keys of the metric registry; without sources only those over sets.
-    pub metrics: BTreeMap<String, f64>,
-    /// Number of translations whose features were computed.
-    pub translated: usize,
-    /// Number of target images; 0 where only their statistics are given.
-    pub target: usize,
-    /// Number of sources compared with their translations; 0 without sources.
-    pub pairs: usize,
-    /// What `--skip-bad` left out, with the reason.
-    pub skipped: Vec<String>,
-    /// Hash of Inception's weights, 64 hexadecimal digits.
-    pub inception_sha256: String,
-}
-
-/// Images that cannot be read or paired.
-#[derive(Debug, Default)]
-pub struct BadImages(Vec<String>);
-
-impl BadImages {
-    /// Notes a bad image once: one that cannot be read is met for its pair and for its features.
-    fn add(&mut self, text: String) {
-        if !self.0.contains(&text) {
-            self.0.push(text);
-        }
-    }
-
-    /// What was read; notes the image when it could not be.
-    fn keep_good<T>(&mut self, read: Result<T>) -> Option<T> {
-        read.map_err(|error| self.add(format!("{error:#}"))).ok()
-    }
-}
-
 /// A source and its translation.
 #[derive(Debug, Clone)]
 pub struct ImagePair {
@@ -91,8 +56,14 @@ pub struct ImagePair {
 /// Pairs of images decoded together, on all cores.
 const PAIRS_DECODED: usize = 64;
 
-/// Bad images named in an error; the others are counted.
-const NAMED: usize = 10;
+/// Source and translation that were compared, and their values.
+#[derive(Debug, Default)]
+pub struct ComparedPairs {
+    /// Values by metric, in the order of the pairs that were compared.
+    pub values: PerImageValues,
+    /// Translations of those pairs.
+    pub translated: Vec<PathBuf>,
+}
 
 /// FID Inception from a published file.
 ///
@@ -124,21 +95,7 @@ fn read_pair_input(path: &Path) -> Result<Result<Tensor>> {
 impl FolderEvaluator {
     /// Stops, counting and naming what is bad, unless bad images are left out.
     fn stop_at_bad(&self, bad: &BadImages) -> Result<()> {
-        let BadImages(bad) = bad;
-        if self.skip_bad || bad.is_empty() {
-            return Ok(());
-        }
-        let more = bad.len().saturating_sub(NAMED);
-        let rest = if more == 0 {
-            String::new()
-        } else {
-            format!("; and {more} more")
-        };
-        let named = bad[..bad.len() - more].join("; ");
-        Err(invalid_input(format!(
-            "{} bad files: {named}{rest} (--skip-bad leaves them out and lists them)",
-            bad.len()
-        )))
+        if self.skip_bad { Ok(()) } else { bad.refuse() }
     }
 
     /// Features of all readable images; none when there is none. A batch is decoded on all cores
@@ -197,69 +154,52 @@ impl FolderEvaluator {
         features.ok_or_else(|| invalid_input(format!("{}: no picture can be read", name.display())))
     }
 
-    /// What translations are compared with: a folder, or statistics (`.npz`).
+    /// What translations are compared with. Features of a folder are kept; where they cannot be,
+    /// a line says so.
     ///
     /// # Errors
-    /// Invalid input: a folder or file that cannot be read.
+    /// Invalid input: images that cannot be read (unless bad ones are left out), or too few.
     pub fn reference(
         &self,
-        target: &Path,
+        target: &Side,
         bar: &mut Progress,
         bad: &mut BadImages,
     ) -> Result<Reference> {
-        if target.is_file() {
-            let statistics = fid_statistics::read(target).or_invalid_input("target statistics")?;
-            return Ok(Reference::from_statistics(statistics));
+        match target {
+            Side::Folder(folder) => self.folder_reference(folder, bar, bad),
+            Side::Statistics { statistics, .. } => {
+                Ok(Reference::from_statistics(statistics.shallow_clone()))
+            }
         }
-        let files = image_files(target)?;
-        let paths: Vec<&PathBuf> = files.values().collect();
-        let conditions = format!("{} {}", self.protocol, self.inception_sha256);
-        let kept = self.cache.file(&conditions, &paths)?;
-        let features = match ReferenceCache::read(&kept) {
+    }
+
+    fn folder_reference(
+        &self,
+        folder: &ImageFolder,
+        bar: &mut Progress,
+        bad: &mut BadImages,
+    ) -> Result<Reference> {
+        let paths = folder.paths();
+        let (protocol, sha256) = (self.protocol, &self.inception_sha256);
+        let conditions = format!("readers {READERS_VERSION} {protocol} {sha256}");
+        // An image that cannot be read at all is told of when its features are asked for.
+        let kept = self.cache.file(&conditions, &paths).ok();
+        let features = match kept.as_deref().and_then(ReferenceCache::read) {
             Some(features) => features,
             None => {
-                let before = bad.0.len();
-                let features = self.features(target, &paths, bar, bad)?;
-                if bad.0.len() == before {
-                    ReferenceCache::write(&kept, &features)
-                        .or_invalid_input("cannot keep the target's features")?;
+                let before = bad.count();
+                let features = self.features(&folder.path, &paths, bar, bad)?;
+                if let Some(file) = kept.filter(|_| bad.count() == before)
+                    && let Err(error) = ReferenceCache::write(&file, &features)
+                {
+                    bar.print_line(&format!(
+                        "warning: the target's features are not kept for next time: {error:#}"
+                    ));
                 }
                 features
             }
         };
-        Reference::from_features(features).or_invalid_input(target.display())
-    }
-
-    /// Source and translation of each stem; what has no counterpart is bad.
-    fn pairs(
-        &self,
-        source: &Path,
-        translated: &BTreeMap<String, PathBuf>,
-        bad: &mut BadImages,
-    ) -> Result<Vec<ImagePair>> {
-        let sources = image_files(source)?;
-        for (stem, path) in &sources {
-            if !translated.contains_key(stem) {
-                let path = path.display();
-                bad.add(format!("source {path} has no translation named {stem}.*"));
-            }
-        }
-        let mut pairs = Vec::new();
-        for (stem, path) in translated {
-            match sources.get(stem) {
-                Some(source) => {
-                    pairs.push(ImagePair {
-                        source: source.clone(),
-                        translated: path.clone(),
-                    });
-                }
-                None => {
-                    let path = path.display();
-                    bad.add(format!("translation {path} has no source named {stem}.*"));
-                }
-            }
-        }
-        Ok(pairs)
+        Reference::from_features(features).or_invalid_input(folder.path.display())
     }
 
     /// The per-image metrics of each pair of source and translation files.
@@ -267,8 +207,8 @@ impl FolderEvaluator {
     /// # Errors
     /// Invalid input: images that cannot be read or compared (unless bad ones are left out), or
     /// none at all.
-    pub fn per_image(&self, pairs: &[ImagePair], bad: &mut BadImages) -> Result<PerImageValues> {
-        let mut all = PerImageValues::new();
+    pub fn compare(&self, pairs: &[ImagePair], bad: &mut BadImages) -> Result<ComparedPairs> {
+        let mut compared = ComparedPairs::default();
         for chunk in pairs.chunks(PAIRS_DECODED) {
             let decoded: Vec<_> = chunk
                 .par_iter()
@@ -280,77 +220,185 @@ impl FolderEvaluator {
                 })
                 .collect();
             for (pair, (source, translated)) in chunk.iter().zip(decoded) {
-                let source = bad.keep_good(source);
-                let (Some(source), Some(translated)) = (source, bad.keep_good(translated)) else {
-                    continue;
-                };
-                let (source, translated) = (source?, translated?);
-                if source.size() != translated.size() {
-                    bad.add(format!(
-                        "{} and {} differ in shape: {:?}, {:?}",
-                        pair.source.display(),
-                        pair.translated.display(),
-                        source.size(),
-                        translated.size()
-                    ));
-                    continue;
-                }
-                for (metric, values) in per_image_values(&self.metrics, &source, &translated)? {
-                    all.entry(metric).or_default().extend(values);
+                let (source, translated) = (bad.keep_good(source), bad.keep_good(translated));
+                if let Some(values) = self.pair_values(pair, source, translated, bad)? {
+                    for (metric, values) in values {
+                        compared.values.entry(metric).or_default().extend(values);
+                    }
+                    compared.translated.push(pair.translated.clone());
                 }
             }
         }
         self.stop_at_bad(bad)?;
-        if all.is_empty() {
-            return Err(invalid_input(
-                "no pair of source and translation can be compared",
-            ));
+        if compared.translated.is_empty() {
+            return Err(invalid_input(format!(
+                "no pair of source and translation can be compared: {}",
+                bad.summary()
+            )));
         }
-        Ok(all)
+        Ok(compared)
     }
 
-    /// All metrics, and the reference; without `source` only those over sets.
+    /// The metrics of one pair; none, and a note, where it cannot be compared.
+    fn pair_values(
+        &self,
+        pair: &ImagePair,
+        source: Option<Result<Tensor>>,
+        translated: Option<Result<Tensor>>,
+        bad: &mut BadImages,
+    ) -> Result<Option<PerImageValues>> {
+        let own = pair.translated.display();
+        let (source, translated) = match (source, translated) {
+            (Some(source), Some(translated)) => (source?, translated?),
+            (None, Some(_)) => {
+                bad.add_consequence(format!("{own}: left out with its source"));
+                return Ok(None);
+            }
+            (_, None) => return Ok(None),
+        };
+        let (a, b) = (source.size(), translated.size());
+        if a != b {
+            let source = pair.source.display();
+            bad.add(format!("{source} and {own} differ in shape: {a:?}, {b:?}"));
+            return Ok(None);
+        }
+        Ok(Some(per_image_values(&self.metrics, &source, &translated)?))
+    }
+
+    /// All metrics, and the reference; without a source only those over sets. What is left out
+    /// counts in none.
     ///
     /// # Errors
-    /// Invalid input: folders that cannot be read, or bad images (unless they are left out).
-    pub fn evaluate(
+    /// Invalid input: bad images (unless they are left out), or too few that are left.
+    pub fn evaluate(&self, sides: &Sides) -> Result<(FolderScores, Reference)> {
+        match &sides.translated {
+            Side::Folder(translated) => self.evaluate_folder(translated, sides),
+            Side::Statistics { statistics, .. } => self.evaluate_statistics(statistics, sides),
+        }
+    }
+
+    /// The Fréchet distance of statistics to the target.
+    fn evaluate_statistics(
         &self,
-        source: Option<&Path>,
-        translated: &Path,
-        target: &Path,
+        translated: &Statistics,
+        sides: &Sides,
     ) -> Result<(FolderScores, Reference)> {
         let mut bad = BadImages::default();
-        let own = image_files(translated)?;
-        let paths: Vec<&PathBuf> = own.values().collect();
-        let targets = if target.is_file() {
-            0
-        } else {
-            image_files(target)?.len()
-        };
-        let mut bar = Progress::new("eval", "pictures", (paths.len() + targets) as u64);
-        let per_image = match source {
-            Some(source) => {
-                let pairs = self.pairs(source, &own, &mut bad)?;
-                self.per_image(&pairs, &mut bad)?
-            }
-            None => PerImageValues::new(),
-        };
-        let reference = self.reference(target, &mut bar, &mut bad)?;
-        let features = self.features(translated, &paths, &mut bar, &mut bad)?;
+        sides.add_unread(&mut bad);
+        self.stop_at_bad(&bad)?;
+        let mut bar = Progress::new("eval", "pictures", sides.target.images() as u64);
+        let reference = self.reference(&sides.target, &mut bar, &mut bad)?;
         bar.finish();
-        let sets = FeatureSets::new(&features, &reference);
-        let metrics = values(&self.metrics, &per_image, &sets);
-        let (own, target) = (translated.display(), target.display());
-        let context = format!("{own} beside the target statistics of {target}");
+        let mut scores =
+            sides.statistics_scores(self.protocol, translated, &reference.statistics)?;
+        scores.target = counted_images(&reference);
+        scores.skipped = bad.into_texts();
+        scores.inception_sha256 = Some(self.inception_sha256.clone());
+        Ok((scores, reference))
+    }
+
+    fn evaluate_folder(
+        &self,
+        translated: &ImageFolder,
+        sides: &Sides,
+    ) -> Result<(FolderScores, Reference)> {
+        let mut bad = BadImages::default();
+        sides.add_unread(&mut bad);
+        let total = translated.images.len() + sides.target.images();
+        let mut bar = Progress::new("eval", "pictures", total as u64);
+        let compared = match &sides.source {
+            Some(source) => Some(self.compare(&pairs(source, translated, &mut bad)?, &mut bad)?),
+            None => {
+                self.stop_at_bad(&bad)?;
+                None
+            }
+        };
+        let reference = self.reference(&sides.target, &mut bar, &mut bad)?;
+        let paths = match &compared {
+            Some(compared) => compared.translated.iter().collect(),
+            None => translated.paths(),
+        };
+        let features = self.features(&translated.path, &paths, &mut bar, &mut bad)?;
+        bar.finish();
+        let count = features.size()[0] as usize;
+        let per_image = compared.map(|compared| compared.values).unwrap_or_default();
+        let pairs = per_image.values().next().map_or(0, Vec::len);
+        if pairs > 0 && pairs != count {
+            return Err(invalid_input(format!(
+                "{}: pictures changed while they were read: {}",
+                translated.path.display(),
+                bad.summary()
+            )));
+        }
+        let metrics = self.values(&per_image, &features, &reference, sides)?;
         let scores = FolderScores {
             protocol: self.protocol.to_string(),
-            metrics: metrics.or_invalid_input(context)?,
-            translated: features.size()[0] as usize,
-            target: reference.count(),
-            pairs: per_image.values().next().map_or(0, Vec::len),
-            skipped: bad.0,
-            inception_sha256: self.inception_sha256.clone(),
+            not_computed: missing_metrics(&metrics, pairs > 0, sides),
+            metrics,
+            translated: Some(count),
+            target: counted_images(&reference),
+            pairs,
+            skipped: bad.into_texts(),
+            notes: sides.notes(),
+            inception_sha256: Some(self.inception_sha256.clone()),
         };
         Ok((scores, reference))
     }
+}
+
+impl FolderEvaluator {
+    fn values(
+        &self,
+        per_image: &PerImageValues,
+        features: &Tensor,
+        reference: &Reference,
+        sides: &Sides,
+    ) -> Result<BTreeMap<String, f64>> {
+        let (own, target) = (sides.translated.path(), sides.target.path());
+        let (own, target) = (own.display(), target.display());
+        let sets = FeatureSets::new(features, reference);
+        let metrics = values(&self.metrics, per_image, &sets);
+        let metrics = metrics.or_invalid_input(format!("{own} beside {target}"))?;
+        if metrics.is_empty() {
+            let count = features.size()[0];
+            return Err(invalid_input(format!(
+                "{count} picture of {own} is left: a covariance needs at least 2 pictures"
+            )));
+        }
+        Ok(metrics)
+    }
+}
+
+/// Number of a reference's images; none where only their statistics are known.
+fn counted_images(reference: &Reference) -> Option<usize> {
+    reference.features.is_some().then(|| reference.count())
+}
+
+/// Source and translation of each stem; what has no counterpart is bad.
+fn pairs(
+    source: &ImageFolder,
+    translated: &ImageFolder,
+    bad: &mut BadImages,
+) -> Result<Vec<ImagePair>> {
+    let (sources, translated) = (source.by_stem()?, translated.by_stem()?);
+    for (stem, path) in &sources {
+        if !translated.contains_key(stem) {
+            let path = path.display();
+            bad.add(format!("source {path} has no translation named {stem}.*"));
+        }
+    }
+    let mut pairs = Vec::new();
+    for (stem, path) in translated {
+        match sources.get(&stem) {
+            Some(source) => pairs.push(ImagePair {
+                source: source.clone(),
+                translated: path,
+            }),
+            None => {
+                let path = path.display();
+                bad.add(format!("translation {path} has no source named {stem}.*"));
+            }
+        }
+    }
+    Ok(pairs)
 }

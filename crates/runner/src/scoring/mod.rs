@@ -1,8 +1,11 @@
 //! Scores of images: of a job's translations, and of any folders.
 
+pub mod bad_images;
 pub mod evaluator;
 pub mod feature_network;
+pub mod folder_scores;
 pub mod folders;
 pub mod reference;
+pub mod sides;
 
 pub use evaluator::{Evaluation, Evaluator};

@@ -5,7 +5,7 @@ use super::checksums::{CHECKSUMS_FILE, Checksums};
 use super::per_image::{PER_IMAGE_FILE, PerImage};
 use super::scores::{SCORES_FILE, Scores};
 use crate::config::image_format::ImageFormat;
-use crate::inputs::image_folder::IMAGE_EXTENSIONS;
+use crate::inputs::image_folder::ImageFolder;
 use crate::plan::{Identity, Job};
 use anyhow::{Context, Result};
 use egsde_data::files::{TEMPORARY, sha256_file, sha256_hex, write_atomically};
@@ -14,6 +14,7 @@ use egsde_data::image_set::{ImageSet, encode_png};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Name of the file that tells what the job is.
 pub const JOB_FILE: &str = "job.json";
@@ -37,7 +38,35 @@ pub struct JobDir {
     path: PathBuf,
     format: ImageFormat,
     /// Where an external method's images lie.
-    external: Option<PathBuf>,
+    external: Option<ExternalImages>,
+}
+
+/// An external method's folder of images.
+#[derive(Debug, Clone)]
+struct ExternalImages {
+    folder: PathBuf,
+    /// Its images by stem, looked up when the first one is asked for.
+    by_stem: OnceLock<BTreeMap<String, PathBuf>>,
+}
+
+impl ExternalImages {
+    fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            by_stem: OnceLock::new(),
+        }
+    }
+
+    /// The file of an image, whatever its extension; where it is missing, one that does not exist.
+    fn image(&self, name: &str) -> PathBuf {
+        let by_stem = self.by_stem.get_or_init(|| {
+            let folder = ImageFolder::read(&self.folder);
+            let images = folder.map(|folder| folder.by_stem());
+            images.and_then(|by_stem| by_stem).unwrap_or_default()
+        });
+        let found = by_stem.get(name).cloned();
+        found.unwrap_or_else(|| self.folder.join(name))
+    }
 }
 
 impl JobDir {
@@ -46,7 +75,7 @@ impl JobDir {
         Self {
             path: experiment.join(&job.id),
             format: job.identity.format,
-            external: job.external_images.clone(),
+            external: job.external_images.clone().map(ExternalImages::new),
         }
     }
 
@@ -67,7 +96,7 @@ impl JobDir {
     /// The file of one translated image.
     pub fn image(&self, name: &str) -> PathBuf {
         match &self.external {
-            Some(folder) => external_image(folder, name),
+            Some(external) => external.image(name),
             None => self.path.join(self.image_entry(name)),
         }
     }
@@ -292,17 +321,6 @@ impl JobDir {
     pub fn finish(&self, scores: &Scores) -> Result<()> {
         write_atomically(&self.path.join(SCORES_FILE), &scores.to_sealed()?)
     }
-}
-
-/// The file of an external image, whatever its extension.
-fn external_image(folder: &Path, name: &str) -> PathBuf {
-    let files = IMAGE_EXTENSIONS
-        .iter()
-        .map(|extension| folder.join(format!("{name}.{extension}")));
-    files
-        .into_iter()
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| folder.join(name))
 }
 
 /// Hash over pixels, for `images_sha256`.

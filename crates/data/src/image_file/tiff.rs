@@ -1,0 +1,355 @@
+//! TIFF as Pillow reads it (`TiffImagePlugin.py`): the first page, in strips or tiles, of bilevel,
+//! grey, palette or RGB samples of up to 8 bits with or without alpha, its orientation applied.
+
+use super::tiff_blocks::{Compression, Stored, unpack};
+use super::tiff_directory::Directory;
+use super::{Rgb, bmp::sample, check_area};
+use anyhow::{Context, Result, bail, ensure};
+
+/// Deflate packs at most about 1,032 bytes into one and LZW 2,730; 1-bit samples are eight pixels.
+const MAX_PIXELS_PER_BYTE: usize = 8 * 2730;
+
+/// Tags of the directory.
+const WIDTH: u16 = 256;
+const HEIGHT: u16 = 257;
+const BITS_PER_SAMPLE: u16 = 258;
+const COMPRESSION: u16 = 259;
+const PHOTOMETRIC: u16 = 262;
+const FILL_ORDER: u16 = 266;
+const STRIP_OFFSETS: u16 = 273;
+const ORIENTATION: u16 = 274;
+const SAMPLES_PER_PIXEL: u16 = 277;
+const ROWS_PER_STRIP: u16 = 278;
+const STRIP_BYTES: u16 = 279;
+const PLANAR: u16 = 284;
+const PREDICTOR: u16 = 317;
+const COLOUR_MAP: u16 = 320;
+const TILE_WIDTH: u16 = 322;
+const TILE_HEIGHT: u16 = 323;
+const TILE_OFFSETS: u16 = 324;
+const TILE_BYTES: u16 = 325;
+const EXTRA_SAMPLES: u16 = 338;
+const SAMPLE_FORMAT: u16 = 339;
+
+/// The kind of extra sample that says that colours were multiplied by alpha.
+const PREMULTIPLIED: usize = 1;
+
+/// How the samples of a pixel become RGB. Further samples are left out.
+enum Colours {
+    /// One level, inverted where white is 0.
+    Grey { inverted: bool },
+    /// One index into a palette.
+    Palette(Vec<[u8; 3]>),
+    /// Three levels.
+    Rgb,
+    /// Three levels that were multiplied by the fourth sample.
+    Premultiplied,
+}
+
+/// How the image is cut into blocks: strips, or tiles from left to right and top to bottom.
+struct Blocks {
+    width: usize,
+    height: usize,
+    offsets: Vec<usize>,
+    /// Stored bytes of each block; none where the file does not say.
+    sizes: Vec<usize>,
+}
+
+/// All that the directory tells about the pixels.
+struct Layout {
+    width: usize,
+    height: usize,
+    bits: usize,
+    samples: usize,
+    colours: Colours,
+    /// Whether each sample has blocks of its own.
+    planar: bool,
+    blocks: Blocks,
+    stored: Stored,
+}
+
+impl Blocks {
+    fn read(directory: &Directory, width: usize, height: usize) -> Result<Self> {
+        if directory.has(STRIP_OFFSETS) {
+            return Ok(Self {
+                width,
+                height: directory.number(ROWS_PER_STRIP, height)?.min(height),
+                offsets: directory.numbers(STRIP_OFFSETS)?,
+                sizes: directory.numbers(STRIP_BYTES)?,
+            });
+        }
+        ensure!(
+            directory.has(TILE_OFFSETS),
+            "a damaged TIFF (it names no pixels)"
+        );
+        Ok(Self {
+            width: directory.number(TILE_WIDTH, 0)?,
+            height: directory.number(TILE_HEIGHT, 0)?,
+            offsets: directory.numbers(TILE_OFFSETS)?,
+            sizes: directory.numbers(TILE_BYTES)?,
+        })
+    }
+}
+
+/// Refuses kinds of samples that are not read as Pillow reads them.
+fn check_samples(directory: &Directory, photometric: usize, bits: &[usize]) -> Result<usize> {
+    let kind = match photometric {
+        0..=3 => None,
+        5 => Some("a CMYK TIFF: convert it to RGB first (its colours depend on a profile)"),
+        6 => Some("a YCbCr TIFF: convert it to RGB first"),
+        8..=10 => Some("a CIELAB TIFF: convert it to RGB first"),
+        _ => Some("a TIFF of colours that are not read: convert it to RGB first"),
+    };
+    if let Some(kind) = kind {
+        bail!(kind);
+    }
+    let formats = directory.numbers(SAMPLE_FORMAT)?;
+    ensure!(
+        formats.iter().all(|format| *format == 1),
+        "a TIFF of signed or floating-point samples: convert it to 8 bits first"
+    );
+    let depth = bits.first().copied().unwrap_or(1);
+    ensure!(
+        bits.iter().all(|other| *other == depth),
+        "a TIFF whose samples have {bits:?} bits: convert it to 8 bits first"
+    );
+    match depth {
+        1 | 2 | 4 | 8 => Ok(depth),
+        depth => bail!(
+            "a {depth}-bit TIFF: convert it to 8 bits first \
+             (how its values are scaled is not for this program to choose)"
+        ),
+    }
+}
+
+fn read_palette(directory: &Directory, bits: usize) -> Result<Vec<[u8; 3]>> {
+    let (map, count) = (directory.numbers(COLOUR_MAP)?, 1 << bits);
+    ensure!(
+        map.len() == 3 * count,
+        "a damaged TIFF (a palette of {} values for {count} colours)",
+        map.len()
+    );
+    // The map holds 16-bit levels, all red ones first; Pillow takes their higher bytes.
+    Ok((0..count)
+        .map(|i| [0, 1, 2].map(|channel| (map[channel * count + i] >> 8) as u8))
+        .collect())
+}
+
+/// How samples become colours, by the table of Pillow's `OPEN_INFO`.
+fn read_colours(
+    directory: &Directory,
+    photometric: usize,
+    samples: usize,
+    bits: usize,
+) -> Result<Colours> {
+    let extra = directory.numbers(EXTRA_SAMPLES)?;
+    let needed = if photometric == 2 { 3 } else { 1 };
+    let alpha = extra.first().copied().unwrap_or(0);
+    ensure!(
+        samples >= needed && (samples == needed || bits == 8),
+        "a TIFF of {samples} samples of {bits} bits per pixel: convert it to RGB first"
+    );
+    let premultiplied = samples > needed && alpha == PREMULTIPLIED;
+    ensure!(
+        samples == needed || photometric == 2 || (photometric != 0 && [0, 2].contains(&alpha)),
+        "a TIFF of grey or palette colours with alpha of kind {alpha}: convert it to RGB first"
+    );
+    Ok(match photometric {
+        0 => Colours::Grey { inverted: true },
+        1 => Colours::Grey { inverted: false },
+        3 => Colours::Palette(read_palette(directory, bits)?),
+        _ if premultiplied => Colours::Premultiplied,
+        _ => Colours::Rgb,
+    })
+}
+
+impl Layout {
+    fn read(directory: &Directory, bytes: &[u8]) -> Result<Self> {
+        let (width, height) = (directory.number(WIDTH, 0)?, directory.number(HEIGHT, 0)?);
+        check_area(width, height, bytes.len() * MAX_PIXELS_PER_BYTE)?;
+        let compression = Compression::from_tag(directory.number(COMPRESSION, 1)?)?;
+        let photometric = directory.number(PHOTOMETRIC, 0)?;
+        let samples = directory.number(SAMPLES_PER_PIXEL, 1)?;
+        ensure!(
+            (1..=6).contains(&samples),
+            "a TIFF of {samples} samples per pixel"
+        );
+        let bits = check_samples(directory, photometric, &directory.numbers(BITS_PER_SAMPLE)?)?;
+        let planar = directory.number(PLANAR, 1)? == 2 && samples > 1;
+        let mut blocks = Blocks::read(directory, width, height)?;
+        check_area(
+            blocks.width,
+            blocks.height,
+            bytes.len() * MAX_PIXELS_PER_BYTE,
+        )?;
+        if !planar && (blocks.width, blocks.height) == (width, height) {
+            // Every block covers the image; Pillow takes the last one.
+            blocks
+                .offsets
+                .drain(..blocks.offsets.len().saturating_sub(1));
+            blocks.sizes.drain(..blocks.sizes.len().saturating_sub(1));
+        }
+        Ok(Self {
+            width,
+            height,
+            bits,
+            samples,
+            colours: read_colours(directory, photometric, samples, bits)?,
+            planar,
+            blocks,
+            stored: Stored {
+                compression,
+                differences: directory.number(PREDICTOR, 1)?,
+                reversed_bits: directory.number(FILL_ORDER, 1)? == 2,
+            },
+        })
+    }
+
+    /// Samples per pixel of one block.
+    fn samples_per_block(&self) -> usize {
+        if self.planar { 1 } else { self.samples }
+    }
+
+    /// The unpacked bytes of block `index`, of which the file may store fewer rows than a block has.
+    fn block(&self, bytes: &[u8], index: usize, rows: usize) -> Result<Vec<u8>> {
+        let offset = *self.blocks.offsets.get(index).context("a truncated TIFF")?;
+        let stored = bytes.get(offset..).context("a truncated TIFF")?;
+        let size = self.blocks.sizes.get(index).copied().unwrap_or(usize::MAX);
+        let row_samples = self.blocks.width * self.samples_per_block();
+        unpack(
+            stored,
+            size,
+            &self.stored,
+            Row {
+                bytes: (row_samples * self.bits).div_ceil(8),
+                step: self.samples_per_block(),
+                bits: self.bits,
+            },
+            rows,
+        )
+    }
+
+    /// The samples of one band of blocks, `[rows, width, samples]`, one per byte.
+    fn band(&self, bytes: &[u8], band: usize) -> Result<Vec<u8>> {
+        let Blocks { width, height, .. } = self.blocks;
+        let (across, down) = (self.width.div_ceil(width), self.height.div_ceil(height));
+        let rows = height.min(self.height - band * height);
+        // A strip ends with the image, a tile is stored whole.
+        let stored_rows = if width == self.width && across == 1 {
+            rows
+        } else {
+            height
+        };
+        let planes = if self.planar { self.samples } else { 1 };
+        let per_block = self.samples_per_block();
+        let stride = (width * per_block * self.bits).div_ceil(8);
+        let mut samples = vec![0; rows * self.width * self.samples];
+        for plane in 0..planes {
+            for column in 0..across {
+                let index = plane * across * down + band * across + column;
+                let block = self.block(bytes, index, stored_rows)?;
+                let left = column * width;
+                for y in 0..rows {
+                    let row = &block[y * stride..];
+                    for x in left..self.width.min(left + width) {
+                        let at = (y * self.width + x) * self.samples + plane;
+                        for s in 0..per_block {
+                            let place = (x - left) * per_block + s;
+                            samples[at + s] = sample(row, place, self.bits);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(samples)
+    }
+
+    fn append_colours(&self, samples: &[u8], pixels: &mut Vec<u8>) {
+        // 1, 2 and 4 bits fill the range of 8 evenly.
+        let factor = 255 / ((1u16 << self.bits) - 1) as u8;
+        for pixel in samples.chunks_exact(self.samples) {
+            pixels.extend(match &self.colours {
+                Colours::Grey { inverted: false } => [pixel[0] * factor; 3],
+                Colours::Grey { inverted: true } => [255 - pixel[0] * factor; 3],
+                Colours::Palette(palette) => palette[usize::from(pixel[0])],
+                Colours::Rgb => [pixel[0], pixel[1], pixel[2]],
+                Colours::Premultiplied => divided_by_alpha(pixel),
+            });
+        }
+    }
+}
+
+/// One row of a block.
+pub(super) struct Row {
+    /// Its length in bytes.
+    pub bytes: usize,
+    /// Samples from one pixel to the next.
+    pub step: usize,
+    /// Bits per sample.
+    pub bits: usize,
+}
+
+/// Colours before they were multiplied by alpha, rounded down and cut at 255 as Pillow does.
+fn divided_by_alpha(pixel: &[u8]) -> [u8; 3] {
+    let alpha = u32::from(pixel[3]);
+    [pixel[0], pixel[1], pixel[2]].map(|level| match alpha {
+        0 => 0,
+        255 => level,
+        alpha => (u32::from(level) * 255 / alpha).min(255) as u8,
+    })
+}
+
+/// The image as the orientation (1 to 8) says it is to be seen.
+fn oriented(image: Rgb, orientation: usize) -> Rgb {
+    let (width, height) = (image.width, image.height);
+    let (mirrored, upside_down, turned) = match orientation {
+        2 => (true, false, false),
+        3 => (true, true, false),
+        4 => (false, true, false),
+        5 => (false, false, true),
+        6 => (false, true, true),
+        7 => (true, true, true),
+        8 => (true, false, true),
+        _ => return image,
+    };
+    let (new_width, new_height) = if turned {
+        (height, width)
+    } else {
+        (width, height)
+    };
+    let mut pixels = Vec::with_capacity(image.pixels.len());
+    for y in 0..new_height {
+        for x in 0..new_width {
+            let (column, row) = if turned { (y, x) } else { (x, y) };
+            let column = if mirrored { width - 1 - column } else { column };
+            let row = if upside_down { height - 1 - row } else { row };
+            let at = (row * width + column) * 3;
+            pixels.extend_from_slice(&image.pixels[at..at + 3]);
+        }
+    }
+    Rgb {
+        width: new_width,
+        height: new_height,
+        pixels,
+    }
+}
+
+/// Decodes the first page of a TIFF.
+///
+/// # Errors
+/// The file is truncated or damaged, its samples or compression are none of those that are read, or
+/// it claims more pixels than its bytes can hold.
+pub(super) fn decode(bytes: &[u8]) -> Result<Rgb> {
+    let directory = Directory::read(bytes)?;
+    let layout = Layout::read(&directory, bytes)?;
+    let mut pixels = Vec::new();
+    for band in 0..layout.height.div_ceil(layout.blocks.height) {
+        layout.append_colours(&layout.band(bytes, band)?, &mut pixels);
+    }
+    let image = Rgb {
+        width: layout.width,
+        height: layout.height,
+        pixels,
+    };
+    Ok(oriented(image, directory.number(ORIENTATION, 1)?))
+}
