@@ -1,5 +1,5 @@
-//! Resizing of 8-bit RGB images as Pillow does it, to the last bit: fixed-point weights of 22 bits,
-//! horizontal pass first, 8-bit pixels in between. (Resizing crates follow Pillow-SIMD's 16-bit
+//! Resizing of 8-bit RGB images as Pillow 13 does it, to the last bit: fixed-point weights of 22
+//! bits, two passes with 8-bit pixels in between. (Resizing crates follow Pillow-SIMD's 16-bit
 //! weights, which round differently.)
 
 use crate::image_file::{MAX_PIXELS, Rgb};
@@ -100,6 +100,9 @@ fn weighted_sum(pixels: &[u8], start: usize, stride: usize, weights: &[i32]) -> 
 }
 
 fn resize_width(image: &Rgb, width: usize, filter: Filter) -> Rgb {
+    if width == image.width {
+        return image.clone();
+    }
     let taps = Axis {
         input: image.width,
         output: width,
@@ -120,6 +123,9 @@ fn resize_width(image: &Rgb, width: usize, filter: Filter) -> Rgb {
 }
 
 fn resize_height(image: &Rgb, height: usize, filter: Filter) -> Rgb {
+    if height == image.height {
+        return image.clone();
+    }
     let row = image.width * 3;
     let mut pixels = Vec::with_capacity(row * height);
     for tap in (Axis {
@@ -149,22 +155,33 @@ pub fn resize(image: &Rgb, width: usize, height: usize, filter: Filter) -> Resul
         "cannot resize to {width} x {height}"
     );
     // Width and height change in turn, and the image between them is held in memory too.
+    let height_first = is_height_first(image, width, height);
+    let between = if height_first {
+        image.width.saturating_mul(height)
+    } else {
+        width.saturating_mul(image.height)
+    };
     ensure!(
-        width.saturating_mul(height.max(image.height)) <= MAX_PIXELS,
+        between.max(width.saturating_mul(height)) <= MAX_PIXELS,
         "{} x {} pixels become {width} x {height}, more than the {MAX_PIXELS} that are read",
         image.width,
         image.height
     );
-    let wide = if width == image.width {
-        image.clone()
+    Ok(if height_first {
+        resize_width(&resize_height(image, height, filter), width, filter)
     } else {
-        resize_width(image, width, filter)
-    };
-    Ok(if height == wide.height {
-        wide
-    } else {
-        resize_height(&wide, height, filter)
+        resize_height(&resize_width(image, width, filter), height, filter)
     })
+}
+
+/// Whether Pillow changes the height first: since its version 13 it does where the height loses
+/// more than twice as many pixels as the width. Earlier versions begin with the width.
+fn is_height_first(image: &Rgb, width: usize, height: usize) -> bool {
+    let (lost_rows, lost_columns) = (
+        image.height.saturating_sub(height),
+        image.width.saturating_sub(width),
+    );
+    lost_rows > 2 * lost_columns
 }
 
 /// torchvision's `Resize(side)`: the short side becomes `side`, the long one keeps the ratio,
@@ -184,6 +201,26 @@ pub fn resize_short_side(image: &Rgb, side: usize, filter: Filter) -> Result<Rgb
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_height_comes_first_where_it_loses_more_than_twice_as_many_pixels() {
+        let image = Rgb {
+            width: 45,
+            height: 60,
+            pixels: vec![0; 45 * 60 * 3],
+        };
+        for (width, height, want) in [
+            (32, 32, true),
+            (31, 32, false),
+            (45, 59, true),
+            (50, 59, true),
+            (32, 60, false),
+            (50, 70, false),
+        ] {
+            let first = is_height_first(&image, width, height);
+            assert_eq!(first, want, "{width} x {height}");
+        }
+    }
 
     #[test]
     fn sizes_follow_the_short_side() {

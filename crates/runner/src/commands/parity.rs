@@ -87,6 +87,7 @@ fn check_or_fail(case: &Value, name: &str, args: &Args) -> Verdict {
             case: name.into(),
             op: case["op"].as_str().unwrap_or("?").into(),
             max_rel_err: f64::INFINITY,
+            tensor: String::new(),
             tolerance: 0.0,
             ok: false,
         }
@@ -98,13 +99,18 @@ fn print_verdict(verdict: &Verdict) -> Result<()> {
         case,
         op,
         max_rel_err,
+        tensor,
         tolerance,
         ok,
     } = verdict;
-    let word = if *ok { "ok" } else { "FAILED" };
+    let word = match ok {
+        true => "ok".into(),
+        false => format!("FAILED {tensor}"),
+    };
     writeln!(
         stdout(),
-        "{case:24} {op:24} {max_rel_err:.2e} of {tolerance:.0e} {word}"
+        "{case:24} {op:24} {max_rel_err:.2e} of {tolerance:.0e} {}",
+        word.trim_end()
     )
 }
 

@@ -102,6 +102,8 @@ pub struct Case<'a> {
     pub options: ParityOptions,
     tensors: BTreeMap<String, Tensor>,
     worst: Deviation,
+    /// Name of the expectation that `worst` is of, where it has one.
+    worst_name: String,
 }
 
 impl<'a> Case<'a> {
@@ -121,12 +123,18 @@ impl<'a> Case<'a> {
             options,
             tensors,
             worst,
+            worst_name: String::new(),
         })
     }
 
     /// The result that came closest to its tolerance, or furthest over it.
     pub fn worst(&self) -> Deviation {
         self.worst
+    }
+
+    /// The name of the expectation that [`Case::worst`] is of; empty where it has none.
+    pub fn worst_name(&self) -> &str {
+        &self.worst_name
     }
 
     /// A tensor of the case's file.
@@ -222,6 +230,11 @@ impl<'a> Case<'a> {
 
     /// Notes a deviation at the reference's own tolerance.
     pub fn note(&mut self, error: f64, tolerance: f64) {
+        self.note_of("", error, tolerance);
+    }
+
+    /// [`Case::note`] of the expectation of this name.
+    fn note_of(&mut self, name: &str, error: f64, tolerance: f64) {
         let new = Deviation {
             error,
             tolerance: tolerance * self.options.widen,
@@ -230,6 +243,7 @@ impl<'a> Case<'a> {
         // A NaN must win and stay.
         if fraction.is_nan() || fraction >= worst {
             self.worst = new;
+            self.worst_name = name.into();
         }
     }
 
@@ -258,7 +272,7 @@ impl<'a> Case<'a> {
                 .slice(3, None, None, stride);
         }
         check_shape(name, &got, &want.size())?;
-        self.note(relative_error(&got, &want), tolerance);
+        self.note_of(name, relative_error(&got, &want), tolerance);
         Ok(())
     }
 }

@@ -33,6 +33,8 @@ pub struct Verdict {
     /// Of the tensor that came closest to its tolerance, or furthest over it: `max|got - want| /
     /// max|want|`. Of a case about pixels: the difference in 8-bit levels.
     pub max_rel_err: f64,
+    /// The name of that tensor among the case's expectations; empty where it has none.
+    pub tensor: String,
     /// That tensor's tolerance.
     pub tolerance: f64,
     /// Whether everything stayed within its tolerance.
@@ -77,6 +79,7 @@ pub fn check_case(case: &Value, folder: &Path, options: ParityOptions) -> Result
         case: name.into(),
         op: text(case, "op")?.into(),
         max_rel_err: error,
+        tensor: running.worst_name().into(),
         tolerance,
         ok: error <= tolerance,
     })
