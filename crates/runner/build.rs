@@ -44,7 +44,10 @@ fn tell_launcher(lib: &str) {
     let built = rpath::profile_folder().unwrap_or_default();
     let relative = rpath::relative(&built, Path::new(lib));
     println!("cargo:rustc-env=EGSDE_LIBTORCH_DIR={lib}");
-    println!("cargo:rustc-env=EGSDE_LIBTORCH_RELATIVE={}", relative.display());
+    println!(
+        "cargo:rustc-env=EGSDE_LIBTORCH_RELATIVE={}",
+        relative.display()
+    );
     println!("cargo:rustc-env=EGSDE_BUILT_INTO={}", built.display());
 }
 

@@ -273,7 +273,10 @@ fn results_are_found_without_the_pins_that_stayed_behind() {
     // Where the data stayed behind as well, the reason is told.
     std::fs::remove_dir_all(project.path("data")).unwrap();
     let text = project.egsde(&["table", "e.yaml"]).code(1).error_text();
-    assert_has(&text, &["5 of 5 jobs have no result", PINS, "data/toy/val/cat"]);
+    assert_has(
+        &text,
+        &["5 of 5 jobs have no result", PINS, "data/toy/val/cat"],
+    );
     project.write(PINS, pins);
     assert_eq!(project.table(), table);
 }

@@ -79,7 +79,10 @@ impl FromStr for DataSet {
             .ok_or_else(|| {
                 let names = Self::ALL.map(Self::name);
                 let offer = offer(text, names.into_iter());
-                format!("no data set {text:?}; there are {}{offer}", names.join(", "))
+                format!(
+                    "no data set {text:?}; there are {}{offer}",
+                    names.join(", ")
+                )
             })
     }
 }

@@ -6,8 +6,8 @@ use crate::config::precision::Precision;
 use crate::config::row::Row;
 use crate::config::sweep::{self, Sweep};
 use crate::error::invalid_input;
-use crate::project::Project;
 use crate::nearest::{nearest, offer};
+use crate::project::Project;
 use crate::yaml::{mistake, names_in, parse_yaml, yaml_text};
 use anyhow::Result;
 use egsde_sampler::method::MethodSettings;
@@ -308,7 +308,9 @@ fn ask_rows(tree: &Value, key: &str, value: &str) -> Vec<RowAnswer> {
 
 /// The names that serde quotes after "unknown field".
 fn quoted_names(message: &str) -> Vec<&str> {
-    let names = message.split_once("unknown field ").map_or("", |(_, rest)| rest);
+    let names = message
+        .split_once("unknown field ")
+        .map_or("", |(_, rest)| rest);
     names.split('`').skip(3).step_by(2).collect()
 }
 

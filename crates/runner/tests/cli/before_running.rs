@@ -37,12 +37,18 @@ const MEANINGLESS: [Meaningless; 9] = [
     Meaningless {
         from: "lambda_i: 0.3",
         to: "experts: [{expert: class_probability, class: dog, weight: {value: 3, from: 1, to: 0.9}}]",
-        parts: &["row \"EGSDE\"", "expert 1 counts at none of this row's 4 steps"],
+        parts: &[
+            "row \"EGSDE\"",
+            "expert 1 counts at none of this row's 4 steps",
+        ],
     },
     Meaningless {
         from: "lambda_i: 0.3",
         to: "similarity_i: cosine",
-        parts: &["row \"EGSDE\"", "similarity_i (without lambda_i) means nothing"],
+        parts: &[
+            "row \"EGSDE\"",
+            "similarity_i (without lambda_i) means nothing",
+        ],
     },
     Meaningless {
         from: "lambda_i: 0.3",
@@ -57,7 +63,10 @@ const MEANINGLESS: [Meaningless; 9] = [
     Meaningless {
         from: "seeds: [1, 2]",
         to: "seeds: [-1]",
-        parts: &["e.yaml:5", "found the number -1, expected a whole number of at least 0"],
+        parts: &[
+            "e.yaml:5",
+            "found the number -1, expected a whole number of at least 0",
+        ],
     },
 ];
 
@@ -100,9 +109,15 @@ fn rows_that_turn_out_equal_are_named() {
     let experiment = TestExperiment::new(&format!("{TINY}{twin}"));
     let note = "Rows \"SDEdit\", \"Twin\" are equal once everything is filled in";
     assert_has(&experiment.egsde("plan", "r", &[]).printed(), &[note]);
-    let log = experiment.run("r", &["--limit", "1"]).success().error_text();
+    let log = experiment
+        .run("r", &["--limit", "1"])
+        .success()
+        .error_text();
     assert_has(&log, &[note]);
-    assert_has(&experiment.egsde("table", "r", &[]).code(1).output_text(), &[note]);
+    assert_has(
+        &experiment.egsde("table", "r", &[]).code(1).output_text(),
+        &[note],
+    );
     let plan = TestExperiment::new(TINY).egsde("plan", "r", &[]).printed();
     assert!(!plan.contains("equal"), "{plan}");
 }
@@ -142,7 +157,10 @@ fn long_names_of_a_sweep_are_cut_and_the_hash_tells_jobs_apart() {
         .map(|job| job.file_name().to_string_lossy().into_owned())
         .collect();
     assert_eq!(jobs.len(), 2, "{jobs:?}");
-    assert!(jobs.iter().all(|job| job.len() < 255 && job.starts_with("egsde-experts.0.weight=")));
+    assert!(
+        jobs.iter()
+            .all(|job| job.len() < 255 && job.starts_with("egsde-experts.0.weight="))
+    );
     let table = experiment.table("r");
     for repeats in [1, 2] {
         let rows = table["rows"].as_array().unwrap();
@@ -154,26 +172,55 @@ fn long_names_of_a_sweep_are_cut_and_the_hash_tells_jobs_apart() {
         assert!(row.unwrap()["metrics"]["fid"]["mean"].is_f64(), "{table}");
     }
     experiment.verify("r").success();
-    assert_has(&experiment.run("r", &[]).success().error_text(), &["nothing to do"]);
-    let long = TestExperiment::new(&edited(TINY, "name: tiny", &format!("name: {}", "a".repeat(300))));
-    long.egsde("plan", "r", &[]).refused(&["e.yaml:1", "300 characters", "at most 200"]);
+    assert_has(
+        &experiment.run("r", &[]).success().error_text(),
+        &["nothing to do"],
+    );
+    let long = TestExperiment::new(&edited(
+        TINY,
+        "name: tiny",
+        &format!("name: {}", "a".repeat(300)),
+    ));
+    long.egsde("plan", "r", &[])
+        .refused(&["e.yaml:1", "300 characters", "at most 200"]);
 }
 
 #[test]
 fn an_empty_part_of_the_jobs_is_told_apart_from_finished_ones() {
     let text = edited(TINY, "seeds: [1, 2]", "seeds: [1]");
     let experiment = TestExperiment::new(&text);
-    let log = experiment.run("r", &["--shard", "4/4"]).success().error_text();
-    assert_has(&log, &["nothing to do in shard 4/4; 3 of 3 jobs have no result"]);
-    let log = experiment.run("r", &["--limit", "0"]).success().error_text();
-    assert_has(&log, &["nothing to do (--limit 0); 3 of 3 jobs have no result"]);
-    let log = experiment.run("r", &["--limit", "1"]).success().error_text();
+    let log = experiment
+        .run("r", &["--shard", "4/4"])
+        .success()
+        .error_text();
+    assert_has(
+        &log,
+        &["nothing to do in shard 4/4; 3 of 3 jobs have no result"],
+    );
+    let log = experiment
+        .run("r", &["--limit", "0"])
+        .success()
+        .error_text();
+    assert_has(
+        &log,
+        &["nothing to do (--limit 0); 3 of 3 jobs have no result"],
+    );
+    let log = experiment
+        .run("r", &["--limit", "1"])
+        .success()
+        .error_text();
     assert_has(&log, &["ran 1 jobs", "2 of 3 jobs have no result yet"]);
-    let log = experiment.run("r", &["--shard", "1/3"]).success().error_text();
+    let log = experiment
+        .run("r", &["--shard", "1/3"])
+        .success()
+        .error_text();
     assert_has(&log, &["nothing to do in shard 1/3; 2 of 3"]);
     let log = experiment.run("r", &[]).success().error_text();
     assert_has(&log, &["ran 2 jobs into"]);
-    let log = experiment.run("r", &["--shard", "4/4"]).success().error_text();
+    let log = experiment
+        .run("r", &["--shard", "4/4"])
+        .success()
+        .error_text();
     assert_has(&log, &["nothing to do, all 3 jobs are done"]);
 }
 
@@ -181,7 +228,9 @@ fn an_empty_part_of_the_jobs_is_told_apart_from_finished_ones() {
 fn translations_of_another_program_are_checked_before_anything_is_sampled() {
     let rows = "  - {name: Own, method: external, images: own}\n";
     let project = TestProject::embedded(&format!("{TINY}{rows}"));
-    project.egsde(&["plan", "e.yaml"]).refused(&["cannot read", "own"]);
+    project
+        .egsde(&["plan", "e.yaml"])
+        .refused(&["cannot read", "own"]);
     let image = std::fs::read(project.path("datasets/embedded/test_cats.png")).unwrap();
     for name in ["cat-00000", "cat-00001"] {
         project.write(&format!("own/{name}.png"), &image);
@@ -200,14 +249,27 @@ fn translations_of_another_program_are_checked_before_anything_is_sampled() {
 #[test]
 fn advice_repeats_the_options_that_were_given() {
     let experiment = TestExperiment::new(TINY);
-    let options = ["--set", "title=Two words", "--seeds", "1", "--batch-size", "2"];
+    let options = [
+        "--set",
+        "title=Two words",
+        "--seeds",
+        "1",
+        "--batch-size",
+        "2",
+    ];
     let advice = "--set 'title=Two words' --seeds 1 --batch-size 2";
-    let table = experiment.egsde("table", "r", &options).code(1).error_text();
+    let table = experiment
+        .egsde("table", "r", &options)
+        .code(1)
+        .error_text();
     assert_has(&table, &["3 of 3 jobs have no result: egsde run", advice]);
     let report = experiment.egsde("report", "r", &options);
     report.refused(&["holds no finished job: egsde run", advice]);
     let out = experiment.path("study");
-    let study = [&options[..], &["--rows", "EGSDE,SDEdit", "--out", out.to_str().unwrap()]];
+    let study = [
+        &options[..],
+        &["--rows", "EGSDE,SDEdit", "--out", out.to_str().unwrap()],
+    ];
     let study = experiment.egsde("study make", "r", &study.concat());
     study.refused(&["row \"EGSDE\" has no finished job: egsde run", advice]);
 }

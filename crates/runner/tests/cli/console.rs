@@ -11,7 +11,10 @@ use std::process::{Command, Output};
 #[test]
 fn without_a_command_all_are_listed() {
     let text = egsde(&[]).code(2).error_text();
-    assert_has(&text, &["Usage: egsde", "\n  plan ", "\n  task ", "--project"]);
+    assert_has(
+        &text,
+        &["Usage: egsde", "\n  plan ", "\n  task ", "--project"],
+    );
     for help in ["--help", "help"] {
         assert_has(&egsde(&[help]).printed(), &["Usage: egsde", "\n  plan "]);
     }
@@ -54,7 +57,11 @@ fn output_without_room_is_one_line_and_exit_code_2() {
         &["verify", FINISHED.path("r").to_str().unwrap()],
     ] {
         let mut egsde = egsde_in(&checkout());
-        egsde.args(arguments).stdout(full()).assert().refused(&reason);
+        egsde
+            .args(arguments)
+            .stdout(full())
+            .assert()
+            .refused(&reason);
     }
 }
 
@@ -64,7 +71,10 @@ fn a_run_outlives_its_log() {
     let experiment = TestExperiment::new(&text);
     let mut egsde = experiment.command("run", "r", &[]);
     egsde.stderr(full()).assert().success();
-    assert_has(&experiment.egsde("plan", "r", &[]).printed(), &["3 of 3 jobs done"]);
+    assert_has(
+        &experiment.egsde("plan", "r", &[]).printed(),
+        &["3 of 3 jobs done"],
+    );
     // The error is in the exit code at least.
     let mut egsde = experiment.command("run", "r", &["--set", "pictures=0"]);
     egsde.stderr(full()).assert().code(2);
@@ -93,7 +103,12 @@ fn without_libtorch(egsde: &Path) -> Option<Output> {
 fn a_libtorch_that_is_gone_is_told_with_the_recipe() {
     let egsde = Path::new(env!("CARGO_BIN_EXE_egsde"));
     if let Some(ended) = without_libtorch(egsde) {
-        let parts = ["libtorch_cpu.so", "not found", "./justw setup", "LD_LIBRARY_PATH"];
+        let parts = [
+            "libtorch_cpu.so",
+            "not found",
+            "./justw setup",
+            "LD_LIBRARY_PATH",
+        ];
         ended.assert().refused(&parts);
     }
 }
@@ -103,6 +118,10 @@ fn a_program_that_was_copied_alone_finds_its_engine() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("egsde");
     std::fs::copy(env!("CARGO_BIN_EXE_egsde"), &copy).unwrap();
-    let version = Command::new(copy).arg("--version").output().unwrap().assert();
+    let version = Command::new(copy)
+        .arg("--version")
+        .output()
+        .unwrap()
+        .assert();
     assert_has(&version.printed(), &["egsde ", ", libtorch 2."]);
 }

@@ -111,7 +111,12 @@ fn from_two_folders_of_photos_to_a_table() {
         ],
     );
     project.egsde(&["task", "check", "day2night"]).success();
-    let run = ["run", "experiments/day2night.yaml", "--set", "methods.EGSDE.steps=4"];
+    let run = [
+        "run",
+        "experiments/day2night.yaml",
+        "--set",
+        "methods.EGSDE.steps=4",
+    ];
     let run = [&run[..], &["--set", "methods.SDEdit.steps=4", "--report"]].concat();
     let table = project.egsde(&run).printed();
     assert_has(&table, &["day -> night, 32 px", "7 pictures", "| EGSDE "]);
@@ -119,12 +124,18 @@ fn from_two_folders_of_photos_to_a_table() {
     let table = project.egsde(&options).printed_json();
     for row in ["Source", "SDEdit", "EGSDE"] {
         for metric in ["fid", "l2", "psnr", "ssim"] {
-            assert!(table_mean(&table, row, metric).is_finite(), "{row} {metric}");
+            assert!(
+                table_mean(&table, row, metric).is_finite(),
+                "{row} {metric}"
+            );
         }
     }
     assert!(project.path("runs/day2night/report/grid.png").is_file());
     // The same again does nothing.
-    assert_has(&project.egsde(&run).success().error_text(), &["nothing to do"]);
+    assert_has(
+        &project.egsde(&run).success().error_text(),
+        &["nothing to do"],
+    );
 }
 
 #[test]
@@ -135,19 +146,29 @@ fn a_task_is_written_over_only_when_that_is_meant_and_changes_are_noticed() {
     project.egsde(&NEW).success();
     let task = "configs/tasks/day2night.yaml";
     let before = project.read(task);
-    project.egsde(&NEW).refused(&["day2night.yaml is there already", "--force"]);
+    project
+        .egsde(&NEW)
+        .refused(&["day2night.yaml is there already", "--force"]);
     assert_eq!(project.read(task), before);
     write_photos(&project, "photos/day", 8, [90, 140, 200]);
     let run = ["run", "experiments/day2night.yaml"];
-    let parts = ["pictures of", "photos/day: SHA-256 is", "task check NAME --update"];
+    let parts = [
+        "pictures of",
+        "photos/day: SHA-256 is",
+        "task check NAME --update",
+    ];
     project.egsde(&run).refused(&parts);
     let check = ["task", "check", "day2night"];
     let listed = project.egsde(&check).code(1).output_text();
     assert_has(&listed, &["changed: ", "photos/day", "ok: "]);
-    project.egsde(&[&check[..], &["--update"]].concat()).success();
+    project
+        .egsde(&[&check[..], &["--update"]].concat())
+        .success();
     project.egsde(&check).success();
     project.egsde(&[&NEW[..], &["--force"]].concat()).success();
-    project.egsde(&["task", "check", "day2nite"]).refused(&["did you mean `day2night`?"]);
+    project
+        .egsde(&["task", "check", "day2nite"])
+        .refused(&["did you mean `day2night`?"]);
 }
 
 #[test]
@@ -167,18 +188,34 @@ fn what_keeps_a_task_from_being_made_is_told() {
         assert!(!project.path("configs/tasks/day2night.yaml").exists());
     };
     refused(2, "a/b", &["cannot be a task's name"]);
-    refused(4, "photos/dya", &["no folder photos/dya", "did you mean photos/day?"]);
-    refused(8, "difusion.safetensors", &["did you mean diffusion.safetensors?"]);
+    refused(
+        4,
+        "photos/dya",
+        &["no folder photos/dya", "did you mean photos/day?"],
+    );
+    refused(
+        8,
+        "difusion.safetensors",
+        &["did you mean diffusion.safetensors?"],
+    );
     refused(8, "extractor.safetensors", &["--diffusion", "kind"]);
-    refused(8, "larger.safetensors", &["takes pictures of 64 px, the extractor has 32"]);
+    refused(
+        8,
+        "larger.safetensors",
+        &["takes pictures of 64 px, the extractor has 32"],
+    );
     refused(10, "diffusion.safetensors", &["--extractor", "kind"]);
     project.write("photos/day/broken.png", "no picture");
     refused(0, "task", &["broken.png"]);
     std::fs::remove_file(project.path("photos/day/broken.png")).unwrap();
     let classes = [&NEW[..], &["--classes", "a,b,c"]].concat();
-    project.egsde(&classes).refused(&["the extractor has 2 classes, not 3"]);
+    project
+        .egsde(&classes)
+        .refused(&["the extractor has 2 classes, not 3"]);
     let size = [&NEW[..], &["--image-size", "64"]].concat();
-    project.egsde(&size).refused(&["takes pictures of 32 px, --image-size has 64"]);
+    project
+        .egsde(&size)
+        .refused(&["takes pictures of 32 px, --image-size has 64"]);
 }
 
 /// A recipe on the photos.
@@ -214,17 +251,26 @@ fn networks_are_trained_on_own_folders_and_become_a_task() {
         "extractor.yaml",
         recipe("extractor", "noised_classifier", "day, night", EXTRACTOR),
     );
-    project.write("diffusion.yaml", recipe("diffusion", "diffusion", "night", DIFFUSION));
+    project.write(
+        "diffusion.yaml",
+        recipe("diffusion", "diffusion", "night", DIFFUSION),
+    );
     let train = |name: &str, options: &[&str]| {
         let file = format!("{name}.yaml");
         let arguments = [&["train", &file, "--precision", "f32"], options].concat();
         project.egsde(&arguments)
     };
     let trained = train("extractor", &[]).success();
-    assert_has(&trained.error_text(), &["day: 7 pictures", "night: 6 pictures"]);
+    assert_has(
+        &trained.error_text(),
+        &["day: 7 pictures", "night: 6 pictures"],
+    );
     assert_has(&trained.output_text(), &["step 4", "test_accuracy_t0_500"]);
     train("diffusion", &["--stop-at", "2"]).success();
-    assert_has(&train("diffusion", &[]).success().error_text(), &["resumed at step 2"]);
+    assert_has(
+        &train("diffusion", &[]).success().error_text(),
+        &["resumed at step 2"],
+    );
     // The extractor tells its classes, and another network starts from it.
     let new = [
         "task",
@@ -240,8 +286,16 @@ fn networks_are_trained_on_own_folders_and_become_a_task() {
         "checkpoints/extractor.safetensors",
     ];
     project.egsde(&new).success();
-    assert_has(&project.read("configs/tasks/trained.yaml"), &["- day\n- night\n"]);
-    let again = ["--set", "init_from=checkpoints/extractor.safetensors", "--set", "name=second"];
+    assert_has(
+        &project.read("configs/tasks/trained.yaml"),
+        &["- day\n- night\n"],
+    );
+    let again = [
+        "--set",
+        "init_from=checkpoints/extractor.safetensors",
+        "--set",
+        "name=second",
+    ];
     let elsewhere = ["--set", "output=checkpoints/second.safetensors"];
     train("extractor", &[&again[..], &elsewhere].concat()).success();
     // Weights of another recipe are not written over.

@@ -26,7 +26,12 @@ fn a_project_is_found_upwards_named_by_option_or_variable() {
         vec!["submit", file, "--dry-run"],
         vec!["train", "r.yaml"],
     ] {
-        let parts = ["no project here", "configs/tasks", "--project DIR", "EGSDE_PROJECT"];
+        let parts = [
+            "no project here",
+            "configs/tasks",
+            "--project DIR",
+            "EGSDE_PROJECT",
+        ];
         egsde_in(elsewhere.path())
             .args(command)
             .env_remove("EGSDE_PROJECT")
@@ -73,7 +78,9 @@ fn home_and_variables_are_replaced_in_files_and_options_alike() {
     let home = tempfile::tempdir().unwrap();
     let egsde = |arguments: &[&str]| {
         let mut egsde = project.command(arguments);
-        egsde.env("HOME", home.path()).env("RUNS", home.path().join("other"));
+        egsde
+            .env("HOME", home.path())
+            .env("RUNS", home.path().join("other"));
         egsde.env_remove("EGSDE_NO_SUCH");
         egsde.assert()
     };
@@ -83,7 +90,12 @@ fn home_and_variables_are_replaced_in_files_and_options_alike() {
     for runs in ["runs_dir=$RUNS", "runs_dir=${RUNS}", "runs_dir=~/other"] {
         egsde(&["run", "e.yaml", "--limit", "1", "--set", runs]).success();
     }
-    assert_eq!(std::fs::read_dir(home.path().join("other/tiny")).unwrap().count(), 3);
+    assert_eq!(
+        std::fs::read_dir(home.path().join("other/tiny"))
+            .unwrap()
+            .count(),
+        3
+    );
     let parts = ["runs_dir $EGSDE_NO_SUCH/r", "EGSDE_NO_SUCH is not set"];
     egsde(&["run", "e.yaml", "--set", "runs_dir=$EGSDE_NO_SUCH/r"]).refused(&parts);
     // A shell leaves `~` alone behind an equals sign.

@@ -60,8 +60,10 @@ fn parquet_is_filtered_and_sorted_in_pyarrow_and_pandas() {
         .output();
     match ended {
         Ok(ended) if ended.status.code() == Some(77) => {
-            println!("skipped: neither pyarrow nor pandas is installed (EGSDE_PYTHON names another \
-                      Python)");
+            println!(
+                "skipped: neither pyarrow nor pandas is installed (EGSDE_PYTHON names another \
+                      Python)"
+            );
         }
         Ok(ended) => {
             let text = String::from_utf8_lossy(&ended.stderr);
@@ -81,9 +83,16 @@ fn nothing_is_written_over_files_of_other_origin() {
     std::fs::create_dir(&site).unwrap();
     std::fs::write(site.join("index.html"), own).unwrap();
     let parts = ["index.html is there", "--force"];
-    experiment.egsde("report", "r", &["--out", out]).refused(&parts);
-    assert_eq!(std::fs::read_to_string(site.join("index.html")).unwrap(), own);
-    experiment.egsde("report", "r", &["--out", out, "--force"]).success();
+    experiment
+        .egsde("report", "r", &["--out", out])
+        .refused(&parts);
+    assert_eq!(
+        std::fs::read_to_string(site.join("index.html")).unwrap(),
+        own
+    );
+    experiment
+        .egsde("report", "r", &["--out", out, "--force"])
+        .success();
     // A report of this program may be drawn again.
     experiment.egsde("report", "r", &["--out", out]).success();
     // Numbers over another file.
@@ -91,12 +100,16 @@ fn nothing_is_written_over_files_of_other_origin() {
     let baseline = notes.to_str().unwrap();
     std::fs::write(&notes, own).unwrap();
     let parts = ["notes.csv is there and holds no stored numbers", "--force"];
-    experiment.egsde("compare", "r", &[baseline, "--update"]).refused(&parts);
+    experiment
+        .egsde("compare", "r", &[baseline, "--update"])
+        .refused(&parts);
     assert_eq!(std::fs::read_to_string(&notes).unwrap(), own);
     experiment
         .egsde("compare", "r", &[baseline, "--update", "--force"])
         .success();
-    experiment.egsde("compare", "r", &[baseline, "--update"]).success();
+    experiment
+        .egsde("compare", "r", &[baseline, "--update"])
+        .success();
     // A study over one that raters may be answering.
     let study = experiment.path("study");
     let options = ["--rows", "EGSDE,SDEdit", "--out", study.to_str().unwrap()];
@@ -153,7 +166,9 @@ fn plots_take_a_font_of_the_machine_or_tell_of_boxes() {
     let report = |folder: &str| {
         let mut egsde = experiment.command("report", "r", &[]);
         // No folder but this one is searched.
-        egsde.env("HOME", "/nonexistent").env("XDG_DATA_DIRS", "/nonexistent");
+        egsde
+            .env("HOME", "/nonexistent")
+            .env("XDG_DATA_DIRS", "/nonexistent");
         egsde.env("XDG_DATA_HOME", folder);
         let ended = egsde.output().unwrap();
         assert!(ended.status.success(), "{ended:?}");
@@ -167,5 +182,9 @@ fn plots_take_a_font_of_the_machine_or_tell_of_boxes() {
     std::fs::write(fonts.path().join("fonts/own.ttf"), font_with(name)).unwrap();
     let log = report(fonts.path().to_str().unwrap());
     assert!(!log.contains("boxes"), "{log}");
-    assert_ne!(plot(&experiment), with_boxes, "the legend has another letter");
+    assert_ne!(
+        plot(&experiment),
+        with_boxes,
+        "the legend has another letter"
+    );
 }

@@ -62,7 +62,11 @@ pub fn font_for(text: &str) -> &'static str {
     match CHOSEN.get() {
         Some(chosen) if !missing.is_empty() => {
             let still = lacking(chosen, std::iter::once(text));
-            if still.len() < missing.len() { FALLBACK } else { FONT }
+            if still.len() < missing.len() {
+                FALLBACK
+            } else {
+                FONT
+            }
         }
         _ => FONT,
     }
@@ -81,7 +85,10 @@ fn font_folders() -> Vec<PathBuf> {
         folders => folders,
     };
     let mut folders = vec![data_home.join("fonts"), home.join(".fonts")];
-    folders.extend(data.split(':').map(|folder| Path::new(folder).join("fonts")));
+    folders.extend(
+        data.split(':')
+            .map(|folder| Path::new(folder).join("fonts")),
+    );
     folders
 }
 
@@ -94,7 +101,10 @@ fn collect_fonts(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
             if depth < MAX_DEPTH {
                 collect_fonts(&path, depth + 1, found);
             }
-        } else if ["ttf", "otf", "ttc"].iter().any(|known| extension == *known) {
+        } else if ["ttf", "otf", "ttc"]
+            .iter()
+            .any(|known| extension == *known)
+        {
             found.push(path);
         }
     }

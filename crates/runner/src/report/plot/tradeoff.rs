@@ -1,8 +1,8 @@
 //! Realism against faithfulness: Fréchet distance over L2.
 
 use super::canvas::{
-    Area, Chart, LEGEND_WIDTH, draw_legend, draw_marker, drawing_error, error_bar,
-    one_deviation, padded_range, plot_height,
+    Area, Chart, LEGEND_WIDTH, draw_legend, draw_marker, drawing_error, error_bar, one_deviation,
+    padded_range, plot_height,
 };
 use super::figure::{Drawing, Figure};
 use super::fonts::FONT;
