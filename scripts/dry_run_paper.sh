@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 
 mkdir -p "$folder"/{checkpoints,datasets,results,data}
 cp -r "$here"/{configs,experiments} "$folder"
-cp "$here/results/published.csv" "$folder/results"
+cp "$here/results/"{published.csv,claims.yaml} "$folder/results"
 # The manifests get the counts of this trial, and no size or hash: those belong to the published
 # files.
 sed -E 's/, size: [0-9]+//; /sha256:/d' "$here/checkpoints/manifest.yaml" \

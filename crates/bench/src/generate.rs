@@ -80,6 +80,7 @@ fn scores(place: usize, per_image_sha256: &str, identity: &ScoringIdentity) -> S
         sampling: SamplingConditions {
             code: "generated".into(),
             device: "cpu".into(),
+            processor: Some("none".into()),
             libtorch: "none".into(),
             threads: 2,
             own_kernels: true,

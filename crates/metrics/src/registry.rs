@@ -45,6 +45,8 @@ pub enum Computation {
     OverSets(fn(sets: &FeatureSets) -> Result<Option<f64>>),
     /// Not computed from images: people's answers (`egsde study`).
     FromAnswers,
+    /// Not computed from images: what it cost to make them, by the records of their jobs.
+    FromCosts,
 }
 
 /// One metric.
@@ -204,6 +206,61 @@ metrics! {
         tolerance: None,
         computation: Computation::OverSets(recall),
     };
+
+    /// Evaluations per image of the network that makes it: steps of a diffusion network; one of a
+    /// generator that translates at once.
+    pub static EVALUATIONS: Metric = Metric {
+        key: "evaluations",
+        heading: "Evaluations",
+        direction: Direction::LowerIsBetter,
+        digits: 0,
+        scale: 1.0,
+        visibility: Visibility::Always,
+        tolerance: None,
+        computation: Computation::FromCosts,
+    };
+
+    /// Seconds of sampling per image, files written included.
+    pub static SECONDS: Metric = Metric {
+        key: "seconds",
+        heading: "s per picture",
+        direction: Direction::LowerIsBetter,
+        digits: 3,
+        scale: 1.0,
+        visibility: Visibility::Always,
+        tolerance: None,
+        computation: Computation::FromCosts,
+    };
+
+    /// Seconds of these inside networks.
+    pub static NETWORK_SECONDS: Metric = Metric {
+        key: "network_seconds",
+        heading: "s in networks",
+        direction: Direction::LowerIsBetter,
+        digits: 3,
+        scale: 1.0,
+        visibility: Visibility::Always,
+        tolerance: None,
+        computation: Computation::FromCosts,
+    };
+}
+
+/// The metrics that decide whether images must be scored: all but costs. Those from answers belong
+/// to them, since the identities of finished scores name them.
+pub fn scored_metrics() -> Vec<&'static Metric> {
+    METRICS
+        .into_iter()
+        .filter(|metric| !metric.is_cost())
+        .collect()
+}
+
+/// The metrics whose differences between rows have a paired interval, in table order: those per
+/// image, and the Fréchet distance.
+pub fn paired_metrics() -> Vec<&'static Metric> {
+    METRICS
+        .into_iter()
+        .filter(|metric| metric.is_paired())
+        .collect()
 }
 
 impl Metric {
@@ -227,6 +284,24 @@ impl Metric {
     /// Whether each image has a value of its own.
     pub fn is_per_image(&self) -> bool {
         matches!(self.computation, Computation::PerImage(_))
+    }
+
+    /// Whether it is computed from images.
+    pub fn is_from_images(&self) -> bool {
+        match self.computation {
+            Computation::PerImage(_) | Computation::OverSets(_) => true,
+            Computation::FromAnswers | Computation::FromCosts => false,
+        }
+    }
+
+    /// Whether it tells what images cost, not how good they are.
+    pub fn is_cost(&self) -> bool {
+        matches!(self.computation, Computation::FromCosts)
+    }
+
+    /// Whether differences between two rows have a paired interval.
+    pub fn is_paired(&self) -> bool {
+        self.is_per_image() || *self == FID
     }
 }
 
@@ -351,7 +426,7 @@ pub fn values(
         let value = match metric.computation {
             Computation::PerImage(_) => per_image.get(metric.key).map(|column| mean(column)),
             Computation::OverSets(compute) => compute(sets)?,
-            Computation::FromAnswers => None,
+            Computation::FromAnswers | Computation::FromCosts => None,
         };
         if let Some(value) = value {
             ensure!(value.is_finite(), "{} is {value}", metric.key);
@@ -409,9 +484,7 @@ mod tests {
         )
         .unwrap();
         let keys: Vec<&str> = all.keys().map(String::as_str).collect();
-        let computed = METRICS
-            .iter()
-            .filter(|metric| !matches!(metric.computation, Computation::FromAnswers));
+        let computed = METRICS.iter().filter(|metric| metric.is_from_images());
         let wanted: std::collections::BTreeSet<&str> = computed.map(|metric| metric.key).collect();
         let wanted: Vec<&str> = wanted.into_iter().collect();
         assert_eq!(keys, wanted);

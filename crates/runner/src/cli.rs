@@ -35,6 +35,8 @@ enum Command {
     Run(commands::run::Args),
     /// Print the table from what is finished
     Table(commands::table::Args),
+    /// Hold the paper's claims against an experiment's numbers
+    Claims(commands::claims::Args),
     /// Hold an experiment's numbers against stored ones
     Compare(commands::compare::Args),
     /// Write tables, plots and picture grids
@@ -95,6 +97,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Plan(args) => commands::plan::run(args, &cli.project()?),
         Command::Run(args) => commands::run::run(args, &cli.project()?),
         Command::Table(args) => commands::table::run(args, &cli.project()?),
+        Command::Claims(args) => commands::claims::run(args, &cli.project()?),
         Command::Compare(args) => commands::compare::run(args, &cli.project()?),
         Command::Report(args) => commands::report::run(args, &cli.project()?),
         Command::Verify(args) => commands::verify::run(args),

@@ -188,6 +188,11 @@ impl Project {
         self.resolve("results/published.csv")
     }
 
+    /// What the paper claims about its tables.
+    pub fn claims(&self) -> PathBuf {
+        self.resolve("results/claims.yaml")
+    }
+
     /// SHA-256 of published files and folders as first seen on this machine.
     pub fn pins(&self) -> PathBuf {
         self.resolve("datasets/pins.yaml")

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Assert, AssertText, assert_has, checkout, copy_folder, egsde};
-use egsde_metrics::registry::{Computation, METRICS};
+use egsde_metrics::registry::{Computation, METRICS, Metric};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -97,9 +97,9 @@ fn metric_keys(answer: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Keys of the metrics whose computation is `wanted`, sorted.
-fn registry_keys(wanted: fn(&Computation) -> bool) -> Vec<&'static str> {
-    let wanted = METRICS.iter().filter(|metric| wanted(&metric.computation));
+/// Keys of the metrics that are `wanted`, sorted.
+fn registry_keys(wanted: fn(&Metric) -> bool) -> Vec<&'static str> {
+    let wanted = METRICS.iter().filter(|metric| wanted(metric));
     let mut keys: Vec<&str> = wanted.map(|metric| metric.key).collect();
     keys.sort_unstable();
     keys
@@ -122,7 +122,7 @@ fn eval_gives_the_reference_numbers_and_stops_at_bad_files() {
     assert_near(&whole["metrics"]["ssim"], 0.7841544051965078, 1e-5);
     assert_near(&whole["metrics"]["fid"], 20207.600974172, 1e-3);
     // All that the registry computes, and precision and recall are fractions.
-    let computed = registry_keys(|metric| !matches!(metric, Computation::FromAnswers));
+    let computed = registry_keys(Metric::is_from_images);
     assert_eq!(metric_keys(&whole), computed);
     assert!(
         whole["metrics"]["kid"].as_f64().is_some_and(f64::is_finite),
@@ -139,7 +139,7 @@ fn eval_gives_the_reference_numbers_and_stops_at_bad_files() {
             ..question
         })
         .printed_json();
-    let over_sets = registry_keys(|metric| matches!(metric, Computation::OverSets(_)));
+    let over_sets = registry_keys(|metric| matches!(metric.computation, Computation::OverSets(_)));
     assert_eq!(metric_keys(&sets), over_sets);
     assert_eq!(sets["metrics"]["kid"], whole["metrics"]["kid"]);
 

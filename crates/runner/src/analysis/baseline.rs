@@ -3,6 +3,7 @@
 use super::table::{Origin, Table};
 use crate::csv_file::{csv_text, parse_csv};
 use crate::error::check_failed;
+use crate::runtime::machine;
 use anyhow::Result;
 use egsde_metrics::registry::METRICS;
 use serde::{Deserialize, Serialize};
@@ -26,32 +27,9 @@ pub struct Line {
     pub machine: String,
 }
 
-/// Vector instructions that tell processors apart, widest first.
-const INSTRUCTIONS: [&str; 3] = ["amx_bf16", "avx512f", "avx2"];
-
-/// The value of a key in `/proc/cpuinfo`.
-fn cpuinfo_value<'a>(cpuinfo: &'a str, key: &str) -> &'a str {
-    let lines = cpuinfo
-        .lines()
-        .filter_map(|line| line.strip_prefix(key)?.split_once(':'));
-    lines
-        .map(|(_, value)| value.trim())
-        .next()
-        .unwrap_or_default()
-}
-
 /// Processor and libtorch of this machine.
 fn this_machine() -> String {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags: Vec<&str> = cpuinfo_value(&cpuinfo, "flags")
-        .split_whitespace()
-        .collect();
-    let widest = INSTRUCTIONS
-        .into_iter()
-        .find(|instructions| flags.contains(instructions));
-    let widest = widest.unwrap_or("no vectors known");
-    let model = cpuinfo_value(&cpuinfo, "model name");
-    format!("{model} ({widest}), libtorch {}", env!("EGSDE_LIBTORCH"))
+    format!("{}, libtorch {}", machine::cpu(), env!("EGSDE_LIBTORCH"))
 }
 
 /// Our rows of a table as stored lines; metrics without a tolerance are not held.

@@ -1,14 +1,17 @@
 //! Mean and spread over seeds, beside the published numbers.
 
+use super::claims::{TestedClaim, claimed_rows, test_claims};
+use super::cost::Costs;
 use super::differences::Differences;
-use super::published::published_rows;
-pub use super::table_row::{Cell, Origin, TableRow};
-use crate::project::Project;
+use super::paired::PairedRows;
+use super::published::{PublishedTable, published_notes, published_rows};
+use super::table_row::shown_metrics;
+pub use super::table_row::{Cell, CellNote, Origin, TableRow};
 use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
 use anyhow::Result;
 use egsde_metrics::intervals::half_width_factor;
-use egsde_metrics::registry::{METRICS, Metric, Visibility};
+use egsde_metrics::registry::Metric;
 use polars::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -18,11 +21,23 @@ use std::collections::{BTreeMap, HashMap};
 pub struct Table {
     /// The experiment's name, which is also its folder's.
     pub experiment: String,
-    /// Published rows first, then ours in the experiment's order.
+    /// Ours in the experiment's order; before them the published ones, where they are of the same
+    /// protocol.
     pub rows: Vec<TableRow>,
+    /// Published rows of another protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<PublishedTable>,
     /// Differences to the row with which the experiment compares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differences: Option<Differences>,
+    /// The paper's claims about its table, each with its verdict.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<TestedClaim>,
+    /// Source images per job.
+    pub pictures: usize,
+    /// The machines that times were measured on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<String>,
     /// The metrics that are shown, in the registry's order; those without any value are left out.
     #[serde(skip)]
     pub columns: Vec<&'static Metric>,
@@ -81,7 +96,14 @@ fn summarise(frame: &DataFrame) -> Result<Cells> {
         });
         let ci95 = std.zip(factor).map(|(std, factor)| std * factor);
         let of_row = cells.entry(row.to_string()).or_default();
-        of_row.insert(metric.to_string(), Cell { mean, std, n, ci95 });
+        let cell = Cell {
+            mean,
+            std,
+            n,
+            ci95,
+            note: None,
+        };
+        of_row.insert(metric.to_string(), cell);
     }
     Ok(cells)
 }
@@ -109,7 +131,7 @@ fn smaller_batches(results: &Results) -> SmallerBatches {
     found
 }
 
-/// What a reader must know about our rows, and about the published ones beside them.
+/// What a reader must know about our rows.
 fn notes(results: &Results) -> Vec<String> {
     let (experiment, task) = (&results.plan.experiment, &results.plan.task);
     let mut notes = vec![format!(
@@ -138,37 +160,14 @@ fn notes(results: &Results) -> Vec<String> {
             experiment.batch_size
         ));
     }
-    if experiment.published.is_some() {
-        notes.push(
-            "Published: 256 px, Inception FID, from results/published.csv (* there: quoted from \
-             other papers)."
-                .into(),
-        );
-    }
     notes
 }
 
-/// The metrics that a table of these rows shows.
-fn columns(rows: &[TableRow], on_request: bool) -> Vec<&'static Metric> {
-    let mut columns = Vec::new();
-    for metric in METRICS {
-        let is_wanted = match metric.visibility {
-            Visibility::Always => true,
-            Visibility::OnRequest => on_request,
-            Visibility::FilesOnly => false,
-        };
-        if is_wanted && rows.iter().any(|row| row.metrics.contains_key(metric.key)) {
-            columns.push(metric);
-        }
-    }
-    columns
-}
-
 impl Table {
-    /// The best mean of our rows in each column, by metric.
+    /// The best mean of our rows in each column of quality, by metric.
     pub fn bests(&self) -> BTreeMap<&'static str, f64> {
         let mut bests = BTreeMap::new();
-        for metric in &self.columns {
+        for metric in self.columns.iter().filter(|metric| !metric.is_cost()) {
             let ours = self.rows.iter().filter(|row| row.source == Origin::Ours);
             let means = ours
                 .filter_map(|row| row.metrics.get(metric.key))
@@ -184,29 +183,39 @@ impl Table {
     /// them alone has no numbers.
     ///
     /// # Errors
-    /// Invalid input: published numbers that cannot be read, or per-image values that were changed.
-    pub fn new(results: &Results, project: &Project, evaluator: &LazyEvaluator) -> Result<Self> {
-        let experiment = &results.plan.experiment;
-        let mut rows = match &experiment.published {
-            Some(published) => published_rows(project, &published.table, &published.task)?,
-            None => Vec::new(),
-        };
-        let mut cells = summarise(&job_values(results)?)?;
+    /// Per-image values that were changed.
+    pub fn new(results: &Results, evaluator: &LazyEvaluator) -> Result<Self> {
+        let (experiment, paper) = (&results.plan.experiment, results.plan.paper.as_ref());
+        let (mut cells, mut costs) = (summarise(&job_values(results)?)?, Costs::new(results)?);
+        let (mut rows, mut notes) = (Vec::new(), notes(results));
+        notes.append(&mut costs.notes);
+        // Numbers of one protocol stand in one table.
+        let is_same_protocol = results.plan.task.protocol.published().is_some();
+        if let Some(paper) = paper.filter(|_| is_same_protocol) {
+            rows = published_rows(&paper.lines);
+            notes.extend(published_notes(&paper.lines));
+        }
         for row in &experiment.methods {
-            let metrics = cells.remove(&row.name).unwrap_or_default();
+            let mut metrics = cells.remove(&row.name).unwrap_or_default();
+            metrics.append(&mut costs.take(&row.name));
             rows.push(TableRow {
                 method: row.name.clone(),
                 source: Origin::Ours,
                 metrics,
             });
         }
+        let paired = PairedRows::read(results, evaluator, &claimed_rows(paper))?;
         Ok(Self {
             experiment: experiment.name.clone(),
-            differences: Differences::new(results, evaluator)?,
-            columns: columns(&rows, experiment.precision_recall),
+            differences: Differences::new(experiment, &paired)?,
+            claims: test_claims(paper, &rows, &paired)?,
+            published: paper.filter(|_| !is_same_protocol).map(PublishedTable::new),
+            columns: shown_metrics(&rows, experiment.precision_recall),
             rows,
+            pictures: experiment.pictures,
+            machines: costs.machines,
             title: experiment.title.clone(),
-            notes: notes(results),
+            notes,
             missing: results.missing().into_iter().map(String::from).collect(),
         })
     }

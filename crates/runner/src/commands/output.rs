@@ -4,7 +4,7 @@ use crate::analysis::table::Table;
 use crate::error::{check_failed, invalid_input};
 use crate::plan::experiment_args::ExperimentArgs;
 use crate::project::Project;
-use crate::report::{self, export, fingerprint};
+use crate::report::{self, fingerprint, markdown};
 use crate::runtime::console::{log, stdout};
 use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
@@ -17,6 +17,13 @@ pub enum TableFormat {
     Markdown,
     /// One JSON document.
     Json,
+}
+
+impl TableFormat {
+    /// The format that the presence of `--json` asks for.
+    pub fn from_json_option(json: bool) -> Self {
+        if json { Self::Json } else { Self::Markdown }
+    }
 }
 
 /// The results of an experiment, its table, and what both are shown with.
@@ -40,7 +47,7 @@ impl<'a> Output<'a> {
         experiment: &ExperimentArgs,
     ) -> Result<Self> {
         let evaluator = LazyEvaluator::new(results.plan, project);
-        let table = Table::new(results, project, &evaluator)?;
+        let table = Table::new(results, &evaluator)?;
         Ok(Self {
             results,
             project,
@@ -95,10 +102,57 @@ impl<'a> Output<'a> {
     /// Those of [`Output::require_all_results`]; what is finished is printed first.
     pub fn print_table(&self, format: TableFormat) -> Result<()> {
         match format {
-            TableFormat::Markdown => writeln!(stdout(), "{}", export::markdown(&self.table))?,
+            TableFormat::Markdown => writeln!(stdout(), "{}", markdown::markdown(&self.table))?,
             TableFormat::Json => writeln!(stdout(), "{}", serde_json::to_string(&self.table)?)?,
         }
         self.require_all_results()
+    }
+
+    /// Prints the paper's claims with their verdicts, or why there are none.
+    ///
+    /// # Errors
+    /// Those of [`Output::require_all_results`]; what is finished is printed first.
+    pub fn print_claims(&self, format: TableFormat) -> Result<()> {
+        let Table {
+            experiment,
+            claims,
+            pictures,
+            ..
+        } = &self.table;
+        match format {
+            TableFormat::Json => {
+                let document = serde_json::json!({"experiment": experiment, "claims": claims});
+                writeln!(stdout(), "{document}")?;
+            }
+            TableFormat::Markdown if claims.is_empty() => {
+                writeln!(stdout(), "{}", self.why_no_claims())?;
+            }
+            TableFormat::Markdown => {
+                writeln!(stdout(), "{}", markdown::claims(claims, *pictures))?;
+            }
+        }
+        self.require_all_results()
+    }
+
+    fn why_no_claims(&self) -> String {
+        let plan = self.results.plan;
+        let name = &plan.experiment.name;
+        match &plan.paper {
+            None => format!(
+                "{name}: no claims, since the experiment names no table of the paper in `published`"
+            ),
+            Some(paper) if paper.claims.is_empty() => format!(
+                "{name}: results/claims.yaml has no claims about the paper's Table {}, {}",
+                paper.table, paper.task
+            ),
+            Some(paper) => format!(
+                "{name}: none of the {} claims about the paper's Table {}, {}, can be tested with \
+                 its rows and what is finished of them",
+                paper.claims.len(),
+                paper.table,
+                paper.task
+            ),
+        }
     }
 
     /// Draws the report; returns the names of its files.

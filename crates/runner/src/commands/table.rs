@@ -23,10 +23,6 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project) -> Result<()> {
     let plan = args.experiment.plan(project)?;
     let results = Results::read(&plan);
-    let format = if args.json {
-        TableFormat::Json
-    } else {
-        TableFormat::Markdown
-    };
+    let format = TableFormat::from_json_option(args.json);
     Output::new(&results, project, &args.experiment)?.print_table(format)
 }

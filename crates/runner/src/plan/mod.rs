@@ -10,6 +10,7 @@ pub use job::{Identity, Job};
 pub use scoring_identity::ScoringIdentity;
 
 use crate::config::experiment::Experiment;
+use crate::config::paper::Paper;
 use crate::config::row::Row;
 use crate::error::invalid_input;
 use crate::inputs::manifest::Input;
@@ -17,7 +18,7 @@ use crate::inputs::task::Task;
 use crate::nearest::offer;
 use crate::project::Project;
 use anyhow::Result;
-use egsde_metrics::registry::{METRICS, Metric};
+use egsde_metrics::registry::{Metric, scored_metrics};
 use egsde_sampler::method::MethodSettings;
 use job::Shared;
 use rayon::prelude::*;
@@ -31,6 +32,8 @@ pub struct Plan {
     pub experiment: Experiment,
     /// The task that the experiment names.
     pub task: Task,
+    /// What the paper has about the table that the experiment names in `published`.
+    pub paper: Option<Paper>,
     /// Published files and folders the task needs.
     pub inputs: Vec<Input>,
     /// One per row and seed; a row that no seed changes has one job at the first seed.
@@ -90,7 +93,7 @@ impl Plan {
     /// # Errors
     /// Invalid input: a mistake in the task or its manifests, or settings that mean nothing on it.
     pub fn new(experiment: Experiment, project: &Project) -> Result<Self> {
-        Self::with_metrics(experiment, project, METRICS.to_vec())
+        Self::with_metrics(experiment, project, scored_metrics())
     }
 
     /// A plan whose jobs have these metrics.
@@ -104,6 +107,10 @@ impl Plan {
     ) -> Result<Self> {
         let task = Task::read(project, &experiment.task)?;
         let inputs = task.inputs(project)?;
+        let published = experiment.published.as_ref();
+        let paper = published
+            .map(|table| Paper::read(project, &experiment.name, table))
+            .transpose()?;
         let shared = Shared::new(&experiment, &task, project)?;
         let jobs_of_row = |row: &Row| -> Result<Vec<Job>> {
             seeds(row, &experiment)
@@ -123,6 +130,7 @@ impl Plan {
         Ok(Self {
             experiment,
             task,
+            paper,
             inputs,
             jobs,
             metrics,

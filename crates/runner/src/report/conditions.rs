@@ -1,5 +1,6 @@
 //! The conditions under which an experiment's numbers were made.
 
+use crate::analysis::cost::Machine;
 use crate::plan::Plan;
 use crate::runtime::progress::seconds;
 use crate::store::results::Results;
@@ -60,7 +61,8 @@ fn sampling(results: &Results) -> Vec<Condition> {
     }
     let count = format!("{} of {}", results.count(), results.plan.jobs.len());
     let devices = distinct(results, |scores| {
-        format!("{}, {}", scores.sampling.device, scores.sampling.threads)
+        let machine = Machine::from(&scores.sampling);
+        format!("{}: {machine}", scores.sampling.device)
     });
     let time = format!(
         "{} for {images} pictures (in the processes that finished the jobs)",
@@ -68,7 +70,7 @@ fn sampling(results: &Results) -> Vec<Condition> {
     );
     vec![
         condition("Jobs finished", count),
-        condition("Device, threads", devices),
+        condition("Device", devices),
         condition(
             "libtorch",
             distinct(results, |scores| scores.sampling.libtorch.clone()),

@@ -1,123 +1,20 @@
-//! A table as text: Markdown, CSV, LaTeX (booktabs).
+//! The numbers of a table for programs: one line each, as CSV.
 
-use super::escape;
-use crate::analysis::differences::{Differences, paired_metrics};
-use crate::analysis::table::{Cell, Origin, Table, TableRow};
-use crate::error::one_line;
+use crate::analysis::table::{Cell, CellNote, TableRow};
 use anyhow::Result;
-use comfy_table::presets::ASCII_MARKDOWN;
-use egsde_metrics::intervals::Interval;
-use egsde_metrics::registry::{Direction, Metric};
-use std::collections::BTreeMap;
 
-/// A cell as people read it: mean and standard deviation, with the format's sign between them.
-pub fn format_cell(cell: Option<&Cell>, metric: &Metric, plus_minus: &str) -> String {
-    let (digits, scale) = (metric.digits, metric.scale);
-    match cell {
-        None => "-".into(),
-        Some(Cell {
-            mean, std: None, ..
-        }) => format!("{:.digits$}", mean * scale),
-        Some(Cell {
-            mean,
-            std: Some(std),
-            ..
-        }) => {
-            format!(
-                "{:.digits$} {plus_minus} {:.digits$}",
-                mean * scale,
-                std * scale
-            )
-        }
-    }
+/// Rows of one origin or of both, as files for programs hold them.
+#[derive(Debug, Clone, Copy)]
+pub struct NumberTable<'a> {
+    /// Name of the experiment.
+    pub experiment: &'a str,
+    /// The rows.
+    pub rows: &'a [TableRow],
+    /// The machines that times were measured on.
+    pub machines: &'a [String],
 }
 
-/// `+0.50 [+0.10, +0.90] *`: the star says that the interval excludes 0.
-pub fn format_interval(interval: &Interval, metric: &Metric) -> String {
-    let (digits, scale) = (metric.digits, metric.scale);
-    let star = if interval.excludes_zero() { " *" } else { "" };
-    format!(
-        "{:+.digits$} [{:+.digits$}, {:+.digits$}]{star}",
-        interval.estimate * scale,
-        interval.low * scale,
-        interval.high * scale
-    )
-}
-
-/// `EGSDE` or `EGSDE (published)`.
-pub fn row_label(row: &TableRow) -> String {
-    match row.source {
-        Origin::Ours => row.method.clone(),
-        Origin::Published => format!("{} (published)", row.method),
-    }
-}
-
-/// Whether a row has the best mean of our rows; `bests` are those of [`Table::bests`].
-pub fn is_best(row: &TableRow, metric: &Metric, bests: &BTreeMap<&'static str, f64>) -> bool {
-    let mean = row.metrics.get(metric.key).map(|cell| &cell.mean);
-    row.source == Origin::Ours && mean.is_some() && mean == bests.get(metric.key)
-}
-
-/// An empty Markdown table with a heading per metric.
-fn markdown_grid(first_heading: &str, metrics: &[&Metric]) -> comfy_table::Table {
-    let mut headings = vec![first_heading.to_string()];
-    headings.extend(metrics.iter().map(|metric| metric.heading_with_arrow()));
-    let mut grid = comfy_table::Table::new();
-    grid.load_style(ASCII_MARKDOWN);
-    grid.set_header(headings);
-    grid
-}
-
-/// Differences as a Markdown table.
-fn markdown_differences(differences: &Differences) -> String {
-    let metrics = paired_metrics();
-    let to = escape::markdown(&differences.to);
-    let mut grid = markdown_grid(&format!("Less {to}"), &metrics);
-    for row in &differences.rows {
-        let mut cells = vec![escape::markdown(&row.method)];
-        for metric in &metrics {
-            let interval = row.metrics.get(metric.key);
-            cells.push(interval.map_or("-".into(), |found| format_interval(found, metric)));
-        }
-        grid.add_row(cells);
-    }
-    format!(
-        "\nDifferences to {to}, mean and 95 % interval of a paired bootstrap over the {} pictures \
-         (all seeds of a picture together); * excludes 0.\n\n{grid}\n",
-        differences.pictures
-    )
-}
-
-/// Markdown with a heading and notes.
-pub fn markdown(table: &Table) -> String {
-    let mut grid = markdown_grid("Method", &table.columns);
-    for row in &table.rows {
-        let mut cells = vec![escape::markdown(&row_label(row))];
-        for metric in &table.columns {
-            cells.push(format_cell(row.metrics.get(metric.key), metric, "±"));
-        }
-        grid.add_row(cells);
-    }
-    let notes: String = table
-        .notes
-        .iter()
-        .map(|note| format!("- {}\n", one_line(note)))
-        .collect();
-    let missing = match table.missing.as_slice() {
-        [] => String::new(),
-        missing => format!("\nNot finished: {}\n", missing.join(", ")),
-    };
-    let differences = table
-        .differences
-        .as_ref()
-        .map_or(String::new(), markdown_differences);
-    format!(
-        "# {}\n\n{grid}\n{differences}\n{notes}{missing}",
-        one_line(&table.title)
-    )
-}
-
-/// One number of a table, for programs.
+/// One number of a table.
 pub struct Number<'a> {
     /// The row in which it stands.
     pub row: &'a TableRow,
@@ -125,17 +22,33 @@ pub struct Number<'a> {
     pub metric: &'a str,
     /// Mean and spread.
     pub cell: &'a Cell,
+    /// Who measured a published number, or on which machine a time was measured.
+    pub note: Option<&'a str>,
 }
 
-/// All numbers of a table, row by row.
-pub fn numbers(table: &Table) -> Vec<Number<'_>> {
-    let mut numbers = Vec::new();
-    for row in &table.rows {
-        for (metric, cell) in &row.metrics {
-            numbers.push(Number { row, metric, cell });
+impl<'a> NumberTable<'a> {
+    fn note(&self, cell: &Cell) -> Option<&'a str> {
+        match cell.note? {
+            CellNote::Provenance(provenance) => Some(provenance.name()),
+            CellNote::Machine(place) => self.machines.get(place).map(String::as_str),
         }
     }
-    numbers
+
+    /// All numbers, row by row.
+    pub fn numbers(&self) -> Vec<Number<'a>> {
+        let mut numbers = Vec::new();
+        for row in self.rows {
+            for (metric, cell) in &row.metrics {
+                numbers.push(Number {
+                    row,
+                    metric,
+                    cell,
+                    note: self.note(cell),
+                });
+            }
+        }
+        numbers
+    }
 }
 
 /// The text of a value, empty where there is none.
@@ -143,11 +56,11 @@ fn text_or_empty<T: ToString>(value: Option<T>) -> String {
     value.map_or(String::new(), |value| value.to_string())
 }
 
-/// One line per row and metric, for programs.
+/// One line per row and metric.
 ///
 /// # Errors
 /// None in practice: the text is written into memory.
-pub fn csv(table: &Table) -> Result<String> {
+pub fn csv(table: &NumberTable) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record([
         "experiment",
@@ -158,10 +71,17 @@ pub fn csv(table: &Table) -> Result<String> {
         "std",
         "n",
         "ci95",
+        "note",
     ])?;
-    for Number { row, metric, cell } in numbers(table) {
+    for Number {
+        row,
+        metric,
+        cell,
+        note,
+    } in table.numbers()
+    {
         writer.write_record([
-            table.experiment.as_str(),
+            table.experiment,
             &row.method,
             row.source.name(),
             metric,
@@ -169,82 +89,73 @@ pub fn csv(table: &Table) -> Result<String> {
             &text_or_empty(cell.std),
             &text_or_empty(cell.n),
             &text_or_empty(cell.ci95),
+            note.unwrap_or_default(),
         ])?;
     }
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-fn latex_heading(metric: &Metric) -> String {
-    let arrow = match metric.direction {
-        Direction::LowerIsBetter => r"$\downarrow$",
-        Direction::HigherIsBetter => r"$\uparrow$",
-    };
-    format!("{} {arrow}", metric.heading)
-}
-
-/// The lines of all rows of one origin.
-fn latex_rows(table: &Table, origin: Origin) -> String {
-    let bests = table.bests();
-    let mut lines = String::new();
-    for row in table.rows.iter().filter(|row| row.source == origin) {
-        let mut cells = vec![escape::latex(&row_label(row))];
-        for metric in &table.columns {
-            let text = format_cell(row.metrics.get(metric.key), metric, r"$\pm$");
-            let best = is_best(row, metric, &bests);
-            cells.push(if best {
-                format!(r"\textbf{{{text}}}")
-            } else {
-                text
-            });
-        }
-        lines.push_str(&format!("{} \\\\\n", cells.join(" & ")));
-    }
-    lines
-}
-
-/// A booktabs table; the best of our rows in each column is bold.
-pub fn latex(table: &Table) -> String {
-    let mut headings = vec!["Method".to_string()];
-    headings.extend(table.columns.iter().map(|metric| latex_heading(metric)));
-    let (published, ours) = (
-        latex_rows(table, Origin::Published),
-        latex_rows(table, Origin::Ours),
-    );
-    let middle = if published.is_empty() || ours.is_empty() {
-        ""
-    } else {
-        "\\midrule\n"
-    };
-    format!(
-        "% {}\n\\begin{{tabular}}{{l{}}}\n\\toprule\n{} \\\\\n\\midrule\n{published}{middle}{ours}\
-         \\bottomrule\n\\end{{tabular}}\n",
-        one_line(&table.notes.join(" ")),
-        "c".repeat(table.columns.len()),
-        headings.join(" & ")
-    )
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod testing {
+    use crate::analysis::claims::{Test, TestedClaim, TwoValues, Verdict};
+    use crate::analysis::table::{Cell, CellNote, Origin, Table, TableRow};
+    use crate::config::claims::Comparison;
+    use crate::config::published::Provenance;
+    use egsde_metrics::intervals::Interval;
     use egsde_metrics::registry::FID;
+    use std::collections::BTreeMap;
 
     fn row(method: &str, source: Origin, fid: f64) -> TableRow {
+        let is_published = source == Origin::Published;
         let cell = Cell {
             mean: fid,
             std: Some(0.5),
-            n: Some(3),
+            n: (!is_published).then_some(3),
             ci95: None,
+            note: is_published.then_some(CellNote::Provenance(Provenance::Doubtful)),
         };
-        let metrics = BTreeMap::from([(FID.key.to_string(), cell)]);
         TableRow {
             method: method.into(),
             source,
-            metrics,
+            metrics: BTreeMap::from([(FID.key.to_string(), cell)]),
         }
     }
 
-    fn table() -> Table {
+    fn test(than: &str, difference: Option<Interval>) -> Test {
+        let is_testable = difference.is_some();
+        Test {
+            row: "EGSDE†".into(),
+            metric: &FID,
+            is: Comparison::Lower,
+            than: than.into(),
+            paper: None,
+            ours: is_testable.then_some(TwoValues {
+                row: 3.0,
+                than: 4.0,
+            }),
+            difference,
+            verdict: match is_testable {
+                true => Verdict::Undecided,
+                false => Verdict::NotTestable,
+            },
+            reason: (!is_testable).then(|| format!("no row {than}")),
+        }
+    }
+
+    /// One published row, two of ours, and a claim of two comparisons.
+    pub fn table() -> Table {
+        let interval = Interval {
+            estimate: -1.0,
+            low: -2.0,
+            high: 0.5,
+        };
+        let claim = TestedClaim {
+            name: "a-claim".into(),
+            claim: "A claim".into(),
+            source: "S".into(),
+            verdict: Verdict::Undecided,
+            tests: vec![test("SDEdit", Some(interval)), test("ILVR", None)],
+        };
         Table {
             experiment: "t".into(),
             rows: vec![
@@ -252,38 +163,36 @@ mod tests {
                 row("SDEdit", Origin::Ours, 4.0),
                 row("EGSDE†", Origin::Ours, 3.0),
             ],
+            published: None,
             differences: None,
+            claims: vec![claim],
+            pictures: 4,
+            machines: vec!["M".into()],
             columns: vec![&FID],
             title: "T".into(),
             notes: vec!["N.".into()],
             missing: vec!["x".into()],
         }
     }
+}
 
-    #[test]
-    fn markdown_marks_published_rows_and_missing_jobs() {
-        let text = markdown(&table());
-        for part in ["CUT_50% (published)", "3.00 ± 0.50", "Not finished: x"] {
-            assert!(text.contains(part), "{text}");
-        }
-    }
-
-    #[test]
-    fn latex_escapes_and_bolds_our_best() {
-        let text = latex(&table());
-        assert!(
-            text.contains(r"CUT\_50\% (published) & 1.00 $\pm$ 0.50"),
-            "{text}"
-        );
-        assert!(
-            text.contains(r"EGSDE$^\dagger$ & \textbf{3.00 $\pm$ 0.50}"),
-            "{text}"
-        );
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn csv_has_one_line_per_number() {
-        let text = csv(&table()).unwrap();
-        assert_eq!(text.lines().nth(3), Some("t,EGSDE†,ours,fid,3,0.5,3,"));
+        let mut table = testing::table();
+        let cell = table.rows[2].metrics.get_mut("fid").unwrap();
+        cell.note = Some(CellNote::Machine(0));
+        let text = csv(&NumberTable {
+            experiment: &table.experiment,
+            rows: &table.rows,
+            machines: &table.machines,
+        });
+        let text = text.unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "t,CUT_50%,published,fid,1,0.5,,,doubtful");
+        assert_eq!(lines[3], "t,EGSDE†,ours,fid,3,0.5,3,,M");
     }
 }

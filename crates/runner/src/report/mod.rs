@@ -1,5 +1,6 @@
 //! `egsde report`: tables, plots and image grids as files, and one page that holds them all.
 
+mod cells;
 mod conditions;
 pub mod escape;
 pub mod export;
@@ -7,6 +8,8 @@ mod export_files;
 pub mod fingerprint;
 pub mod html;
 mod image_grids;
+mod latex;
+pub mod markdown;
 mod page;
 mod parquet_table;
 mod plot;
@@ -81,8 +84,9 @@ pub fn write(
     tell_boxes(table);
     let mut files = export_files::write_tables(table, folder)?;
     let tradeoff = plot::write_tradeoff(table, folder)?;
+    let cost = plot::write_cost(table, folder)?;
     let curves = plot::write_curves(results.plan, table, folder)?;
-    for figure in tradeoff.iter().chain(&curves) {
+    for figure in tradeoff.iter().chain(&cost).chain(&curves) {
         files.extend(figure.files.iter().cloned());
     }
     let grids = image_grids::grids(results, table, project, evaluator)?;
@@ -94,6 +98,7 @@ pub fn write(
         plan: results.plan,
         table,
         tradeoff,
+        cost,
         curves,
         grids,
         conditions,

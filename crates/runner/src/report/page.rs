@@ -1,16 +1,21 @@
 //! One self-contained HTML page: it opens from disk and needs no network.
 
+use super::cells::{
+    CLAIM_HEADINGS, claims_introduction, format_cell, format_difference, format_interval,
+    format_values, is_best, made_tests, row_label, test_in_words, verdict_in_words,
+};
 use super::conditions::Condition;
-use super::export::{format_cell, format_interval, is_best, row_label};
 use super::html::{data_uri, document};
 use super::image_grids::{Column, Grid};
 use super::plot::Figure;
-use crate::analysis::differences::{Differences, paired_metrics};
+use crate::analysis::claims::{Test, TestedClaim, Verdict};
+use crate::analysis::differences::Differences;
+use crate::analysis::published::PublishedTable;
 use crate::analysis::table::{Cell, Origin, Table, TableRow};
 use crate::plan::Plan;
 use anyhow::Result;
 use egsde_metrics::intervals::Interval;
-use egsde_metrics::registry::Metric;
+use egsde_metrics::registry::{Metric, paired_metrics};
 use maud::{Markup, PreEscaped, html};
 use std::collections::BTreeMap;
 
@@ -22,6 +27,7 @@ pub struct Page<'a> {
     pub plan: &'a Plan,
     pub table: &'a Table,
     pub tradeoff: Option<Figure>,
+    pub cost: Option<Figure>,
     pub curves: Vec<Figure>,
     pub grids: Vec<Grid>,
     pub conditions: Vec<Condition>,
@@ -88,7 +94,8 @@ fn main_table(table: &Table) -> Markup {
     }
     html! {
         p {
-            "Mean ± standard deviation over seeds. Bold: the best of ours. Touch a heading to sort."
+            "Mean ± standard deviation over seeds. Bold: the best of ours in quality. Touch a "
+            "heading to sort."
         }
         (sortable_table(&table.columns, &rows))
     }
@@ -126,6 +133,77 @@ fn differences_section(differences: &Differences) -> Markup {
                 "the " (differences.pictures) " pictures. A star marks an interval that excludes 0."
             }
             (sortable_table(&metrics, &rows))
+        }
+    }
+}
+
+/// The word that styles a verdict.
+fn verdict_class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Reproduced => "reproduced",
+        Verdict::NotReproduced => "refuted",
+        Verdict::Undecided => "undecided",
+        Verdict::NotTestable => "untestable",
+    }
+}
+
+fn verdict_badge(verdict: Verdict, words: &str) -> Markup {
+    html! { span.verdict.(verdict_class(verdict)) { (words) } }
+}
+
+fn test_row(test: &Test) -> Markup {
+    html! {
+        tr {
+            td { (test_in_words(test)) }
+            td { (format_values(test.paper.as_ref(), test.metric)) }
+            td { (format_values(test.ours.as_ref(), test.metric)) }
+            td { (format_difference(test)) }
+            td { (verdict_badge(test.verdict, test.verdict.words())) }
+        }
+    }
+}
+
+fn claims_section(claims: &[TestedClaim], pictures: usize) -> Markup {
+    html! {
+        section #claims {
+            h2 { "Claims of the paper" }
+            p { (claims_introduction(pictures)) }
+            div.scroll {
+                table.claims {
+                    thead { tr { @for heading in CLAIM_HEADINGS { th scope="col" { (heading) } } } }
+                    @for claim in claims {
+                        tbody {
+                            tr {
+                                th scope="rowgroup" colspan="4" title=(claim.source) {
+                                    (claim.claim)
+                                }
+                                td { (verdict_badge(claim.verdict, &verdict_in_words(claim))) }
+                            }
+                            @for test in made_tests(claim) { (test_row(test)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn published_section(table: &PublishedTable) -> Markup {
+    let nothing_is_best = BTreeMap::new();
+    let mut rows = Vec::new();
+    for row in &table.rows {
+        rows.push(html! {
+            tr {
+                th scope="row" data-value=(row.method) { (row.method) }
+                @for metric in &table.columns { (number_cell(row, metric, &nothing_is_best)) }
+            }
+        });
+    }
+    html! {
+        section #published {
+            h2 { (table.title) }
+            (sortable_table(&table.columns, &rows))
+            ul.notes { @for note in &table.notes { li { (note) } } }
         }
     }
 }
@@ -190,6 +268,9 @@ impl Page<'_> {
             @if let Some(figure) = &self.tradeoff {
                 section #tradeoff { h2 { "Trade-off" } (figure_element(figure)) }
             }
+            @if let Some(figure) = &self.cost {
+                section #cost { h2 { "Quality over seconds" } (figure_element(figure)) }
+            }
             @if !self.curves.is_empty() {
                 section #curves {
                     h2 { "Curves" }
@@ -236,9 +317,15 @@ impl Page<'_> {
                 @if let Some(differences) = &self.table.differences {
                     (differences_section(differences))
                 }
+                @if !self.table.claims.is_empty() {
+                    (claims_section(&self.table.claims, self.table.pictures))
+                }
                 (self.figure_sections())
                 @if !grids.is_empty() {
                     section #pictures { h2 { "Pictures" } @for grid in &grids { (grid) } }
+                }
+                @if let Some(published) = &self.table.published {
+                    (published_section(published))
                 }
                 (self.conditions_section())
             }

@@ -2,8 +2,7 @@
 //!
 //! Text is stored as plain UTF-8 strings, which every reader can filter and sort.
 
-use super::export::{Number, numbers};
-use crate::analysis::table::Table;
+use super::export::{Number, NumberTable};
 use anyhow::{Context, Result};
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type};
@@ -21,6 +20,7 @@ const SCHEMA: &str = "message table {
     optional double std;
     optional int32 n (INTEGER(32, false));
     optional double ci95;
+    optional binary note (UTF8);
 }";
 
 /// Writes the next column of the schema. `values` holds one entry per line, `None` for a hole.
@@ -75,14 +75,16 @@ fn write_columns(
     let counts = numbers.iter().map(|number| number.cell.n);
     // Parquet stores an unsigned 32-bit number in the bits of a signed one.
     write_optional::<Int32Type>(group, counts.map(|n| n.map(u32::cast_signed)))?;
-    write_optional::<DoubleType>(group, numbers.iter().map(|number| number.cell.ci95))
+    write_optional::<DoubleType>(group, numbers.iter().map(|number| number.cell.ci95))?;
+    let notes = numbers.iter().map(|number| number.note);
+    write_optional::<ByteArrayType>(group, notes.map(|note| note.map(ByteArray::from)))
 }
 
 /// The bytes of a Parquet file with one row group.
 ///
 /// # Errors
 /// The writer refuses the columns.
-pub fn to_parquet(table: &Table) -> Result<Vec<u8>> {
+pub fn to_parquet(table: &NumberTable) -> Result<Vec<u8>> {
     let schema = Arc::new(parse_message_type(SCHEMA)?);
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
@@ -90,7 +92,7 @@ pub fn to_parquet(table: &Table) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties))?;
     let mut group = writer.next_row_group()?;
-    write_columns(&mut group, &table.experiment, &numbers(table))?;
+    write_columns(&mut group, table.experiment, &table.numbers())?;
     group.close()?;
     writer.close()?;
     Ok(bytes)
@@ -99,7 +101,7 @@ pub fn to_parquet(table: &Table) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::table::{Cell, Origin, TableRow};
+    use crate::analysis::table::{Cell, CellNote, Origin, TableRow};
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::RowAccessor;
     use std::collections::BTreeMap;
@@ -109,23 +111,20 @@ mod tests {
     fn parquet_holds_one_line_per_number() {
         let cell = Cell {
             mean: 3.5,
-            std: None,
             n: Some(1),
-            ci95: None,
+            note: Some(CellNote::Machine(0)),
+            ..Cell::default()
         };
         let metrics = BTreeMap::from([("l2".to_string(), cell)]);
-        let table = Table {
-            experiment: "t".into(),
-            rows: vec![TableRow {
-                method: "A".into(),
-                source: Origin::Ours,
-                metrics,
-            }],
-            differences: None,
-            columns: vec![],
-            title: "T".into(),
-            notes: vec![],
-            missing: vec![],
+        let rows = [TableRow {
+            method: "A".into(),
+            source: Origin::Ours,
+            metrics,
+        }];
+        let table = NumberTable {
+            experiment: "t",
+            rows: &rows,
+            machines: &["M".to_string()],
         };
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&to_parquet(&table).unwrap()).unwrap();
@@ -142,5 +141,6 @@ mod tests {
         assert_eq!(row.get_double(4).unwrap(), 3.5);
         assert!(row.get_double(5).is_err(), "a hole is no number");
         assert_eq!(row.get_uint(6).unwrap(), 1);
+        assert_eq!(row.get_string(8).unwrap(), "M");
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Interrupted, OrInvalidInput, invalid_input};
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::device::device_name;
+use crate::runtime::machine::processor;
 use crate::runtime::progress::Progress;
 use crate::runtime::signal;
 use crate::scoring::{Evaluation, Evaluator};
@@ -246,6 +247,7 @@ impl<'a> JobRunner<'a> {
         SamplingConditions {
             code: crate::CODE.into(),
             device: device_name(self.device),
+            processor: Some(processor(self.device)),
             libtorch: env!("EGSDE_LIBTORCH").into(),
             threads: tch::get_num_threads() as usize,
             own_kernels: egsde_models::kernels_in_use(self.device, kind),

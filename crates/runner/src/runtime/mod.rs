@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod device;
+pub mod machine;
 pub mod memory;
 pub mod progress;
 pub mod signal;

@@ -16,6 +16,9 @@ pub struct SamplingConditions {
     pub code: String,
     /// As options spell it: cpu, cuda:0.
     pub device: String,
+    /// The processor or GPU behind it; none in files of versions that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
     /// Version of libtorch, for example 2.11.0.
     pub libtorch: String,
     /// Threads that libtorch uses within one operation on the CPU.
@@ -122,6 +125,7 @@ pub(crate) mod testing {
             sampling: SamplingConditions {
                 code: "c".into(),
                 device: "cpu".into(),
+                processor: Some("p".into()),
                 libtorch: "2.11.0".into(),
                 threads: 2,
                 own_kernels: true,

@@ -7,6 +7,7 @@ const COMMANDS: [&str; 20] = [
     "plan",
     "run",
     "table",
+    "claims",
     "compare",
     "report",
     "verify",

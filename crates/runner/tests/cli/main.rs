@@ -4,6 +4,7 @@
 mod common;
 
 mod before_running;
+mod claims;
 mod comparing;
 mod console;
 mod cuda;

@@ -4,7 +4,7 @@ use crate::common::images::{ImageState, image_states};
 use crate::common::project::TestProject;
 use crate::common::{AssertText, assert_has, copy_folder, files_below, table_mean};
 use crate::{COMPARED, COMPARED_JOBS, FINISHED, nothing_to_do};
-use egsde_metrics::registry::{Computation, FID, L2, METRICS, Metric};
+use egsde_metrics::registry::{FID, L2, METRICS, Metric};
 use egsde_runner::config::experiment::Experiment;
 use egsde_runner::plan::Plan;
 use egsde_runner::project::Project;
@@ -86,9 +86,7 @@ fn a_new_metric_or_feature_network_scores_what_is_there_and_samples_nothing() {
     let project = TestProject::embedded(COMPARED);
     copy_folder(&FINISHED.path("r"), &project.path("runs"));
     let all = Scored::read(&project);
-    let computed = METRICS
-        .iter()
-        .filter(|metric| !matches!(metric.computation, Computation::FromAnswers));
+    let computed = METRICS.iter().filter(|metric| metric.is_from_images());
     let computed = computed.map(|metric| metric.key.to_string());
     assert_eq!(all.metrics(), computed.collect());
 

@@ -13,8 +13,8 @@ use std::ops::Range;
 /// A rectangle of pixels to draw on.
 pub type Area<DB> = DrawingArea<DB, Shift>;
 
-/// A plot with two linear axes.
-pub type Chart<'a, DB> = ChartContext<'a, DB, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+/// A plot; its vertical axis is linear, and so is the horizontal one unless it is given.
+pub type Chart<'a, DB, X = RangedCoordf64> = ChartContext<'a, DB, Cartesian2d<X, RangedCoordf64>>;
 
 /// Okabe-Ito colours: colour-blind readers can tell them apart too.
 const COLOURS: [RGBColor; 7] = [
