@@ -1,4 +1,5 @@
-//! The binary `egsde-engine`, which `egsde` starts once libtorch is found.
+//! The binary `egsde-engine`, which is linked with libtorch. The launcher `egsde` finds libtorch
+//! and becomes this program, since a program cannot report that its own libraries are missing.
 
 fn main() {
     egsde_runner::cli::main()

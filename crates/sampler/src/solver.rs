@@ -1,4 +1,4 @@
-//! Solvers of the reverse SDE (or its probability-flow ODE), the energy's gradient included.
+//! Solvers of the energy-guided reverse SDE and of its probability-flow ODE.
 //!
 //! A new solver is a variant of [`Solver`], a method of `Step`, the match arm that joins them,
 //! and its arm in [`Solver::own_key`].
@@ -11,7 +11,7 @@ use tch::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Solver {
-    /// DDPM's posterior mean and fixed variance, as EGSDE's code has it.
+    /// Ancestral sampling with DDPM's posterior mean and a fixed variance, as in EGSDE's code.
     Ancestral,
     /// Euler-Maruyama on the reverse SDE (the paper's Algorithm 1).
     EulerMaruyama,
@@ -20,16 +20,16 @@ pub enum Solver {
     Ddim,
     /// DPM-Solver++(2M) (Lu et al. 2022): second order, multistep, deterministic.
     DpmSolverPp,
-    /// SDE-DPM-Solver++(2M): the same order for the reverse SDE.
+    /// SDE-DPM-Solver++(2M) (Lu et al. 2022): second order, multistep, for the reverse SDE.
     SdeDpmSolverPp,
 }
 
-/// A key of a row that means something to one solver only.
+/// A key of a row that only one solver reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SolverKey {
-    /// Fraction of the posterior's standard deviation that is added.
+    /// Fraction of the posterior's standard deviation that DDIM adds.
     Eta,
-    /// The variance that is added.
+    /// Which variance the ancestral solver adds.
     Variance,
 }
 
@@ -39,13 +39,13 @@ pub(crate) struct Step<'a> {
     pub i: usize,
     /// The sample at step `i`, `[n, 3, s, s]`.
     pub y: &'a Tensor,
-    /// The noise that the diffusion network predicts in `y`, same shape.
+    /// The noise that the diffusion network predicts in `y`, of the same shape.
     pub eps: &'a Tensor,
-    /// Gradient of the energy with respect to `y`, same shape; none where no expert counts.
+    /// Gradient of the energy with respect to `y`, of the same shape; none without any expert.
     pub gradient: Option<&'a Tensor>,
     /// Fraction of the posterior's standard deviation that DDIM adds, 0 to 1.
     pub eta: f64,
-    /// The variance that the ancestral solver adds.
+    /// Which variance the ancestral solver adds.
     pub variance: Variance,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct StepOutput {
 }
 
 /// What a multistep solver keeps from one step to the next: the image predicted at the step before,
-/// `[n, 3, s, s]`. Starts as `None`.
+/// `[n, 3, s, s]`. A trajectory starts with `None`.
 pub(crate) type SolverMemory = Option<Tensor>;
 
 impl Solver {
@@ -97,15 +97,17 @@ struct SecondOrder {
 }
 
 impl Step<'_> {
+    /// The cumulative alpha of this step.
     fn alpha_prod(&self) -> f64 {
         self.schedule.alphas_cumprod[self.i]
     }
 
+    /// The cumulative alpha of step `i - 1`, to which this step leads.
     fn alpha_prod_prev(&self) -> f64 {
         self.schedule.alphas_cumprod_prev(self.i)
     }
 
-    /// DDPM's step with its mean moved down the energy:
+    /// The ancestral step of DDPM, its mean moved against the energy's gradient:
     /// `(y - beta / sqrt(1 - alpha_prod) eps - beta grad E) / sqrt(1 - beta)`.
     fn ancestral(&self) -> StepOutput {
         let Self {
@@ -127,8 +129,8 @@ impl Step<'_> {
         StepOutput { mean, std }
     }
 
-    /// `y - [f - g^2 (s - grad E)] h`, where g^2 h is the step's integrated beta,
-    /// `ln(alpha_prod_prev / alpha_prod)`.
+    /// The Euler-Maruyama step `y - [f - g^2 (s - grad E)] h` with drift f and score s, where g^2 h
+    /// is the step's integrated beta, `ln(alpha_prod_prev / alpha_prod)`.
     fn euler_maruyama(&self) -> StepOutput {
         let Self {
             y, eps, gradient, ..
@@ -146,8 +148,8 @@ impl Step<'_> {
         }
     }
 
-    /// The noise that belongs to the guided score `s - grad E`, since `s = -eps / sqrt(1 -
-    /// alpha_prod)`.
+    /// The noise that corresponds to the guided score `s - grad E`, by
+    /// `s = -eps / sqrt(1 - alpha_prod)`.
     fn guided_eps(&self) -> Tensor {
         match self.gradient {
             Some(g) => self.eps + g * (1.0 - self.alpha_prod()).sqrt(),
@@ -155,13 +157,13 @@ impl Step<'_> {
         }
     }
 
-    /// The image that `y` shows when `eps` is its noise.
+    /// The prediction of the image x0 from `y`, given that `eps` is the noise in it.
     fn predicted_x0(&self, eps: &Tensor) -> Tensor {
         let alpha_prod = self.alpha_prod();
         (self.y - eps * (1.0 - alpha_prod).sqrt()) / alpha_prod.sqrt()
     }
 
-    /// DDIM, equation 12.
+    /// The DDIM step (Song et al. 2021, equation 12).
     fn ddim(&self) -> StepOutput {
         let (alpha_prod, alpha_prod_prev) = (self.alpha_prod(), self.alpha_prod_prev());
         let eps = self.guided_eps();
@@ -173,14 +175,15 @@ impl Step<'_> {
         StepOutput { mean, std }
     }
 
-    /// The image as the two last predictions extrapolate it (Lu et al. 2022, Algorithm 2). The
-    /// first step, which has no prediction before it, is of first order.
+    /// Extrapolates the image from the predictions of this step and the one before it (Lu et al.
+    /// 2022, Algorithm 2). The first step has no prediction before it and is of first order.
     fn second_order(&self, x0: Tensor, x0_prev: Option<Tensor>) -> SecondOrder {
         let lambda = half_log_snr(self.alpha_prod());
         let h = half_log_snr(self.alpha_prod_prev()) - lambda;
         let Some(x0_prev) = x0_prev else {
             return SecondOrder { x0, h };
         };
+        // The ratio of the previous step size to this one, in half log-SNR.
         let r = (lambda - half_log_snr(self.schedule.alphas_cumprod[self.i + 1])) / h;
         SecondOrder {
             x0: &x0 + (&x0 - x0_prev) / (2.0 * r),
@@ -188,8 +191,8 @@ impl Step<'_> {
         }
     }
 
-    /// DPM-Solver++(2M), Algorithm 2, in the form that predicts images. The last step, to the image
-    /// itself, is of first order.
+    /// The step of DPM-Solver++(2M) (Algorithm 2, data prediction). The last step returns the
+    /// predicted image, since the half log-SNR of the image itself is infinite.
     fn dpm_solver_pp(&self, memory: &mut SolverMemory) -> StepOutput {
         let x0 = self.predicted_x0(&self.guided_eps());
         let x0_prev = memory.replace(x0.shallow_clone());
@@ -203,7 +206,8 @@ impl Step<'_> {
         StepOutput { mean, std: 0.0 }
     }
 
-    /// SDE-DPM-Solver++(2M): as [`Step::dpm_solver_pp`], with the reverse SDE's noise.
+    /// The step of SDE-DPM-Solver++(2M): as [`Step::dpm_solver_pp`], but for the reverse SDE, with
+    /// its noise.
     fn sde_dpm_solver_pp(&self, memory: &mut SolverMemory) -> StepOutput {
         let x0 = self.predicted_x0(&self.guided_eps());
         let x0_prev = memory.replace(x0.shallow_clone());

@@ -6,10 +6,11 @@ use super::tiff_directory::Directory;
 use super::{Rgb, bmp::sample, check_area};
 use anyhow::{Context, Result, bail, ensure};
 
-/// Deflate packs at most about 1,032 bytes into one and LZW 2,730; 1-bit samples are eight pixels.
+/// Most pixels that one stored byte can hold: LZW expands a byte to at most 2,730 bytes (deflate to
+/// about 1,032), and a byte of 1-bit samples holds eight pixels.
 const MAX_PIXELS_PER_BYTE: usize = 8 * 2730;
 
-/// Tags of the directory.
+/// Tags of the image file directory.
 const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
 const BITS_PER_SAMPLE: u16 = 258;
@@ -31,10 +32,10 @@ const TILE_BYTES: u16 = 325;
 const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
 
-/// The kind of extra sample that says that colours were multiplied by alpha.
+/// The value of `EXTRA_SAMPLES` for associated alpha, by which the colours are multiplied.
 const PREMULTIPLIED: usize = 1;
 
-/// How the samples of a pixel become RGB. Further samples are left out.
+/// How the samples of a pixel become RGB. Samples beyond those named here are ignored.
 enum Colours {
     /// One level, inverted where white is 0.
     Grey { inverted: bool },
@@ -42,24 +43,29 @@ enum Colours {
     Palette(Vec<[u8; 3]>),
     /// Three levels.
     Rgb,
-    /// Three levels that were multiplied by the fourth sample.
+    /// Three levels that are multiplied by the fourth sample, alpha.
     Premultiplied,
 }
 
 /// How the image is cut into blocks: strips, or tiles from left to right and top to bottom.
 struct Blocks {
+    /// Width of a block in pixels.
     width: usize,
+    /// Height of a block in pixels.
     height: usize,
+    /// Where each block begins in the file.
     offsets: Vec<usize>,
-    /// Stored bytes of each block; none where the file does not say.
+    /// Stored bytes of each block; empty where the file does not give them.
     sizes: Vec<usize>,
 }
 
-/// All that the directory tells about the pixels.
+/// Everything that the directory says about the pixels.
 struct Layout {
     width: usize,
     height: usize,
+    /// Bits per sample.
     bits: usize,
+    /// Samples per pixel.
     samples: usize,
     colours: Colours,
     /// Whether each sample has blocks of its own.
@@ -91,7 +97,7 @@ impl Blocks {
     }
 }
 
-/// Refuses kinds of samples that are not read as Pillow reads them.
+/// Checks that this program reads such samples as Pillow does; returns the bits per sample.
 fn check_samples(directory: &Directory, photometric: usize, bits: &[usize]) -> Result<usize> {
     let kind = match photometric {
         0..=3 => None,
@@ -122,6 +128,7 @@ fn check_samples(directory: &Directory, photometric: usize, bits: &[usize]) -> R
     }
 }
 
+/// The colours of a palette image, one per value of a sample of `bits` bits.
 fn read_palette(directory: &Directory, bits: usize) -> Result<Vec<[u8; 3]>> {
     let (map, count) = (directory.numbers(COLOUR_MAP)?, 1 << bits);
     ensure!(
@@ -129,7 +136,7 @@ fn read_palette(directory: &Directory, bits: usize) -> Result<Vec<[u8; 3]>> {
         "a damaged TIFF (a palette of {} values for {count} colours)",
         map.len()
     );
-    // The map holds 16-bit levels, all red ones first; Pillow takes their higher bytes.
+    // The map holds 16-bit levels, all red ones first; Pillow keeps their high bytes.
     Ok((0..count)
         .map(|i| [0, 1, 2].map(|channel| (map[channel * count + i] >> 8) as u8))
         .collect())
@@ -183,7 +190,7 @@ impl Layout {
             bytes.len() * MAX_PIXELS_PER_BYTE,
         )?;
         if !planar && (blocks.width, blocks.height) == (width, height) {
-            // Every block covers the image; Pillow takes the last one.
+            // Every block covers the whole image, and Pillow keeps the last one.
             blocks
                 .offsets
                 .drain(..blocks.offsets.len().saturating_sub(1));
@@ -205,12 +212,13 @@ impl Layout {
         })
     }
 
-    /// Samples per pixel of one block.
+    /// Samples per pixel in one block.
     fn samples_per_block(&self) -> usize {
         if self.planar { 1 } else { self.samples }
     }
 
-    /// The unpacked bytes of block `index`, of which the file may store fewer rows than a block has.
+    /// The unpacked bytes of block `index`, of which the file stores `rows` rows: the last strip
+    /// may have fewer than the others.
     fn block(&self, bytes: &[u8], index: usize, rows: usize) -> Result<Vec<u8>> {
         let offset = *self.blocks.offsets.get(index).context("a truncated TIFF")?;
         let stored = bytes.get(offset..).context("a truncated TIFF")?;
@@ -229,12 +237,12 @@ impl Layout {
         )
     }
 
-    /// The samples of one band of blocks, `[rows, width, samples]`, one per byte.
+    /// The samples of one row of blocks, `[rows, width, samples]`, each in a byte of its own.
     fn band(&self, bytes: &[u8], band: usize) -> Result<Vec<u8>> {
         let Blocks { width, height, .. } = self.blocks;
         let (across, down) = (self.width.div_ceil(width), self.height.div_ceil(height));
         let rows = height.min(self.height - band * height);
-        // A strip ends with the image, a tile is stored whole.
+        // The last strip ends with the image, whereas a tile is always stored whole.
         let stored_rows = if width == self.width && across == 1 {
             rows
         } else {
@@ -264,8 +272,9 @@ impl Layout {
         Ok(samples)
     }
 
+    /// Converts `samples` to RGB and appends the colours to `pixels`.
     fn append_colours(&self, samples: &[u8], pixels: &mut Vec<u8>) {
-        // 1, 2 and 4 bits fill the range of 8 evenly.
+        // A whole factor spreads levels of 1, 2 and 4 bits evenly over 0 to 255.
         let factor = 255 / ((1u16 << self.bits) - 1) as u8;
         for pixel in samples.chunks_exact(self.samples) {
             pixels.extend(match &self.colours {
@@ -279,17 +288,17 @@ impl Layout {
     }
 }
 
-/// One row of a block.
+/// The format of one row of a block.
 pub(super) struct Row {
-    /// Its length in bytes.
+    /// Length of the row in bytes.
     pub bytes: usize,
-    /// Samples from one pixel to the next.
+    /// Samples from one pixel to the next, over which the predictor takes differences.
     pub step: usize,
     /// Bits per sample.
     pub bits: usize,
 }
 
-/// Colours before they were multiplied by alpha, rounded down and cut at 255 as Pillow does.
+/// The colours divided by alpha, rounded down and clipped to 255 as Pillow does.
 fn divided_by_alpha(pixel: &[u8]) -> [u8; 3] {
     let alpha = u32::from(pixel[3]);
     [pixel[0], pixel[1], pixel[2]].map(|level| match alpha {
@@ -299,10 +308,11 @@ fn divided_by_alpha(pixel: &[u8]) -> [u8; 3] {
     })
 }
 
-/// The image as the orientation (1 to 8) says it is to be seen.
+/// The image mirrored and transposed as `ORIENTATION` demands (1 to 8); any other value changes
+/// nothing.
 fn oriented(image: Rgb, orientation: usize) -> Rgb {
     let (width, height) = (image.width, image.height);
-    let (mirrored, upside_down, turned) = match orientation {
+    let (mirrored, upside_down, transposed) = match orientation {
         2 => (true, false, false),
         3 => (true, true, false),
         4 => (false, true, false),
@@ -312,7 +322,7 @@ fn oriented(image: Rgb, orientation: usize) -> Rgb {
         8 => (true, false, true),
         _ => return image,
     };
-    let (new_width, new_height) = if turned {
+    let (new_width, new_height) = if transposed {
         (height, width)
     } else {
         (width, height)
@@ -320,7 +330,7 @@ fn oriented(image: Rgb, orientation: usize) -> Rgb {
     let mut pixels = Vec::with_capacity(image.pixels.len());
     for y in 0..new_height {
         for x in 0..new_width {
-            let (column, row) = if turned { (y, x) } else { (x, y) };
+            let (column, row) = if transposed { (y, x) } else { (x, y) };
             let column = if mirrored { width - 1 - column } else { column };
             let row = if upside_down { height - 1 - row } else { row };
             let at = (row * width + column) * 3;
@@ -337,8 +347,8 @@ fn oriented(image: Rgb, orientation: usize) -> Rgb {
 /// Decodes the first page of a TIFF.
 ///
 /// # Errors
-/// The file is truncated or damaged, its samples or compression are none of those that are read, or
-/// it claims more pixels than its bytes can hold.
+/// The file is truncated or damaged, its samples or compression are not supported, or it claims
+/// more pixels than its bytes can hold.
 pub(super) fn decode(bytes: &[u8]) -> Result<Rgb> {
     let directory = Directory::read(bytes)?;
     let layout = Layout::read(&directory, bytes)?;

@@ -1,5 +1,5 @@
-//! The generator of CUT (antialiased) and CycleGAN (plain): a residual network between two halvings
-//! and two doublings (`ResnetGenerator` of both repositories).
+//! The generator of CUT (antialiased) and CycleGAN (not antialiased): residual blocks between two
+//! downsampling and two upsampling levels (`ResnetGenerator` of both repositories).
 
 use super::Loaded;
 use super::config::check_count;
@@ -11,34 +11,38 @@ use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
-/// Numbers of a generator, named as in the options of both repositories.
+/// The configuration of a generator, its keys named as the options of both repositories.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResnetGeneratorConfig {
-    /// Channels of the images that come in.
+    /// Channels of the input images.
     pub input_nc: i64,
-    /// Channels of the images that come out.
+    /// Channels of the output images.
     pub output_nc: i64,
-    /// Channels of the finest level; each halving doubles them.
+    /// Channels at full resolution; each downsampling level doubles them.
     pub ngf: i64,
-    /// Residual blocks between the halvings and the doublings.
+    /// Number of residual blocks between downsampling and upsampling.
     pub n_blocks: i64,
-    /// The normalisation behind each convolution but the last.
+    /// The normalisation after each convolution but the last.
     pub norm: Norm,
-    /// Whether halvings blur and take every second pixel (CUT), or are convolutions of stride 2.
+    /// Whether a downsampling level is a convolution of stride 1 and a blur of stride 2 (CUT), or a
+    /// convolution of stride 2 (CycleGAN).
     pub antialias_down: bool,
-    /// Whether doublings interpolate (CUT), or are transposed convolutions.
+    /// Whether an upsampling level is an interpolation and a convolution (CUT), or a transposed
+    /// convolution (CycleGAN).
     pub antialias_up: bool,
 }
 
-/// Halvings, and doublings.
+/// Number of downsampling levels, and of upsampling levels.
 const LEVELS: u32 = 2;
 
-/// The sides of an image must be multiples of this, as the layers meet again only then.
+/// The height and width of an image must be multiples of this: downsampling rounds any other, and
+/// the translation would have another size than the image.
 pub const SIDE_MULTIPLE: i64 = 1 << LEVELS;
 
 impl ResnetGeneratorConfig {
-    /// See [`NetworkConfig::check`](super::NetworkConfig::check).
+    /// Checks that every number lies in its range, as
+    /// [`NetworkConfig::check`](super::NetworkConfig::check) states.
     pub fn check(&self) -> Result<()> {
         check_count("input_nc", self.input_nc, 1..=64)?;
         check_count("output_nc", self.output_nc, 1..=64)?;
@@ -53,12 +57,12 @@ pub struct ResnetGenerator {
     model: Sequential,
 }
 
-/// A translation, and what some layers of the generator gave on the way.
+/// A translation, and the outputs of the layers that the caller names.
 #[derive(Debug)]
 pub struct GeneratorTrace {
     /// `[n, output_nc, h, w]` in [-1, 1].
     pub image: Tensor,
-    /// One feature map per layer asked for.
+    /// One feature map per named layer, `[n, channels, h', w']` at the layer's resolution.
     pub features: Vec<Tensor>,
 }
 
@@ -71,13 +75,13 @@ impl ResnetGenerator {
         model.norm(config.norm);
         model.push(Layer::Relu);
         for level in 0..LEVELS {
-            halve(&mut model, config, config.ngf << level);
+            downsample(&mut model, config, config.ngf << level);
         }
         for _ in 0..config.n_blocks {
             model.block(config.ngf << LEVELS);
         }
         for level in (1..=LEVELS).rev() {
-            double(&mut model, config, config.ngf << level);
+            upsample(&mut model, config, config.ngf << level);
         }
         model.push(Layer::ReflectionPad(3));
         model.conv(config.ngf, config.output_nc, edge);
@@ -87,13 +91,13 @@ impl ResnetGenerator {
         }
     }
 
-    /// Images `x` `[n, input_nc, h, w]` in [-1, 1] to `[n, output_nc, h, w]` in [-1, 1], in
-    /// float32; `h` and `w` are multiples of [`SIDE_MULTIPLE`]. `kind` is the working precision.
+    /// Translates images `x` `[n, input_nc, h, w]` in [-1, 1] to `[n, output_nc, h, w]` in [-1, 1],
+    /// in float32; `h` and `w` are multiples of [`SIDE_MULTIPLE`]. `kind` is the working precision.
     pub fn forward(&self, x: &Tensor, kind: Kind) -> Tensor {
         self.trace(x, &[], kind).image
     }
 
-    /// [`ResnetGenerator::forward`] with the outputs of `layers` (`model.N`), in float32.
+    /// As [`ResnetGenerator::forward`], with the outputs of `layers` (N of `model.N`) in float32.
     pub fn trace(&self, x: &Tensor, layers: &[usize], kind: Kind) -> GeneratorTrace {
         let count = self.model.len();
         let traced = self.model.trace(&x.to_kind(kind), layers, count);
@@ -103,17 +107,18 @@ impl ResnetGenerator {
         }
     }
 
-    /// The outputs of `layers` alone, in float32; nothing behind the last of them is computed.
+    /// The outputs of `layers` in float32, without a translation: layers after the last of them are
+    /// not computed.
     pub fn features(&self, x: &Tensor, layers: &[usize], kind: Kind) -> Vec<Tensor> {
         let count = layers.iter().max().map_or(0, |last| last + 1);
         let traced = self.model.trace(&x.to_kind(kind), layers, count);
         in_float32(traced.features)
     }
 
-    /// Checks that it has these layers.
+    /// Checks that the generator has all of `layers`.
     ///
     /// # Errors
-    /// A layer behind its last one, named.
+    /// A number lies beyond the last layer; the error names it.
     pub fn check_layers(&self, layers: &[usize]) -> Result<()> {
         let count = self.model.len();
         for layer in layers {
@@ -132,8 +137,8 @@ fn in_float32(features: Vec<Tensor>) -> Vec<Tensor> {
     features.map(|f| f.to_kind(Kind::Float)).collect()
 }
 
-/// Doubles the channels and halves the sides.
-fn halve(model: &mut Builder, config: &ResnetGeneratorConfig, channels: i64) {
+/// Appends a level that doubles the channels and halves height and width.
+fn downsample(model: &mut Builder, config: &ResnetGeneratorConfig, channels: i64) {
     let options = ConvOptions {
         stride: if config.antialias_down { 1 } else { 2 },
         ..ConvOptions::same(3)
@@ -146,8 +151,8 @@ fn halve(model: &mut Builder, config: &ResnetGeneratorConfig, channels: i64) {
     }
 }
 
-/// Halves the channels and doubles the sides.
-fn double(model: &mut Builder, config: &ResnetGeneratorConfig, channels: i64) {
+/// Appends a level that halves the channels and doubles height and width.
+fn upsample(model: &mut Builder, config: &ResnetGeneratorConfig, channels: i64) {
     if config.antialias_up {
         model.push(Layer::BlurUp);
         model.conv(channels, channels / 2, ConvOptions::same(3));
@@ -159,7 +164,8 @@ fn double(model: &mut Builder, config: &ResnetGeneratorConfig, channels: i64) {
 }
 
 impl Loaded<ResnetGenerator> {
-    /// Translations `[n, 3, h, w]` in [-1, 1] of images `x` `[n, 3, h, w]` in [-1, 1].
+    /// Translates images `x` `[n, 3, h, w]` in [-1, 1] to `[n, 3, h, w]` in [-1, 1]; the time it
+    /// takes counts as the network's.
     pub fn translate(&self, x: &Tensor) -> Tensor {
         timed(|| self.net.forward(x, self.kind))
     }

@@ -1,5 +1,5 @@
-//! `egsde slurm-task`: one task of a submission, or the job that collects; the cluster's script
-//! runs it.
+//! `egsde slurm-task`, which the Slurm script of a submission calls: runs the jobs of one task, or
+//! collects the results of all tasks.
 
 use super::output::{Output, TableFormat};
 use crate::cluster::hand_over::COLLECT;
@@ -27,7 +27,7 @@ pub struct Args {
     task: String,
 }
 
-/// Draws the report and prints the table.
+/// Writes the report and prints the table, from the results of all tasks.
 fn collect(submission: &Submission, project: &Project) -> Result<()> {
     let plan = submission.plan(project)?;
     let results = Results::read(&plan);
@@ -36,7 +36,7 @@ fn collect(submission: &Submission, project: &Project) -> Result<()> {
     output.print_table(TableFormat::Markdown)
 }
 
-/// Runs the jobs of one task; returns how many this process ran.
+/// Runs the jobs of one task that are not finished; returns the number of jobs it ran.
 fn run_jobs(
     submission: &Submission,
     project: &Project,
@@ -65,10 +65,11 @@ fn run_jobs(
     )
 }
 
-/// Puts a task whose time was over back into the queue.
+/// Requeues a task that Slurm's time limit interrupted, so that it goes on from what it has stored.
 ///
 /// # Errors
-/// The error itself when something else ended the task, or it went back too often.
+/// The error itself where something else ended the task, or where the task has been requeued as
+/// often as the site allows; the error of `scontrol requeue` where every attempt fails.
 fn requeue_if_out_of_time(error: anyhow::Error, site: &Site) -> Result<()> {
     let interrupted = error.downcast_ref::<Interrupted>();
     let is_out_of_time = interrupted.is_some_and(|interrupted| interrupted.code == OUT_OF_TIME);
@@ -81,13 +82,13 @@ fn requeue_if_out_of_time(error: anyhow::Error, site: &Site) -> Result<()> {
         let context = format!("not requeued after {restarts} restarts (--most-restarts)");
         return Err(error).or_invalid_input(context);
     }
-    // Before the call: Slurm may end this process before it returns.
+    // The message precedes the call, since Slurm may end this process before the call returns.
     writeln!(
         log(),
         "{error:#}; back into the queue for the {}. time",
         restarts + 1
     );
-    // The controller may be away for a while: seven tries in about a minute.
+    // Slurm's controller may be unreachable for a while, so seven attempts spread over a minute.
     let patience = ExponentialBuilder::default().with_max_times(6);
     (|| slurm::requeue(&job))
         .retry(patience)
@@ -98,8 +99,8 @@ fn requeue_if_out_of_time(error: anyhow::Error, site: &Site) -> Result<()> {
 /// Runs the command.
 ///
 /// # Errors
-/// Invalid input: no such task, a device that is not there, or an experiment that was changed
-/// since. Those of [`run_plan`].
+/// Invalid input: the submission has no such task, a device is not available, or the experiment was
+/// changed after the submission. The errors of [`run_plan`].
 pub fn run(args: &Args, project: &Project) -> Result<()> {
     let folder = SubmissionFolder::at(&args.submission);
     let submission = folder.submission()?;
@@ -118,7 +119,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
             args.task
         )));
     };
-    // Every device is opened before anything computes.
+    // Every device is opened before any job begins, so that a missing one costs no computation.
     let devices = submission.site.devices().map(open_device);
     let devices = devices
         .collect::<Result<_, String>>()

@@ -1,4 +1,5 @@
-//! What people write: experiment files, their rows and sweeps, published numbers and claims.
+//! What people write: experiment files with their rows, sweeps, changes by `--set`, precisions and
+//! image formats; published numbers and claims.
 
 pub mod claims;
 pub mod experiment;

@@ -1,11 +1,12 @@
-//! Names under which a translation can be stored.
+//! Checks of the names under which translations are stored.
 
 use crate::error::invalid_input;
 use anyhow::Result;
 
-/// Why nothing can be stored under a name; none where it can. Names stand on lines of
-/// `images.sha256`, and are stored as text.
-fn problem(name: &str) -> Option<&'static str> {
+/// The reason why no translation can be stored under a name; none where one can. `images.sha256` is
+/// UTF-8 text with one line per name, so a name needs to be UTF-8 without control characters. A
+/// replacement character stands for bytes that are not UTF-8.
+fn reason_not_storable(name: &str) -> Option<&'static str> {
     if name.chars().any(char::is_control) {
         Some("has a line end or another control character in its name")
     } else if name.contains(char::REPLACEMENT_CHARACTER) {
@@ -15,14 +16,14 @@ fn problem(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Refuses the name of a source picture under which nothing can be stored.
+/// Refuses the name of a source image if no translation can be stored under it.
 ///
 /// # Errors
-/// Invalid input: what is wrong with it.
+/// Invalid input: the name has a control character or is not UTF-8.
 pub fn check_name(name: &str) -> Result<()> {
-    match problem(name) {
-        Some(why) => Err(invalid_input(format!(
-            "the picture {name:?} {why}: rename it"
+    match reason_not_storable(name) {
+        Some(reason) => Err(invalid_input(format!(
+            "the picture {name:?} {reason}: rename it"
         ))),
         None => Ok(()),
     }

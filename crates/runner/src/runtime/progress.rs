@@ -1,28 +1,29 @@
-//! A bar with rate and time left on a terminal, plain log lines elsewhere.
+//! Progress of long work: a bar with rate and time left on a terminal, log lines elsewhere.
 
 use super::console::log;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Progress of one long piece of work.
+/// Progress of one piece of work, counted in units.
 pub struct Progress {
-    /// None where standard error is no terminal.
+    /// None where standard error is not a terminal.
     bar: Option<ProgressBar>,
     label: String,
     unit: &'static str,
     total: u64,
-    /// Units that were done before.
+    /// Units that were done before this work began; the rate leaves them out.
     skipped: u64,
+    /// Units that are done, the skipped ones included.
     done: u64,
     began: Instant,
     last_line: Option<Instant>,
 }
 
-/// Plain lines come no closer together than this.
-const QUIET: Duration = Duration::from_secs(15);
+/// Least time between two log lines.
+const INTERVAL: Duration = Duration::from_secs(15);
 
-/// The bar of a terminal.
+/// Layout of the bar, in indicatif's syntax.
 const TEMPLATE: &str = "{prefix} {wide_bar} {pos}/{len} {msg} {per_sec} left {eta}";
 
 fn terminal_bar(label: &str, total: u64) -> ProgressBar {
@@ -33,7 +34,7 @@ fn terminal_bar(label: &str, total: u64) -> ProgressBar {
 }
 
 impl Progress {
-    /// `total` units, none done yet.
+    /// Begins with none of `total` units done; `unit` is their name in the plural.
     pub fn new(label: &str, unit: &'static str, total: u64) -> Self {
         Self {
             bar: std::io::stderr()
@@ -49,7 +50,7 @@ impl Progress {
         }
     }
 
-    /// `count` units were done before and tell nothing about the rate.
+    /// Counts `count` units as done before; the rate leaves them out.
     pub fn skip(&mut self, count: u64) {
         self.skipped += count;
         self.done += count;
@@ -59,19 +60,19 @@ impl Progress {
         }
     }
 
-    /// Moves to `done` units and shows `message`.
+    /// Sets the number of units that are done and shows `message`.
     pub fn set(&mut self, done: u64, message: &str) {
         self.done = done;
         if let Some(bar) = &self.bar {
             bar.set_message(message.to_string());
             bar.set_position(done);
-        } else if done >= self.total || self.last_line.is_none_or(|at| at.elapsed() > QUIET) {
+        } else if done >= self.total || self.last_line.is_none_or(|at| at.elapsed() > INTERVAL) {
             self.last_line = Some(Instant::now());
             writeln!(log(), "{}", self.line(message));
         }
     }
 
-    /// The plain line: how much is done, how fast, how long it will take.
+    /// The log line: units done, `message`, rate and time left.
     fn line(&self, message: &str) -> String {
         let Self {
             label,
@@ -80,21 +81,21 @@ impl Progress {
             done,
             ..
         } = self;
-        let new = done.saturating_sub(self.skipped);
-        let rate = new as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
-        let left = match new {
+        let counted = done.saturating_sub(self.skipped);
+        let rate = counted as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
+        let left = match counted {
             0 => "?".into(),
             _ => seconds(total.saturating_sub(*done) as f64 / rate),
         };
         format!("{label}: {done}/{total} {unit} {message} {rate:.1} {unit}/s, left {left}")
     }
 
-    /// Moves on by `count`.
+    /// Adds `count` units that are done and shows `message`.
     pub fn add(&mut self, count: u64, message: &str) {
         self.set(self.done + count, message);
     }
 
-    /// Prints a line that does not disturb the bar.
+    /// Logs a line without disturbing the bar.
     pub fn print_line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| writeln!(log(), "{text}")),
@@ -102,7 +103,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar from the terminal.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -110,7 +111,7 @@ impl Progress {
     }
 }
 
-/// Seconds as people read them: `48 s`, `12 min 5 s`, `3 h 4 min`.
+/// A duration of `s` seconds as text: `48 s`, `12 min 5 s`, `3 h 4 min`.
 pub fn seconds(s: f64) -> String {
     let s = s.round() as u64;
     match s {

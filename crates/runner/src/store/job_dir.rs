@@ -1,5 +1,6 @@
 //! A job's folder: `job.json`, `images/`, `images.sha256`, `per_image.safetensors`, `scores.json`.
-//! Every file gets a temporary name first, and everything is covered by a hash.
+//! Each of them is written under a temporary name and renamed, so that a killed process leaves no
+//! partial file behind under a final name, and hashes reveal files that were changed.
 
 use super::checksums::{CHECKSUMS_FILE, Checksums};
 use super::per_image::{PER_IMAGE_FILE, PerImage};
@@ -16,10 +17,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Name of the file that tells what the job is.
+/// Name of the file with the job's row and identity.
 pub const JOB_FILE: &str = "job.json";
 
-/// A job's folder taken by this process; the lock goes with the process, however it ends.
+/// The lock of a job's folder, held until it is dropped; the system releases it when the process
+/// ends, however that comes about.
 #[derive(Debug)]
 pub struct JobLock {
     _file: std::fs::File,
@@ -37,7 +39,7 @@ struct JobRecord {
 pub struct JobDir {
     path: PathBuf,
     format: ImageFormat,
-    /// Where an external method's images lie.
+    /// The images of an external method; none for a method that samples.
     external: Option<ExternalImages>,
 }
 
@@ -45,7 +47,7 @@ pub struct JobDir {
 #[derive(Debug, Clone)]
 struct ExternalImages {
     folder: PathBuf,
-    /// Its images by stem, looked up when the first one is asked for.
+    /// The folder's images by stem, read when the first one is needed.
     by_stem: OnceLock<BTreeMap<String, PathBuf>>,
 }
 
@@ -57,7 +59,8 @@ impl ExternalImages {
         }
     }
 
-    /// The file of an image, whatever its extension; where it is missing, one that does not exist.
+    /// The path of the image with this stem, whatever its extension. A missing image gets a path
+    /// without an extension, so that reading it fails and the error names it.
     fn image(&self, name: &str) -> PathBuf {
         let by_stem = self.by_stem.get_or_init(|| {
             let folder = ImageFolder::read(&self.folder);
@@ -70,7 +73,7 @@ impl ExternalImages {
 }
 
 impl JobDir {
-    /// The folder of a job under its experiment's folder.
+    /// The folder of a job inside its experiment's folder.
     pub fn new(experiment: &Path, job: &Job) -> Self {
         Self {
             path: experiment.join(&job.id),
@@ -79,7 +82,8 @@ impl JobDir {
         }
     }
 
-    /// A job's folder at any place, for reading; images are written by [`JobDir::new`] only.
+    /// The folder of a job at `path`, for its scores and for checking its files. The image format
+    /// is not known here, so images are read and written through [`JobDir::new`] only.
     pub fn at(path: &Path) -> Self {
         Self {
             path: path.into(),
@@ -88,7 +92,7 @@ impl JobDir {
         }
     }
 
-    /// Its path.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -101,17 +105,18 @@ impl JobDir {
         }
     }
 
-    /// The path of an image inside the folder, as the checksums have it.
+    /// The path of an image relative to the folder, as `images.sha256` lists it.
     fn image_entry(&self, name: &str) -> PathBuf {
         Path::new("images").join(format!("{name}.{}", self.format.extension()))
     }
 
-    /// Scores when there are any; a file that is unreadable or was changed counts as none.
+    /// The scores; none where `scores.json` is missing, unreadable or was changed.
     pub fn scores(&self) -> Option<Scores> {
         Scores::from_sealed(&std::fs::read(self.path.join(SCORES_FILE)).ok()?)
     }
 
-    /// `job.json`, when it is what the folder's name tells: that carries the identity's hash.
+    /// The contents of `job.json`; none where it is missing or unreadable, or where its row and
+    /// identity give another folder name than this one.
     fn record(&self) -> Option<JobRecord> {
         let bytes = std::fs::read(self.path.join(JOB_FILE)).ok()?;
         let record: JobRecord = serde_json::from_slice(&bytes).ok()?;
@@ -129,7 +134,7 @@ impl JobDir {
         }
     }
 
-    /// [`JobDir::problems`] of a folder whose scores were read already.
+    /// As [`JobDir::problems`], for a folder whose scores the caller has read already.
     pub fn problems_beside(&self, scores: &Scores) -> Vec<String> {
         let Some(record) = self.record() else {
             return vec![format!(
@@ -140,13 +145,14 @@ impl JobDir {
         if !self.has_per_image(&scores.per_image_sha256) {
             found.push(format!("{PER_IMAGE_FILE} is missing or was changed"));
         }
-        // An external method's images stay where they are; the record has their hash.
+        // An external method's images lie outside the folder, and the identity has their hash.
         if record.identity.external.is_none() {
             found.extend(self.image_problems(scores.images));
         }
         found
     }
 
+    /// The images that are missing or were changed, and a count of images other than `expected`.
     fn image_problems(&self, expected: usize) -> Vec<String> {
         let checksums = self.checksums();
         let mut found = Vec::new();
@@ -165,11 +171,12 @@ impl JobDir {
         found
     }
 
+    /// Whether the per-image values are there and have this hash.
     fn has_per_image(&self, sha256: &str) -> bool {
         sha256_file(&self.path.join(PER_IMAGE_FILE)).is_ok_and(|found| found == sha256)
     }
 
-    /// What must be equal when a job is done twice: its numbers and the hash of its images.
+    /// The metrics and the hash of the images: what must be equal when the same job runs twice.
     ///
     /// # Errors
     /// The job is not finished.
@@ -179,11 +186,11 @@ impl JobDir {
         Ok((scores.metrics, scores.images_sha256))
     }
 
-    /// Takes the folder for this process, or nothing when another process has it. The lock is the
-    /// system's (flock), so it never outlives its owner.
+    /// Locks the folder for this process; none where another process holds the lock. The system
+    /// keeps the lock (flock), so it never outlives its owner.
     ///
     /// # Errors
-    /// The folder cannot be made or locked.
+    /// The folder cannot be created or locked.
     pub fn try_lock(&self) -> Result<Option<JobLock>> {
         std::fs::create_dir_all(&self.path)
             .with_context(|| format!("cannot make {}", self.path.display()))?;
@@ -199,11 +206,11 @@ impl JobDir {
         }
     }
 
-    /// Removes what a killed process left half-written and writes what the job is. The folder must
-    /// be locked first.
+    /// Removes temporary files of a killed process and writes `job.json`. The caller must hold the
+    /// lock, since another process's temporary files are still in use.
     ///
     /// # Errors
-    /// The folder cannot be written.
+    /// A temporary file cannot be removed, or `job.json` cannot be written.
     pub fn begin(&self, job: &Job) -> Result<()> {
         for folder in [&self.path, &self.path.join("images")] {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -213,7 +220,7 @@ impl JobDir {
                 }
             }
         }
-        // A folder kept under an earlier name of its row keeps its record too.
+        // A job whose row was renamed keeps its folder, whose name matches the earlier record only.
         if self.record().is_some() {
             return Ok(());
         }
@@ -227,7 +234,8 @@ impl JobDir {
         )
     }
 
-    /// The pixels of a translated image that is there, whole, and the one that was written.
+    /// The pixels of a translated image; none where it is missing, damaged, not `side` pixels wide
+    /// and high, or not the one that `checksums` lists.
     pub fn read_image(&self, checksums: &Checksums, name: &str, side: usize) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.image(name)).ok()?;
         if self.external.is_none() && !checksums.matches(&self.image_entry(name), &bytes) {
@@ -237,12 +245,12 @@ impl JobDir {
         (image.width == side && image.height == side).then_some(image.pixels)
     }
 
-    /// The hashes of the images that are there.
+    /// The hashes that `images.sha256` lists, which are those of finished images.
     pub fn checksums(&self) -> Checksums {
         Checksums::read(&self.path)
     }
 
-    /// How many images lie there, without reading them.
+    /// The number of image files in the folder; their contents are not checked.
     pub fn count_images(&self) -> usize {
         let extension = self.format.extension();
         let entries = std::fs::read_dir(self.path.join("images"))
@@ -254,6 +262,7 @@ impl JobDir {
             .count()
     }
 
+    /// The bytes of image `i` in the job's format.
     fn encode(&self, images: &ImageSet, i: usize) -> Result<Vec<u8>> {
         match self.format {
             ImageFormat::Png => encode_png(&images.image(i)),
@@ -268,7 +277,8 @@ impl JobDir {
         }
     }
 
-    /// Writes images, one file each, then their hashes: an image without one was not finished.
+    /// Writes one file per image, then the hashes, so that an image without a hash counts as not
+    /// finished.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -281,10 +291,10 @@ impl JobDir {
         checksums.write(&self.path)
     }
 
-    /// All images by name, in order.
+    /// Reads the images with these names, in their order.
     ///
     /// # Errors
-    /// Names the first image that is missing or was changed.
+    /// An image is missing or was changed; the error names the first such image.
     pub fn read_all(&self, names: &[String], side: usize) -> Result<ImageSet> {
         let (checksums, mut images) = (self.checksums(), ImageSet::empty(side));
         for name in names {
@@ -298,7 +308,7 @@ impl JobDir {
         Ok(images)
     }
 
-    /// Writes per-image values; returns the file's SHA-256.
+    /// Writes the per-image values; returns the file's SHA-256.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -306,7 +316,7 @@ impl JobDir {
         per_image.write(&self.path)
     }
 
-    /// The per-image values behind scores.
+    /// The per-image values from which `scores` were computed.
     ///
     /// # Errors
     /// The file is missing or was changed.
@@ -314,7 +324,7 @@ impl JobDir {
         PerImage::read(&self.path, &scores.per_image_sha256)
     }
 
-    /// Writes the scores, which ends the job.
+    /// Writes `scores.json`, with which the job counts as finished.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -323,7 +333,7 @@ impl JobDir {
     }
 }
 
-/// Hash over pixels, for `images_sha256`.
+/// SHA-256 over the pixels of all images, which `scores.json` keeps as `images_sha256`.
 pub fn pixels_sha256(images: &ImageSet) -> String {
     sha256_hex(&images.pixels)
 }
