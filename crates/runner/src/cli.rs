@@ -110,7 +110,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Explain(args) => commands::explain::run(args, &cli.project()?),
         Command::Study(args) => commands::study::run(args, || cli.project()),
         Command::Eval(args) => commands::eval::run(args, &cli.project_or_here()?),
-        Command::Weights(args) => commands::weights::run(args),
+        Command::Weights(args) => commands::weights::run(args, || cli.project()),
         Command::Parity(args) => commands::parity::run(args),
         Command::Data(args) => commands::data::run(args, &cli.project()?),
         Command::Train(args) => commands::train::run(args, &cli.project()?),

@@ -1,5 +1,6 @@
 //! Diffusion sampling, energies and translation methods. Knows no file.
 
+pub mod analytic;
 pub mod cost;
 pub mod energy;
 pub mod finite_check;

@@ -22,14 +22,17 @@ pub struct Schedule {
     pub alphas_cumprod: Vec<f64>,
 }
 
-/// Which fixed variance an ancestral step adds (DDPM, section 3.2).
+/// Which variance an ancestral step adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variance {
-    /// The posterior variance, at least 1e-20.
+    /// The posterior variance, at least 1e-20 (DDPM, section 3.2).
     FixedSmall,
-    /// The step's beta.
+    /// The step's beta (DDPM, section 3.2).
     FixedLarge,
+    /// The optimal one for the network's own mean squared noise prediction (Bao et al. 2022,
+    /// "Analytic-DPM", theorem 1).
+    Analytic,
 }
 
 impl Schedule {
@@ -114,13 +117,32 @@ impl Schedule {
         self.betas[i] * (1.0 - self.alphas_cumprod_prev(i)) / (1.0 - self.alphas_cumprod[i])
     }
 
-    /// Logarithm of the variance that an ancestral step adds (`logvar_fixedsmall` and
-    /// `logvar_fixedlarge` of EGSDE's code).
-    pub fn log_variance(&self, variance: Variance, i: usize) -> f64 {
-        match variance {
-            Variance::FixedSmall => self.posterior_variance(i).max(1e-20).ln(),
-            Variance::FixedLarge => self.betas[i].ln(),
+    /// The optimal variance of a reverse step whose mean has the posterior's form, for a network
+    /// whose predicted noise at step `i` has this mean square (Bao et al. 2022, equation 8).
+    ///
+    /// At the last step that adds noise it is the posterior variance: the image shows that noise,
+    /// and the optimal one would be visible there (the paper clips the same step, section G.1).
+    pub fn analytic_variance(&self, i: usize, mean_square: f64) -> f64 {
+        let lower = self.posterior_variance(i);
+        if i <= 1 {
+            return lower;
         }
+        let noise = 1.0 - self.alphas_cumprod[i];
+        let noise_prev = 1.0 - self.alphas_cumprod_prev(i);
+        let reach = (noise / (1.0 - self.betas[i])).sqrt() - (noise_prev - lower).sqrt();
+        lower + reach * reach * (1.0 - mean_square).max(0.0)
+    }
+
+    /// Logarithm of the variance that an ancestral step adds (`logvar_fixedsmall` and
+    /// `logvar_fixedlarge` of EGSDE's code). `mean_square` is that of the predicted noise at this
+    /// step; without it the analytic variance is its lower bound, the posterior's.
+    pub fn log_variance(&self, variance: Variance, i: usize, mean_square: Option<f64>) -> f64 {
+        let variance = match variance {
+            Variance::FixedSmall => self.posterior_variance(i),
+            Variance::FixedLarge => return self.betas[i].ln(),
+            Variance::Analytic => self.analytic_variance(i, mean_square.unwrap_or(1.0)),
+        };
+        variance.max(1e-20).ln()
     }
 }
 
@@ -185,6 +207,31 @@ mod tests {
         assert_eq!(
             rounded.respaced(&(0..NUM_TRAIN_TIMESTEPS).collect::<Vec<_>>()),
             rounded
+        );
+    }
+
+    /// For images of independent N(0, s^2) pixels the reverse step is Gaussian with a known
+    /// variance, which the analytic one must be.
+    #[test]
+    fn the_analytic_variance_is_the_true_one_of_gaussian_images() {
+        let s2 = 0.16;
+        let schedule = Schedule::ddpm().respaced(&space_timesteps(1000, 20).unwrap());
+        for i in 2..20 {
+            let (a, a_prev) = (schedule.alphas_cumprod[i], schedule.alphas_cumprod_prev(i));
+            let (v, v_prev) = (a * s2 + 1.0 - a, a_prev * s2 + 1.0 - a_prev);
+            let step = a / a_prev;
+            let exact = v_prev * (1.0 - step) / v;
+            let mean_square = (1.0 - a) / v;
+            let analytic = schedule.analytic_variance(i, mean_square);
+            assert!(
+                (analytic / exact - 1.0).abs() < 1e-9,
+                "{i}: {analytic} {exact}"
+            );
+            assert!(analytic > schedule.posterior_variance(i));
+        }
+        assert_eq!(
+            schedule.analytic_variance(1, 0.5),
+            schedule.posterior_variance(1)
         );
     }
 

@@ -20,15 +20,19 @@ pub enum Solver {
     Ddim,
     /// DPM-Solver++(2M) (Lu et al. 2022): second order, multistep, deterministic.
     DpmSolverPp,
-    /// SDE-DPM-Solver++(2M) (Lu et al. 2022): second order, multistep, for the reverse SDE.
+    /// SDE-DPM-Solver++(2M) (Lu et al. 2022): second order, multistep, for the SDEs between the
+    /// probability flow (`eta` 0, which is DPM-Solver++) and the reverse SDE (`eta` 1).
     SdeDpmSolverPp,
 }
 
-/// A key of a row that only one solver reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A key of a row that not every solver reads.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum SolverKey {
-    /// Fraction of the posterior's standard deviation that DDIM adds.
-    Eta,
+    /// How much of the reverse SDE's noise is added.
+    Eta {
+        /// Its value in rows that give none.
+        default: f64,
+    },
     /// Which variance the ancestral solver adds.
     Variance,
 }
@@ -43,10 +47,12 @@ pub(crate) struct Step<'a> {
     pub eps: &'a Tensor,
     /// Gradient of the energy with respect to `y`, of the same shape; none without any expert.
     pub gradient: Option<&'a Tensor>,
-    /// Fraction of the posterior's standard deviation that DDIM adds, 0 to 1.
+    /// How much of the reverse SDE's noise DDIM and SDE-DPM-Solver++ add, 0 to 1.
     pub eta: f64,
     /// Which variance the ancestral solver adds.
     pub variance: Variance,
+    /// Mean square of the predicted noise at this step, where it was measured.
+    pub mean_square: Option<f64>,
 }
 
 /// The distribution of the next sample: a Gaussian around `mean`.
@@ -66,8 +72,9 @@ impl Solver {
     pub fn own_key(self) -> Option<SolverKey> {
         match self {
             Self::Ancestral => Some(SolverKey::Variance),
-            Self::Ddim => Some(SolverKey::Eta),
-            Self::EulerMaruyama | Self::DpmSolverPp | Self::SdeDpmSolverPp => None,
+            Self::Ddim => Some(SolverKey::Eta { default: 0.0 }),
+            Self::SdeDpmSolverPp => Some(SolverKey::Eta { default: 1.0 }),
+            Self::EulerMaruyama | Self::DpmSolverPp => None,
         }
     }
 
@@ -125,7 +132,7 @@ impl Step<'_> {
             Some(g) => mean - g * (beta / root),
             None => mean,
         };
-        let std = (0.5 * schedule.log_variance(self.variance, i)).exp();
+        let std = (0.5 * schedule.log_variance(self.variance, i, self.mean_square)).exp();
         StepOutput { mean, std }
     }
 
@@ -191,24 +198,21 @@ impl Step<'_> {
         }
     }
 
-    /// The step of DPM-Solver++(2M) (Algorithm 2, data prediction). The last step returns the
-    /// predicted image, since the half log-SNR of the image itself is infinite.
+    /// The step of DPM-Solver++(2M) (Algorithm 2, data prediction): that of the SDE without noise.
     fn dpm_solver_pp(&self, memory: &mut SolverMemory) -> StepOutput {
-        let x0 = self.predicted_x0(&self.guided_eps());
-        let x0_prev = memory.replace(x0.shallow_clone());
-        if self.i == 0 {
-            return StepOutput { mean: x0, std: 0.0 };
-        }
-        let alpha_prod_prev = self.alpha_prod_prev();
-        let SecondOrder { x0, h } = self.second_order(x0, x0_prev);
-        let ratio = (1.0 - alpha_prod_prev).sqrt() / (1.0 - self.alpha_prod()).sqrt();
-        let mean = self.y * ratio - x0 * (alpha_prod_prev.sqrt() * (-h).exp_m1());
-        StepOutput { mean, std: 0.0 }
+        self.second_order_step(0.0, memory)
     }
 
-    /// The step of SDE-DPM-Solver++(2M): as [`Step::dpm_solver_pp`], but for the reverse SDE, with
-    /// its noise.
+    /// The step of SDE-DPM-Solver++(2M) with `eta` of the reverse SDE's noise.
     fn sde_dpm_solver_pp(&self, memory: &mut SolverMemory) -> StepOutput {
+        self.second_order_step(self.eta, memory)
+    }
+
+    /// The step of second order for the SDE whose noise has `eta^2` times the reverse SDE's
+    /// variance rate: the exact solution of its linear part, with the image prediction
+    /// extrapolated. The last step returns the predicted image, since the half log-SNR of the image
+    /// itself is infinite.
+    fn second_order_step(&self, eta: f64, memory: &mut SolverMemory) -> StepOutput {
         let x0 = self.predicted_x0(&self.guided_eps());
         let x0_prev = memory.replace(x0.shallow_clone());
         if self.i == 0 {
@@ -218,8 +222,11 @@ impl Step<'_> {
         let SecondOrder { x0, h } = self.second_order(x0, x0_prev);
         let sigma_prev = (1.0 - alpha_prod_prev).sqrt();
         let ratio = sigma_prev / (1.0 - self.alpha_prod()).sqrt();
-        let noise_variance = -(-2.0 * h).exp_m1();
-        let mean = self.y * (ratio * (-h).exp()) + x0 * (alpha_prod_prev.sqrt() * noise_variance);
+        let decay = eta * eta;
+        let image_part = -(-(1.0 + decay) * h).exp_m1();
+        let mean =
+            self.y * (ratio * (-decay * h).exp()) + x0 * (alpha_prod_prev.sqrt() * image_part);
+        let noise_variance = -(-2.0 * decay * h).exp_m1();
         StepOutput {
             mean,
             std: sigma_prev * noise_variance.sqrt(),

@@ -146,6 +146,25 @@ fn two_steps_of_dpm_solver_are_ddims() {
     assert!(root_mean_square(dpm_solver.sample() - ddim.sample()) > 1e-4);
 }
 
+#[test]
+fn sde_dpm_solver_without_noise_is_dpm_solver() {
+    let ode = Run {
+        solver: Solver::DpmSolverPp,
+        eta: 0.0,
+        steps: 8,
+        start: 0.5,
+        images: 2,
+        guided: true,
+    };
+    let sde = Run {
+        solver: Solver::SdeDpmSolverPp,
+        ..ode
+    };
+    assert_eq!(root_mean_square(ode.sample() - sde.sample()), 0.0);
+    let noisy = Run { eta: 0.5, ..sde };
+    assert!(root_mean_square(ode.sample() - noisy.sample()) > 0.01);
+}
+
 /// Where the probability flow ends from the start of half of T. It keeps each pixel's place in its
 /// distribution.
 fn exact_solution(steps: usize) -> Tensor {
@@ -189,7 +208,8 @@ fn errors_fall_with_each_solvers_order() {
 #[test]
 fn random_solvers_end_in_the_right_distribution() {
     for (solver, eta) in [
-        (Solver::SdeDpmSolverPp, 0.0),
+        (Solver::SdeDpmSolverPp, 1.0),
+        (Solver::SdeDpmSolverPp, 0.5),
         (Solver::Ddim, 0.5),
         (Solver::DpmSolverPp, 0.0),
     ] {

@@ -1,6 +1,7 @@
 //! A diffusion network of any family behind one type.
 
 use super::loaded::{read_in_float32, read_with_config};
+use super::noise_norms::NoiseNorms;
 use super::timing::timed;
 use super::{Build, Loaded, NetworkConfig};
 use crate::weights::{WeightFile, assign};
@@ -89,6 +90,7 @@ impl NetworkConfig {
 pub struct Diffusion {
     network: Box<dyn AnyPredictor>,
     learns_sigma: bool,
+    noise_norms: Option<NoiseNorms>,
 }
 
 impl Diffusion {
@@ -104,6 +106,7 @@ impl Diffusion {
         Ok(Self {
             network,
             learns_sigma: family.learns_sigma,
+            noise_norms: None,
         })
     }
 
@@ -132,6 +135,8 @@ impl Diffusion {
     ) -> Result<Self> {
         let mut diffusion = Self::fresh(config, device, kind)?;
         assign(diffusion.vs(), &file.tensors).with_context(|| path.display().to_string())?;
+        diffusion.noise_norms = NoiseNorms::from_metadata(&file.metadata)
+            .with_context(|| path.display().to_string())?;
         diffusion.freeze();
         Ok(diffusion)
     }
@@ -145,6 +150,11 @@ impl Diffusion {
     /// Whether the output has six channels, the last three of which steer the variance.
     pub fn learns_sigma(&self) -> bool {
         self.learns_sigma
+    }
+
+    /// The size of its predicted noise as its weight file has it; none where it was not measured.
+    pub fn noise_norms(&self) -> Option<&NoiseNorms> {
+        self.noise_norms.as_ref()
     }
 
     /// The network's weights.

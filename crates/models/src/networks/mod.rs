@@ -16,6 +16,7 @@ mod config;
 mod diffusion;
 mod families;
 mod loaded;
+mod noise_norms;
 mod sequential;
 mod stargan_v2_blocks;
 mod timing;
@@ -24,6 +25,7 @@ pub mod wing_masks;
 pub use config::{NETWORK_KEY, config_from_metadata};
 pub use diffusion::{Diffusion, NoisePredictor};
 pub use loaded::{Build, Loaded};
+pub use noise_norms::{NOISE_NORMS_KEY, NoiseNorms};
 pub use sequential::Norm;
 pub use timing::seconds_in_networks;
 

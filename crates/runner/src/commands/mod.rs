@@ -9,6 +9,7 @@ pub mod eval;
 pub mod explain;
 mod job_folders;
 pub mod man;
+mod measure_noise;
 pub mod merge;
 mod output;
 pub mod parity;

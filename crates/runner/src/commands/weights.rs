@@ -1,6 +1,8 @@
 //! `egsde weights`: weight files of every known format.
 
+use super::measure_noise;
 use crate::error::{OrInvalidInput, check_failed, invalid_input};
+use crate::project::Project;
 use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_models::checkpoints::{CheckpointPart, in_float32, read_weights};
@@ -44,6 +46,9 @@ enum Action {
         #[arg(long)]
         ema: bool,
     },
+    /// Measure the predicted noise of a task's diffusion network on its reference pictures and
+    /// write the weights with it (for rows with `variance: analytic`)
+    MeasureNoise(measure_noise::Args),
     /// Weights by formula, for trials without the published files
     Synthesize {
         /// YAML file of a network (configs/networks/*.yaml)
@@ -136,7 +141,7 @@ fn synthesize(network: &Path, output: &Path, gain: f64) -> Result<()> {
 /// # Errors
 /// Check failed: the file does not fit, for `check`. Invalid input: a file that cannot be read or
 /// written, or does not fit.
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Args, project: impl FnOnce() -> Result<Project>) -> Result<()> {
     match &args.action {
         Action::Convert {
             input,
@@ -145,6 +150,7 @@ pub fn run(args: &Args) -> Result<()> {
             network,
         } => convert(input, output, checkpoint_part(*ema), network.as_deref()),
         Action::Check { file, network, ema } => check(file, network, checkpoint_part(*ema)),
+        Action::MeasureNoise(args) => measure_noise::run(args, &project()?),
         Action::Synthesize {
             network,
             output,

@@ -101,10 +101,11 @@ impl From<NetworkFile> for NetworkFileKeys {
 }
 
 /// A weight file whose hash was verified.
-struct LocatedWeights {
-    path: PathBuf,
+pub struct LocatedWeights {
+    /// Where it lies.
+    pub path: PathBuf,
     /// The network they belong to, where the file does not say.
-    config: Option<NetworkConfig>,
+    pub config: Option<NetworkConfig>,
 }
 
 /// The configuration that a manifest names for a checkpoint.
@@ -136,7 +137,11 @@ fn config_in_header(path: &Path) -> Option<NetworkConfig> {
 }
 
 impl NetworkFile {
-    fn locate(&self, project: &Project) -> Result<LocatedWeights> {
+    /// Finds the weights and verifies their hash.
+    ///
+    /// # Errors
+    /// Invalid input: the file is missing or another one, or a manifest cannot be read.
+    pub fn locate(&self, project: &Project) -> Result<LocatedWeights> {
         match self {
             Self::Shipped(file) => Ok(LocatedWeights {
                 path: file.verified(project, "weights")?,

@@ -49,7 +49,7 @@ pub fn schedule(case: &mut Case) -> Result<()> {
     ];
     for (variance, name) in variances {
         let values: Vec<f64> = (0..schedule.len())
-            .map(|i| schedule.log_variance(variance, i))
+            .map(|i| schedule.log_variance(variance, i, None))
             .collect();
         case.expect(name, &Tensor::from_slice(&values))?;
     }

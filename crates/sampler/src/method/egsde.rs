@@ -66,7 +66,7 @@ pub struct EgsdeConfig {
     /// How a step is taken.
     #[serde(default = "keys::ancestral")]
     pub solver: Solver,
-    /// DDIM: 0 (deterministic) to 1 (as noisy as the ancestral solver).
+    /// DDIM and SDE-DPM-Solver++: 0 (deterministic) to 1 (the reverse SDE's noise).
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -101,8 +101,8 @@ pub struct Egsde<'a> {
     pub start_steps: usize,
     /// How a step is taken.
     pub solver: Solver,
-    /// Fraction of the posterior's standard deviation that DDIM adds, 0 to 1; other solvers ignore
-    /// it.
+    /// How much of the reverse SDE's noise DDIM and SDE-DPM-Solver++ add, 0 to 1; other solvers
+    /// ignore it.
     pub eta: f64,
     /// The variance that the ancestral solver adds; other solvers ignore it.
     pub variance: Variance,
@@ -178,6 +178,12 @@ impl Egsde<'_> {
         })
     }
 
+    /// Mean square of the predicted noise at step `i`, where it was measured.
+    fn mean_square(&self, i: usize) -> Option<f64> {
+        let norms = self.diffusion.noise_norms()?;
+        Some(norms.mean_square(self.schedule.timesteps[i]))
+    }
+
     /// The sample after step `i`.
     fn reverse_step(
         &self,
@@ -196,6 +202,7 @@ impl Egsde<'_> {
             gradient: gradient.as_ref(),
             eta: self.eta,
             variance: self.variance,
+            mean_square: self.mean_square(i),
         };
         let next = self.solver.step(&step, memory);
         if i == 0 || next.std == 0.0 {
@@ -219,6 +226,10 @@ impl Method for Egsde<'_> {
         let (m, n) = (self.start_steps, self.schedule.len());
         ensure!(m >= 1 && m <= n, "the start is {m} steps, must be 1 to {n}");
         ensure!(self.repeats >= 1, "repeats must be at least 1");
+        ensure!(
+            self.variance != Variance::Analytic || self.diffusion.noise_norms().is_some(),
+            "the analytic variance needs the size of the network's predicted noise"
+        );
         tch::no_grad(|| {
             let mut source = x0.shallow_clone();
             for index in 0..self.repeats {
@@ -326,8 +337,8 @@ impl MethodSettings for EgsdeConfig {
         true
     }
 
-    fn check_network(&self, _: &Diffusion) -> Result<()> {
-        Ok(())
+    fn check_network(&self, diffusion: &Diffusion) -> Result<()> {
+        self.sde().check_network(diffusion)
     }
 
     fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {

@@ -20,7 +20,7 @@ pub use settings::MethodSettings;
 use crate::noise::Noise;
 use anyhow::Result;
 use egsde_models::Loaded;
-use egsde_models::networks::{Diffusion, NoisePredictor};
+use egsde_models::networks::{Diffusion, NoiseNorms, NoisePredictor};
 use tch::{Kind, Tensor};
 
 list::methods! {
@@ -36,9 +36,18 @@ pub trait Predictor {
     /// Raw output `[n, 3 or 6, s, s]` for samples `y` `[n, 3, s, s]`, all at the time index `t` in
     /// `0..NUM_TRAIN_TIMESTEPS`. The first three channels are the predicted noise.
     fn predict(&self, y: &Tensor, t: f64) -> Tensor;
+
+    /// Mean squared size of the predicted noise over time; none where it was not measured.
+    fn noise_norms(&self) -> Option<&NoiseNorms> {
+        None
+    }
 }
 
 impl Predictor for Diffusion {
+    fn noise_norms(&self) -> Option<&NoiseNorms> {
+        Diffusion::noise_norms(self)
+    }
+
     fn predict(&self, y: &Tensor, t: f64) -> Tensor {
         self.output(y, &repeated_per_image(y, t))
     }
@@ -56,7 +65,7 @@ fn repeated_per_image(y: &Tensor, value: f64) -> Tensor {
 }
 
 /// The predicted noise: the first three channels, whether or not the network learned sigma.
-fn eps(output: &Tensor) -> Tensor {
+pub(crate) fn eps(output: &Tensor) -> Tensor {
     output.narrow(1, 0, 3)
 }
 

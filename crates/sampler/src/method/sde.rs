@@ -4,6 +4,7 @@ use crate::energy::{ExpertConfig, ExpertSettings};
 use crate::schedule::{NUM_TRAIN_TIMESTEPS, Variance, space_timesteps, t_frac};
 use crate::solver::{Solver, SolverKey};
 use anyhow::{Result, ensure};
+use egsde_models::networks::Diffusion;
 
 /// How a reverse SDE is solved.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +15,7 @@ pub struct SdeSettings {
     pub start_steps: usize,
     /// How a step is taken.
     pub solver: Solver,
-    /// Of DDIM.
+    /// Of DDIM and SDE-DPM-Solver++.
     pub eta: f64,
     /// Of the ancestral solver.
     pub variance: Variance,
@@ -30,8 +31,11 @@ pub(super) struct SolverKeys {
 }
 
 impl SolverKeys {
-    fn eta(self) -> f64 {
-        self.eta.unwrap_or(0.0)
+    fn eta(self, solver: Solver) -> f64 {
+        match solver.own_key() {
+            Some(SolverKey::Eta { default }) => self.eta.unwrap_or(default),
+            _ => 0.0,
+        }
     }
 
     fn variance(self) -> Variance {
@@ -41,7 +45,7 @@ impl SolverKeys {
     /// A key that this solver would ignore.
     pub fn unused(self, solver: Solver) -> Option<&'static str> {
         let own = solver.own_key();
-        if self.eta.is_some() && own != Some(SolverKey::Eta) {
+        if self.eta.is_some() && !matches!(own, Some(SolverKey::Eta { .. })) {
             Some("eta")
         } else if self.variance.is_some() && own != Some(SolverKey::Variance) {
             Some("variance")
@@ -53,7 +57,7 @@ impl SolverKeys {
     /// The solver's own key with its default; none of another solver.
     pub fn settle(self, solver: Solver) -> Self {
         let (eta, variance) = match solver.own_key() {
-            Some(SolverKey::Eta) => (Some(self.eta()), None),
+            Some(SolverKey::Eta { .. }) => (Some(self.eta(solver)), None),
             Some(SolverKey::Variance) => (None, Some(self.variance())),
             None => (None, None),
         };
@@ -75,10 +79,20 @@ impl SdeSettings {
             steps,
             start_steps: (start * steps as f64).round() as usize,
             solver,
-            eta: keys.eta(),
+            eta: keys.eta(solver),
             variance: keys.variance(),
             repeats,
         }
+    }
+
+    /// Checks that the network's file has what the variance depends on.
+    pub(super) fn check_network(&self, diffusion: &Diffusion) -> Result<()> {
+        ensure!(
+            self.variance != Variance::Analytic || diffusion.noise_norms().is_some(),
+            "variance: analytic needs the mean square of the diffusion network's predicted noise, \
+             which its file does not have: `egsde weights measure-noise` adds it"
+        );
+        Ok(())
     }
 
     /// Checks that it begins at one of its steps.

@@ -24,7 +24,7 @@ pub struct SdeditConfig {
     /// How a step is taken.
     #[serde(default = "keys::ancestral")]
     pub solver: Solver,
-    /// DDIM: 0 (deterministic) to 1 (as noisy as the ancestral solver).
+    /// DDIM and SDE-DPM-Solver++: 0 (deterministic) to 1 (the reverse SDE's noise).
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -82,8 +82,8 @@ impl MethodSettings for SdeditConfig {
         true
     }
 
-    fn check_network(&self, _: &Diffusion) -> Result<()> {
-        Ok(())
+    fn check_network(&self, diffusion: &Diffusion) -> Result<()> {
+        self.sde().check_network(diffusion)
     }
 
     fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
