@@ -40,7 +40,7 @@ pub fn missing_metrics(
         let is_asked = match metric.computation {
             Computation::PerImage(_) => has_pairs,
             Computation::OverSets(_) => true,
-            Computation::FromAnswers => false,
+            Computation::FromAnswers | Computation::FromCosts => false,
         };
         if is_asked && !values.contains_key(metric.key) {
             let reason = if sides.have_statistics() {
