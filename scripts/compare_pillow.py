@@ -3,12 +3,12 @@
 
     python3 -m venv /tmp/compare
     /tmp/compare/bin/pip install pillow==13.0.0 numpy==2.4.6 imagecodecs
-    cargo build -p egsde-data --example decode_images
-    /tmp/compare/bin/python scripts/compare_pillow.py target/debug/examples/decode_images [FOLDER]
+    cargo build -p egsde-data --example decode_images   # DECODER
+    /tmp/compare/bin/python scripts/compare_pillow.py DECODER [FOLDER]
 
-The files are those of `odd_images.py`, and those in FOLDER where one is given. A file that both read
-must have the same pixels; one that Pillow refuses must be refused. Files that Pillow reads and the
-harness refuses are listed with the reason. It exits with 1 at a difference.
+The files are those of `odd_images.py`, or those in FOLDER. A file that both read must have the same
+pixels; one that Pillow refuses must be refused. Files that Pillow reads and the harness refuses are
+listed with the reason. It exits with 1 at a difference.
 
     ... scripts/compare_pillow.py DECODER --write-tests crates/data/tests/odd_images.tar.gz
 

@@ -23,8 +23,8 @@ type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
 /// Reads statistics of `dimensions` features in float32 or float64. `mu` may be a row `[1, d]`.
 ///
 /// # Errors
-/// The file cannot be read or is damaged, its arrays have other names, kinds or shapes, it holds NaN
-/// or infinity, or `sigma` is no covariance; the error names it.
+/// The file cannot be read or is damaged, its arrays have other names, kinds or shapes, it holds
+/// NaN or infinity, or `sigma` is no covariance; the error names it.
 pub fn read(path: &Path, dimensions: i64) -> Result<Statistics> {
     let bytes = read_bounded(path, (MAX_FEATURES * MAX_FEATURES * 9) as u64)?;
     parse_for(&bytes, dimensions)

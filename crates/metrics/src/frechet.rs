@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn the_distance_of_a_set_to_itself_is_exact_and_never_negative() {
         tch::manual_seed(6);
-        // Far fewer images than dimensions, about as many, many more; and images that are all alike.
+        // Far fewer images than dimensions, about as many, many more; and images all alike.
         let mut sets: Vec<Tensor> = [4, 97, 100, 130, 900]
             .map(|n| Tensor::randn([n, 100], (Kind::Float, Device::Cpu)) * 3.0)
             .into();

@@ -2,81 +2,10 @@
 
 mod common;
 
-use common::{Assert, AssertText, assert_has, checkout, copy_folder, egsde};
+use common::evaluation::{Evaluation, Question, golden_images};
+use common::{AssertText, assert_has, checkout, copy_folder, egsde};
 use egsde_metrics::registry::{Computation, METRICS, Metric};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-/// A folder of the golden cases' images.
-fn golden_images(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/images")
-        .join(name)
-}
-
-/// Folders beside FID Inception's synthetic weights of the golden cases.
-struct Evaluation {
-    folder: tempfile::TempDir,
-    inception: PathBuf,
-}
-
-/// What `egsde eval` is asked.
-struct Question<'a> {
-    source: Option<&'a Path>,
-    translated: &'a Path,
-    target: &'a Path,
-    options: &'a [&'a str],
-}
-
-impl Evaluation {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let inception = folder.path().join("inception.safetensors");
-        let network = "configs/networks/fid_inception.yaml";
-        let file = inception.to_str().unwrap();
-        egsde(&[
-            "weights",
-            "synthesize",
-            "--network",
-            network,
-            "--gain",
-            "1.6",
-            file,
-        ])
-        .success();
-        Self { folder, inception }
-    }
-
-    fn path(&self, inside: &str) -> PathBuf {
-        self.folder.path().join(inside)
-    }
-
-    /// A folder of three of the reference's images, for adding bad ones.
-    fn three_images(&self, name: &str) -> PathBuf {
-        let folder = self.path(name);
-        std::fs::create_dir(&folder).unwrap();
-        for name in ["im0.jpg", "im1.jpg", "im2.jpg"] {
-            std::fs::copy(golden_images("a").join(name), folder.join(name)).unwrap();
-        }
-        folder
-    }
-
-    /// The end of `egsde eval --json` with weights of this path.
-    fn ask_with(&self, inception: &Path, question: &Question) -> Assert {
-        let mut arguments = vec!["eval", "--json", "--inception", inception.to_str().unwrap()];
-        if let Some(source) = question.source {
-            arguments.extend(["--source", source.to_str().unwrap()]);
-        }
-        arguments.extend(["--translated", question.translated.to_str().unwrap()]);
-        arguments.extend(["--target", question.target.to_str().unwrap()]);
-        arguments.extend(question.options);
-        egsde(&arguments)
-    }
-
-    fn ask(&self, question: &Question) -> Assert {
-        self.ask_with(&self.inception, question)
-    }
-}
 
 /// A number must be near the reference's.
 #[track_caller]

@@ -1,5 +1,5 @@
-//! PBM, PGM and PPM as Pillow reads them (`PpmImagePlugin.py`), in bytes or as text, of up to 8 bits
-//! per sample.
+//! PBM, PGM and PPM as Pillow reads them (`PpmImagePlugin.py`), in bytes or as text, of up to 8
+//! bits per sample.
 
 use super::{Rgb, check_area};
 use anyhow::{Context, Result, bail, ensure};
@@ -128,8 +128,8 @@ fn packed_bits(rest: &[u8], width: usize, height: usize) -> Result<Vec<u8>> {
 /// Decodes a PBM, PGM or PPM.
 ///
 /// # Errors
-/// The file is truncated or damaged, has more than 8 bits per sample, or claims more pixels than its
-/// bytes can hold.
+/// The file is truncated or damaged, has more than 8 bits per sample, or claims more pixels than
+/// its bytes can hold.
 pub(super) fn decode(bytes: &[u8]) -> Result<Rgb> {
     let kind = bytes[1];
     let mut reader = Reader { bytes, at: 2 };

@@ -1,7 +1,7 @@
 //! TIFF as Pillow reads it (`TiffImagePlugin.py`): the first page, in strips or tiles, of bilevel,
 //! grey, palette or RGB samples of up to 8 bits with or without alpha, its orientation applied.
 
-use super::tiff_blocks::{Compression, Stored, unpack};
+use super::tiff_blocks::{Compression, Row, Stored, unpack};
 use super::tiff_directory::Directory;
 use super::{Rgb, bmp::sample, check_area};
 use anyhow::{Context, Result, bail, ensure};
@@ -286,16 +286,6 @@ impl Layout {
             });
         }
     }
-}
-
-/// The format of one row of a block.
-pub(super) struct Row {
-    /// Length of the row in bytes.
-    pub bytes: usize,
-    /// Samples from one pixel to the next, over which the predictor takes differences.
-    pub step: usize,
-    /// Bits per sample.
-    pub bits: usize,
 }
 
 /// The colours divided by alpha, rounded down and clipped to 255 as Pillow does.

@@ -1,6 +1,5 @@
 //! Unpacking the strips and tiles of a TIFF.
 
-use super::tiff::Row;
 use anyhow::{Result, bail, ensure};
 use flate2::read::ZlibDecoder;
 use std::io::{ErrorKind, Read};
@@ -23,6 +22,16 @@ pub(super) struct Stored {
     pub differences: usize,
     /// Whether the lowest bit of each byte comes first.
     pub reversed_bits: bool,
+}
+
+/// One row of a block.
+pub(super) struct Row {
+    /// Its length in bytes.
+    pub bytes: usize,
+    /// Samples from one pixel to the next.
+    pub step: usize,
+    /// Bits per sample.
+    pub bits: usize,
 }
 
 impl Compression {

@@ -8,6 +8,13 @@ use std::io::Cursor;
 /// Bytes of a chunk's name and size; the whole file is a chunk of the name RIFF.
 const HEADER: usize = 8;
 
+/// One code of no length can fill an image, whose bytes then tell nothing about its size: a small
+/// file may have this many pixels.
+const PIXELS_OF_ANY_FILE: usize = 1 << 24;
+
+/// The most that a larger image makes of a byte.
+const MAX_PIXELS_PER_BYTE: usize = 1 << 13;
+
 /// Bytes of the name WEBP before the first chunk inside.
 const NAME: usize = 4;
 
@@ -38,8 +45,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Rgb> {
     let mut decoder = WebPDecoder::new(Cursor::new(whole)).context("a damaged WebP")?;
     let (width, height) = decoder.dimensions();
     let (width, height) = (width as usize, height as usize);
-    // One code of no length can fill an image: its bytes tell nothing about its size.
-    check_area(width, height, usize::MAX)?;
+    let possible = bytes.len().saturating_mul(MAX_PIXELS_PER_BYTE);
+    check_area(width, height, possible.max(PIXELS_OF_ANY_FILE))?;
     let channels = if decoder.has_alpha() { 4 } else { 3 };
     let mut pixels = vec![0; width * height * channels];
     decoder

@@ -25,8 +25,8 @@ use tch::Device;
 /// Arguments of `egsde eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// TRANSLATED TARGET: what is scored and what it is compared with, each a folder of pictures or
-    /// statistics as pytorch-fid saves them (.npz with mu and sigma); with --save-stats FOLDER FILE.
+    /// TRANSLATED TARGET: what is scored and what it is compared with, each a folder of pictures
+    /// or statistics as pytorch-fid saves them (.npz with mu and sigma).
     #[arg(value_name = "FOLDER", value_parser = path_parser())]
     paths: Vec<PathBuf>,
     /// Folder of source pictures; without it only the metrics over sets are computed (FID, ...).

@@ -1,24 +1,14 @@
 //! Folders of image files: which files are images, and what of a folder is left out.
 
+use super::image_kind::{extension, has_image_extension, is_hidden, unread_image};
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::nearest::offer_path;
 use anyhow::Result;
-use egsde_data::file_kind::file_kind;
 use egsde_data::files::{sha256_file, sha256_hex};
-use egsde_data::image_file::{self, EXTENSIONS, FORMATS};
+use egsde_data::image_file::{self, FORMATS};
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::{DirEntry, File};
-use std::io::Read;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
-
-/// Extensions of images of formats that are not read, lower case. Other names are told by content.
-const OTHER_EXTENSIONS: [&str; 10] = [
-    "gif", "avif", "heic", "heif", "jp2", "jxl", "svg", "psd", "exr", "apng",
-];
-
-/// Bytes that tell what a file is.
-const FIRST_BYTES: u64 = 1024;
 
 /// How deep images below a folder are counted.
 const DEPTH: usize = 6;
@@ -50,55 +40,6 @@ pub struct ImageFolder {
     pub below: BTreeMap<String, usize>,
     /// How many other files there are, by extension.
     others: BTreeMap<String, usize>,
-}
-
-/// The extension of a file in lower case, without its dot; empty when it has none.
-fn extension(path: &Path) -> String {
-    let extension = path.extension().unwrap_or_default();
-    extension.to_string_lossy().to_ascii_lowercase()
-}
-
-/// Whether a file's name has the extension of an image that is read.
-fn has_image_extension(path: &Path) -> bool {
-    EXTENSIONS.contains(&extension(path).as_str())
-}
-
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
-/// The first bytes of a file; none of what is no file or cannot be read.
-fn first_bytes(path: &Path) -> Option<Vec<u8>> {
-    // A pipe would wait for its writer.
-    if !path.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).ok()?;
-    file.take(FIRST_BYTES).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
-}
-
-/// Why a file without the extension of an image that is read is an image all the same; none of
-/// other files.
-fn unread_image(path: &Path) -> Option<String> {
-    let bytes = first_bytes(path).unwrap_or_default();
-    let (kind, shown) = (file_kind(&bytes), path.display());
-    if image_file::is_readable(&bytes) && kind.is_some_and(|kind| kind.is_image) {
-        let kind = kind.map_or("an image", |kind| kind.name);
-        return Some(format!(
-            "{shown}: {kind} without its extension: rename it, or take it out"
-        ));
-    }
-    let by_name = OTHER_EXTENSIONS.contains(&extension(path).as_str());
-    match kind.filter(|kind| kind.is_image) {
-        Some(kind) => Some(format!(
-            "{shown}: it is {}, none of {FORMATS}: convert it, or take it out",
-            kind.name
-        )),
-        None => by_name
-            .then(|| format!("{shown}: of a format that is not read ({FORMATS} are): convert it")),
-    }
 }
 
 /// Whether an entry is a folder, or a link to one.

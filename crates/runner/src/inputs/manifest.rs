@@ -405,6 +405,9 @@ folders:
                 .contains("holds 1 pictures, expected 2")
         );
         std::fs::write(input.path.join("b.jpg"), "2").unwrap();
+        // What macOS leaves behind is no picture, and no reason to unpack the folder again.
+        std::fs::write(input.path.join("._a.jpg"), "\0\u{5}\u{16}\u{7}").unwrap();
+        std::fs::write(input.path.join(".DS_Store"), "x").unwrap();
         let before = input.verify().unwrap();
         std::fs::write(input.path.join("b.jpg"), "3").unwrap();
         assert_ne!(input.verify().unwrap(), before);

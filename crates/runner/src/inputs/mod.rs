@@ -5,6 +5,7 @@ pub mod archive;
 pub mod cropped;
 pub mod hashed;
 pub mod image_folder;
+pub mod image_kind;
 pub mod image_name;
 pub mod image_source;
 pub mod manifest;

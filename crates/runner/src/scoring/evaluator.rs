@@ -3,7 +3,8 @@
 
 use super::bad_images::BadImages;
 use super::feature_network::{FeatureNetwork, INCEPTION_BATCH};
-use super::folders::{FolderEvaluator, ImagePair};
+use super::folders::FolderEvaluator;
+use super::pairs::ImagePair;
 use super::reference::ReferenceCache;
 use super::sides::Side;
 use crate::error::invalid_input;

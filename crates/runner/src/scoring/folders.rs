@@ -1,7 +1,8 @@
 //! The published evaluation of any folders of images, under a protocol.
 
 use super::bad_images::BadImages;
-use super::folder_scores::{FolderScores, missing_metrics};
+use super::folder_scores::FolderScores;
+use super::pairs::{ComparedPairs, ImagePair, pair_up};
 use super::reference::ReferenceCache;
 use super::sides::{Side, Sides};
 use crate::error::{OrInvalidInput, invalid_input};
@@ -44,26 +45,8 @@ pub struct FolderEvaluator {
     pub cache: ReferenceCache,
 }
 
-/// A source and its translation.
-#[derive(Debug, Clone)]
-pub struct ImagePair {
-    /// File of the image that was translated.
-    pub source: PathBuf,
-    /// File of its translation, which has the same stem.
-    pub translated: PathBuf,
-}
-
 /// Pairs of images decoded together, on all cores.
 const PAIRS_DECODED: usize = 64;
-
-/// Source and translation that were compared, and their values.
-#[derive(Debug, Default)]
-pub struct ComparedPairs {
-    /// Values by metric, in the order of the pairs that were compared.
-    pub values: PerImageValues,
-    /// Translations of those pairs.
-    pub translated: Vec<PathBuf>,
-}
 
 /// FID Inception from a published file.
 ///
@@ -307,7 +290,7 @@ impl FolderEvaluator {
         let total = translated.images.len() + sides.target.images();
         let mut bar = Progress::new("eval", "pictures", total as u64);
         let compared = match &sides.source {
-            Some(source) => Some(self.compare(&pairs(source, translated, &mut bad)?, &mut bad)?),
+            Some(source) => Some(self.compare(&pair_up(source, translated, &mut bad)?, &mut bad)?),
             None => {
                 self.stop_at_bad(&bad)?;
                 None
@@ -333,7 +316,7 @@ impl FolderEvaluator {
         let metrics = self.values(&per_image, &features, &reference, sides)?;
         let scores = FolderScores {
             protocol: self.protocol.to_string(),
-            not_computed: missing_metrics(&metrics, pairs > 0, sides),
+            not_computed: sides.missing_metrics(&metrics, pairs > 0),
             metrics,
             translated: Some(count),
             target: counted_images(&reference),
@@ -372,33 +355,4 @@ impl FolderEvaluator {
 /// Number of a reference's images; none where only their statistics are known.
 fn counted_images(reference: &Reference) -> Option<usize> {
     reference.features.is_some().then(|| reference.count())
-}
-
-/// Source and translation of each stem; what has no counterpart is bad.
-fn pairs(
-    source: &ImageFolder,
-    translated: &ImageFolder,
-    bad: &mut BadImages,
-) -> Result<Vec<ImagePair>> {
-    let (sources, translated) = (source.by_stem()?, translated.by_stem()?);
-    for (stem, path) in &sources {
-        if !translated.contains_key(stem) {
-            let path = path.display();
-            bad.add(format!("source {path} has no translation named {stem}.*"));
-        }
-    }
-    let mut pairs = Vec::new();
-    for (stem, path) in translated {
-        match sources.get(&stem) {
-            Some(source) => pairs.push(ImagePair {
-                source: source.clone(),
-                translated: path,
-            }),
-            None => {
-                let path = path.display();
-                bad.add(format!("translation {path} has no source named {stem}.*"));
-            }
-        }
-    }
-    Ok(pairs)
 }

@@ -2,27 +2,23 @@
 //! that can be known of them before the first image goes through a network is checked here.
 
 use super::bad_images::BadImages;
-use super::folder_scores::{FolderScores, missing_metrics};
+use super::folder_scores::FolderScores;
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::inputs::image_folder::ImageFolder;
+use crate::inputs::image_kind::first_bytes;
 use crate::nearest::offer_path;
 use anyhow::Result;
 use egsde_data::file_kind::file_kind;
 use egsde_metrics::fid_statistics;
 use egsde_metrics::frechet::{Statistics, frechet_distance};
 use egsde_metrics::protocol::Protocol;
-use egsde_metrics::registry::FID;
+use egsde_metrics::registry::{Computation, FEWEST_FOR_FID, FEWEST_FOR_KID, FID, METRICS, Metric};
 use egsde_models::networks::inception::FEATURES;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Fewest images that have a covariance.
 const FEWEST: usize = 2;
-
-/// Bytes that tell what a file is.
-const FIRST_BYTES: u64 = 1024;
 
 /// One side of a comparison of sets.
 #[derive(Debug)]
@@ -62,11 +58,7 @@ fn check_kind(path: &Path) -> Result<()> {
     if !path.is_file() {
         return Err(invalid_input(format!("{shown} is no file: {needed}")));
     }
-    let mut bytes = Vec::new();
-    let file = File::open(path).or_invalid_input(&shown)?;
-    file.take(FIRST_BYTES)
-        .read_to_end(&mut bytes)
-        .or_invalid_input(&shown)?;
+    let bytes = first_bytes(path).unwrap_or_default();
     match file_kind(&bytes).filter(|kind| kind.is_image) {
         Some(kind) => {
             let name = kind.name;
@@ -163,7 +155,7 @@ impl Sides {
     }
 
     /// Whether one side, or both, are statistics alone.
-    pub fn have_statistics(&self) -> bool {
+    fn have_statistics(&self) -> bool {
         self.translated.folder().is_none() || self.target.folder().is_none()
     }
 
@@ -185,8 +177,38 @@ impl Sides {
         self.folders().filter_map(ImageFolder::note_below).collect()
     }
 
-    /// The Fréchet distance where both sides are statistics, which needs no network, and the target's
-    /// statistics; none of other sides.
+    /// Why metrics that were asked for have no value; those per image were where there are pairs.
+    pub fn missing_metrics(
+        &self,
+        values: &BTreeMap<String, f64>,
+        has_pairs: bool,
+    ) -> BTreeMap<String, String> {
+        let mut missing = BTreeMap::new();
+        for metric in METRICS {
+            let is_asked = match metric.computation {
+                Computation::PerImage(_) => has_pairs,
+                Computation::OverSets(_) => true,
+                Computation::FromAnswers | Computation::FromCosts => false,
+            };
+            if is_asked && !values.contains_key(metric.key) {
+                missing.insert(metric.key.to_string(), self.why_missing(metric));
+            }
+        }
+        missing
+    }
+
+    fn why_missing(&self, metric: &Metric) -> String {
+        if self.have_statistics() {
+            "statistics give the Fréchet distance alone".into()
+        } else if metric == &FID {
+            format!("it needs at least {FEWEST_FOR_FID} pictures")
+        } else {
+            format!("it needs at least {FEWEST_FOR_KID} pictures on each side")
+        }
+    }
+
+    /// The Fréchet distance where both sides are statistics, which needs no network, and the
+    /// target's statistics; none of other sides.
     ///
     /// # Errors
     /// Statistics of unlike dimensions.
@@ -221,7 +243,7 @@ impl Sides {
         let metrics = BTreeMap::from([(FID.key.to_string(), distance)]);
         Ok(FolderScores {
             protocol: protocol.to_string(),
-            not_computed: missing_metrics(&metrics, false, self),
+            not_computed: self.missing_metrics(&metrics, false),
             metrics,
             notes: self.notes(),
             ..FolderScores::default()

@@ -337,3 +337,25 @@ impl JobDir {
 pub fn pixels_sha256(images: &ImageSet) -> String {
     sha256_hex(&images.pixels)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_image_is_found_by_its_stem_however_its_file_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.PNG", "b.webp", "cafe\u{301}.jpeg", "._b.webp"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let images = ExternalImages::new(folder.path().into());
+        for (stem, name) in [
+            ("a", "a.PNG"),
+            ("b", "b.webp"),
+            ("caf\u{e9}", "cafe\u{301}.jpeg"),
+            ("none", "none"),
+        ] {
+            assert_eq!(images.image(stem), folder.path().join(name));
+        }
+    }
+}

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod assert;
+pub mod evaluation;
 pub mod images;
 pub mod project;
 
