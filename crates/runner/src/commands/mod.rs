@@ -24,5 +24,6 @@ pub mod table;
 pub mod task;
 pub mod train;
 mod train_translation;
+mod training_args;
 pub mod verify;
 pub mod weights;

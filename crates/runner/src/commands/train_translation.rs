@@ -1,6 +1,6 @@
 //! `egsde train` of a GAN that translates between two classes of CIFAR-10.
 
-use super::train::{
+use super::training_args::{
     Args, TrainingPrecision, check_output, checkpoint_folder, open_cifar10, print_written,
     read_recipe,
 };
@@ -61,7 +61,8 @@ fn images_of_class(data: &Cifar10, class: &str) -> Result<ImageSet> {
 /// Trains a GAN that translates between two classes.
 ///
 /// # Errors
-/// As [`super::train::run`].
+/// Invalid input: a mistake in the recipe, images that are missing, a file that would be written
+/// over, or a precision in which the device does not compute. Those of [`train_gan`].
 pub(super) fn train_translation(args: &Args, project: &Project) -> Result<()> {
     let recipe: GanRecipe = read_recipe(args)?;
     recipe.check().or_invalid_input(args.recipe.display())?;

@@ -36,7 +36,8 @@ const MEANINGLESS: [Meaningless; 9] = [
     },
     Meaningless {
         from: "lambda_i: 0.3",
-        to: "experts: [{expert: class_probability, class: dog, weight: {value: 3, from: 1, to: 0.9}}]",
+        to: "experts: [{expert: class_probability, class: dog, \
+             weight: {value: 3, from: 1, to: 0.9}}]",
         parts: &[
             "row \"EGSDE\"",
             "expert 1 counts at none of this row's 4 steps",
