@@ -4,6 +4,7 @@ use super::norm::BatchNorm;
 use super::{Mode, channels_last, default_init};
 use crate::kernels::winograd::Filter;
 use crate::kernels::{bf16, kernels_cover_input};
+use crate::{cuda, tf32};
 use std::cell::OnceCell;
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
@@ -165,6 +166,9 @@ impl Conv2d {
 
     /// libtorch's convolution.
     fn direct(&self, x: &Tensor) -> Tensor {
+        if tf32::convolution_must_be_told(x) {
+            return self.in_full_float32(x);
+        }
         let kind = x.kind();
         let bias = self.bias.as_ref().map(|b| b.to_kind(kind));
         x.conv2d(
@@ -177,6 +181,26 @@ impl Conv2d {
         )
     }
 
+    /// cuDNN's convolution of `x` in float32, told not to take TF32.
+    fn in_full_float32(&self, x: &Tensor) -> Tensor {
+        let (dilation, groups) = ([1, 1], 1);
+        let (benchmark, allow_tf32) = (false, false);
+        let out = x.cudnn_convolution(
+            &self.weight,
+            self.padding,
+            [self.stride; 2],
+            dilation,
+            groups,
+            benchmark,
+            cuda::is_deterministic(),
+            allow_tf32,
+        );
+        match &self.bias {
+            Some(bias) => out + bias.reshape([1, -1, 1, 1]),
+            None => out,
+        }
+    }
+
     /// The gradient with respect to the input, given that with respect to the output. The stride
     /// must be 1.
     pub fn backward(&self, gradient: &Tensor) -> Tensor {
@@ -187,7 +211,8 @@ impl Conv2d {
             return adjoint.convolve(gradient, 1, None, None);
         }
         let (no_bias, unit) = (None::<Tensor>, [1, 1]);
-        gradient.conv_transpose2d(&self.weight, no_bias, unit, self.padding, [0, 0], 1, unit)
+        let weight = self.weight.to_kind(gradient.kind());
+        gradient.conv_transpose2d(&weight, no_bias, unit, self.padding, [0, 0], 1, unit)
     }
 
     /// The same convolution with each output channel times `factor` plus `offset`, both `[out]`.

@@ -1,5 +1,6 @@
-//! The few layers that all networks share. Weights stay in float32, and each layer computes in the
-//! kind of its input.
+//! The few layers that all networks share. Each layer computes in the kind of its input; weights
+//! are float32 while they are trained, and frozen ones may have been converted to the working
+//! precision ([`Loaded::freeze`](crate::Loaded::freeze)).
 
 pub mod blur;
 pub mod conv;
@@ -13,7 +14,7 @@ pub use conv::{Conv2d, ConvNorm, ConvOptions, ConvTranspose2d};
 pub use instance_norm::InstanceNorm;
 pub use linear::{Linear, Pointwise};
 pub use norm::{BatchNorm, GroupNorm};
-pub use time::timestep_embedding;
+pub use time::{time_indices, timestep_embedding};
 
 use tch::Tensor;
 use tch::nn::Init;

@@ -93,8 +93,9 @@ impl GroupNorm {
         }
     }
 
-    /// SiLU of the normalised `x` `[n, c, h, w]`. With `scale_shift` `[n, 2 c]`, the normalised
-    /// value is first multiplied by 1 plus the first half, and the second half is added.
+    /// SiLU of the normalised `x` `[n, c, h, w]`. With `scale_shift` `[n, 2 c]` (or `[1, 2 c]` for
+    /// all images), the normalised value is first multiplied by 1 plus the first half, and the
+    /// second half is added.
     pub fn forward_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Tensor {
         let emulated = bf16::emulate(&self.weight, x, |x| {
             self.forward_silu(x, scale_shift.map(|e| e.to_kind(Kind::Float)).as_ref())

@@ -1,6 +1,19 @@
 //! Sinusoidal embeddings of the diffusion time.
 
+use crate::cuda::takes_own_ways;
 use tch::{Kind, Tensor};
+
+/// The time index `t` for the images of a batch `x` `[n, ...]`, as the networks take it: `[n]`, or
+/// on a GPU `[1]`, which holds for all images, so that the time is embedded once and not per image.
+/// A CPU keeps a row per image, because a product with fewer rows rounds differently there.
+pub fn time_indices(x: &Tensor, t: f64) -> Tensor {
+    let rows = if takes_own_ways(x.device()) {
+        1
+    } else {
+        x.size()[0]
+    };
+    Tensor::full([rows], t, (Kind::Float, x.device()))
+}
 
 /// Sinusoidal embedding of time indices `t` `[n]`: `[n, dim]` in float32, cosines first
 /// (guided-diffusion's `timestep_embedding`; frequencies `10000^(-k/half)`).

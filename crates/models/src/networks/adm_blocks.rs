@@ -342,7 +342,7 @@ impl Encoder {
         }
     }
 
-    /// Embeds times `t` `[n]`: `[n, 4 * width]` in the networks' working kind.
+    /// Embeds times `t` `[n]` or `[1]`: `[n or 1, 4 * width]` in the networks' working kind.
     pub fn embed(&self, t: &Tensor, kind: Kind) -> Tensor {
         let e = timestep_embedding(t, self.width).to_kind(kind);
         self.time_2.forward(&self.time_0.forward(&e).silu())

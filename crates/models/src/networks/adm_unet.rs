@@ -90,9 +90,9 @@ impl AdmUnet {
         }
     }
 
-    /// Noised images `x` `[n, 3, s, s]` (clean images are in [-1, 1]) at time indices `t` `[n]` in
-    /// 0..1000 to `[n, 3 or 6, s, s]` in float32; the first three channels are the predicted noise.
-    /// `kind` is the working precision.
+    /// Noised images `x` `[n, 3, s, s]` (clean images are in [-1, 1]) at time indices `t` `[n]` or
+    /// `[1]` in 0..1000 to `[n, 3 or 6, s, s]` in float32; the first three channels are the
+    /// predicted noise. `kind` is the working precision.
     pub fn forward(&self, x: &Tensor, t: &Tensor, kind: Kind, mode: Mode) -> Tensor {
         let emb = self.encoder.embed(t, kind);
         let x = x.to_kind(kind);

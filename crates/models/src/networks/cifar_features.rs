@@ -146,6 +146,6 @@ impl CifarFeatures {
 impl Loaded<CifarFeatures> {
     /// Features `[n, feature_dim]` of images `[n, 3, 32, 32]` in [0, 1].
     pub fn features(&self, x: &Tensor) -> Tensor {
-        timed(|| self.net.features(x, self.kind, Mode::Eval))
+        timed(x.device(), || self.net.features(x, self.kind, Mode::Eval))
     }
 }

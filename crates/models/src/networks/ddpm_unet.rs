@@ -71,7 +71,7 @@ impl ResnetBlock {
         }
     }
 
-    /// `emb` `[n, emb]` has gone through its SiLU.
+    /// `emb` `[n or 1, emb]` has gone through its SiLU.
     fn forward(&self, x: &Tensor, emb: &Tensor) -> Tensor {
         let h = self.conv1.forward(&self.norm1.forward_silu(x, None));
         let h = h + self.temb_proj.forward(emb).unsqueeze(-1).unsqueeze(-1);
@@ -307,7 +307,7 @@ impl DdpmUnet {
     }
 
     /// Time embedding `[sin | cos]` with frequencies `10000^(-k/(half-1))`, through its two layers
-    /// and a SiLU: `[n, 4 * ch]`.
+    /// and a SiLU: `[n or 1, 4 * ch]`.
     fn embed(&self, t: &Tensor, kind: Kind) -> Tensor {
         let half = self.ch / 2;
         let angles = time_angles(t, half, half - 1);
@@ -317,8 +317,9 @@ impl DdpmUnet {
             .silu()
     }
 
-    /// Noised images `x` `[n, 3, s, s]` (clean images are in [-1, 1]) at time indices `t` `[n]` in
-    /// 0..1000 to the predicted noise `[n, 3, s, s]` in float32. `kind` is the working precision.
+    /// Noised images `x` `[n, 3, s, s]` (clean images are in [-1, 1]) at time indices `t` `[n]` or
+    /// `[1]` in 0..1000 to the predicted noise `[n, 3, s, s]` in float32. `kind` is the working
+    /// precision.
     pub fn forward(&self, x: &Tensor, t: &Tensor, kind: Kind) -> Tensor {
         let emb = self.embed(t, kind);
         let mut h = self.conv_in.forward(&x.to_kind(kind));

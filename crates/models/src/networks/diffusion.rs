@@ -13,9 +13,9 @@ use tch::{Device, Kind, Tensor};
 
 /// A network that predicts the noise in an image: what a diffusion family implements in its file.
 pub trait NoisePredictor: Build + Debug + Send + 'static {
-    /// Raw output for `x` `[n, 3, s, s]` at time indices `t` `[n]`: `[n, 3, s, s]` or, with a
-    /// learned sigma, `[n, 6, s, s]`, in float32. The first three channels are the predicted noise.
-    /// `kind` is the working precision.
+    /// Raw output for `x` `[n, 3, s, s]` at time indices `t` `[n]`, or `[1]` for all images:
+    /// `[n, 3, s, s]` or, with a learned sigma, `[n, 6, s, s]`, in float32. The first three
+    /// channels are the predicted noise. `kind` is the working precision.
     fn predict_noise(&self, x: &Tensor, t: &Tensor, kind: Kind) -> Tensor;
 
     /// Whether networks of this configuration have three more output channels, which steer the
@@ -24,9 +24,9 @@ pub trait NoisePredictor: Build + Debug + Send + 'static {
 }
 
 impl<N: NoisePredictor> Loaded<N> {
-    /// Raw output for `x` `[n, 3, s, s]` at time indices `t` `[n]`: `[n, 3 or 6, s, s]`.
+    /// Raw output for `x` `[n, 3, s, s]` at time indices `t` `[n]` or `[1]`: `[n, 3 or 6, s, s]`.
     pub fn output(&self, x: &Tensor, t: &Tensor) -> Tensor {
-        timed(|| self.net.predict_noise(x, t, self.kind))
+        timed(x.device(), || self.net.predict_noise(x, t, self.kind))
     }
 }
 
@@ -141,8 +141,8 @@ impl Diffusion {
         Ok(diffusion)
     }
 
-    /// Raw output for `x` `[n, 3, s, s]` at time indices `t` `[n]`: `[n, 3 or 6, s, s]` in float32.
-    /// The first three channels are the predicted noise.
+    /// Raw output for `x` `[n, 3, s, s]` at time indices `t` `[n]` or `[1]`: `[n, 3 or 6, s, s]` in
+    /// float32. The first three channels are the predicted noise.
     pub fn output(&self, x: &Tensor, t: &Tensor) -> Tensor {
         self.network.output(x, t)
     }

@@ -107,8 +107,8 @@ impl Dse {
         }
     }
 
-    /// Noised images `x` `[n, 3, s, s]` at time indices `t` `[n]` to the feature map behind the
-    /// middle block, `[n, c, s', s']` in float32. `kind` is the working precision.
+    /// Noised images `x` `[n, 3, s, s]` at time indices `t` `[n]` or `[1]` to the feature map
+    /// behind the middle block, `[n, c, s', s']` in float32. `kind` is the working precision.
     pub fn features(&self, x: &Tensor, t: &Tensor, kind: Kind, mode: Mode) -> Tensor {
         let emb = self.encoder.embed(t, kind);
         let x = x.to_kind(kind);
@@ -135,15 +135,17 @@ impl Dse {
 }
 
 impl Loaded<Dse> {
-    /// Feature map of `x` `[n, 3, s, s]` at time indices `t` `[n]`: `[n, c, s', s']`.
+    /// Feature map of `x` `[n, 3, s, s]` at time indices `t` `[n]` or `[1]`: `[n, c, s', s']`.
     pub fn features(&self, x: &Tensor, t: &Tensor) -> Tensor {
-        timed(|| self.net.features(x, t, self.kind, Mode::Eval))
+        timed(x.device(), || {
+            self.net.features(x, t, self.kind, Mode::Eval)
+        })
     }
 
     /// Gradient with respect to `y` `[n, 3, s, s]` of the sum over images of
     /// `f(features of y at t)`. It works inside `no_grad`.
     pub fn gradient(&self, y: &Tensor, t: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
-        timed(|| {
+        timed(y.device(), || {
             if !kernels_in_use(y.device(), self.kind) {
                 return gradient_of(y, |y| f(&self.net.features(y, t, self.kind, Mode::Eval)));
             }
@@ -153,9 +155,9 @@ impl Loaded<Dse> {
         })
     }
 
-    /// Class logits `[n, num_classes]` of `x` `[n, 3, s, s]` at time indices `t` `[n]`.
+    /// Class logits `[n, num_classes]` of `x` `[n, 3, s, s]` at time indices `t` `[n]` or `[1]`.
     pub fn logits(&self, x: &Tensor, t: &Tensor) -> Tensor {
-        timed(|| {
+        timed(x.device(), || {
             let features = self.net.features(x, t, self.kind, Mode::Eval);
             self.net.logits(&features, self.kind)
         })
@@ -176,10 +178,13 @@ mod tests {
         "resblock_updown": true
     }"#;
 
+    fn parse(text: &str) -> NetworkConfig {
+        serde_json::from_str(text).unwrap()
+    }
+
     /// Features and a gradient of synthetic weights in a working precision.
     fn features_and_gradient(kind: Kind) -> [Tensor; 2] {
-        let config: NetworkConfig = serde_json::from_str(CONFIG).unwrap();
-        let mut dse = Loaded::<Dse>::fresh(&config, Device::Cpu, kind).unwrap();
+        let mut dse = Loaded::<Dse>::fresh(&parse(CONFIG), Device::Cpu, kind).unwrap();
         synthetic::fill(&dse.vs, 1.0);
         dse.freeze();
         let x = synthetic::uniform("x", &[2, 3, 16, 16]);
@@ -205,12 +210,30 @@ mod tests {
     }
 
     #[test]
+    fn one_row_of_time_holds_for_all_images() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let mut dse = Loaded::<Dse>::fresh(&parse(CONFIG), Device::Cpu, kind).unwrap();
+            synthetic::fill(&dse.vs, 1.0);
+            dse.freeze();
+            let x = synthetic::uniform("x", &[3, 3, 16, 16]);
+            let [per_image, for_all] = [3, 1].map(|rows| {
+                let t = Tensor::full([rows], 400.0, (Kind::Float, Device::Cpu));
+                let gradient = dse.gradient(&x, &t, |f| f.square().flatten(1, -1).sum(Kind::Float));
+                tch::no_grad(|| [dse.features(&x, &t), gradient])
+            });
+            // The rows are products of another shape, which round differently.
+            let bound = if kind == Kind::Float { 1e-5 } else { 1e-2 };
+            for (want, got) in per_image.iter().zip(&for_all) {
+                let error = (got - want).norm().double_value(&[]) / want.norm().double_value(&[]);
+                assert!(error < bound, "{kind:?}: {error} of {bound}");
+            }
+        }
+    }
+
+    #[test]
     fn one_class_is_refused() {
         let text = CONFIG.replace("\"num_classes\": 2", "\"num_classes\": 1");
-        let error = serde_json::from_str::<NetworkConfig>(&text)
-            .unwrap()
-            .check()
-            .unwrap_err();
+        let error = parse(&text).check().unwrap_err();
         assert!(error.to_string().contains("num_classes"), "{error}");
     }
 }

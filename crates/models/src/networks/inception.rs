@@ -381,6 +381,6 @@ impl Inception {
 impl Loaded<Inception> {
     /// Pool3 features `[n, 2048]` of images `[n, 3, h, w]` in [0, 1], of any size.
     pub fn features(&self, x: &Tensor) -> Tensor {
-        timed(|| self.net.features(x, self.kind))
+        timed(x.device(), || self.net.features(x, self.kind))
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tch::nn::{self, VarStore};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// A network that can be built from its configuration. `families!` implements it.
 pub trait Build: Sized {
@@ -82,11 +82,14 @@ impl<N: Build> Loaded<N> {
 
 impl<N> Loaded<N> {
     /// Ends training: the weights take no more gradients, and lie in memory in the order that suits
-    /// this project's kernels. Where bf16 is emulated, the weights are rounded to it.
+    /// this project's kernels. Weights of convolutions and products are converted to the working
+    /// precision here and not at every step; where bf16 is emulated, they are rounded to it.
     pub fn freeze(&mut self) {
         self.vs.freeze();
         if emulates_bf16(self.vs.device(), self.kind) {
-            self.round_products_to_bf16();
+            self.convert_products(|weight| weight.to_kind(Kind::BFloat16).to_kind(Kind::Float));
+        } else if self.kind != Kind::Float {
+            self.convert_products(|weight| weight.to_kind(self.kind));
         }
         if kernels_in_use(self.vs.device(), self.kind) {
             for weight in self.vs.variables().values_mut().filter(|w| w.dim() == 4) {
@@ -95,16 +98,15 @@ impl<N> Loaded<N> {
         }
     }
 
-    /// Rounds weights and biases of convolutions and products to bf16 numbers; those of
-    /// normalisations stay.
-    fn round_products_to_bf16(&self) {
+    /// Converts weights and biases of convolutions and products; those of normalisations stay in
+    /// float32.
+    fn convert_products(&self, convert: impl Fn(&Tensor) -> Tensor) {
         let variables = self.vs.variables();
         for (key, variable) in &variables {
             // A bias belongs to a product where the weight beside it is a matrix.
             let weight = variables.get(&key.replace(".bias", ".weight"));
             if variable.dim() > 1 || weight.is_some_and(|w| w.dim() > 1) {
-                let rounded = variable.to_kind(Kind::BFloat16).to_kind(Kind::Float);
-                variable.shallow_clone().set_data(&rounded);
+                variable.shallow_clone().set_data(&convert(variable));
             }
         }
     }
@@ -133,4 +135,49 @@ pub(super) fn weight_shapes<N: Build>(
         .into_iter()
         .map(|(key, variable)| (key, variable.size()))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dse, synthetic};
+
+    const CONFIG: &str = r#"{
+        "kind": "dse", "image_size": 16, "classifier_width": 32, "classifier_depth": 1,
+        "channel_mult": [1, 2], "attention_resolutions": [8], "num_head_channels": 32,
+        "num_classes": 2, "pool": "attention", "use_scale_shift_norm": true,
+        "resblock_updown": true
+    }"#;
+
+    /// An extractor in half precision, which no processor emulates.
+    fn half_precision_extractor() -> Loaded<Dse> {
+        let config: NetworkConfig = serde_json::from_str(CONFIG).unwrap();
+        let dse = Loaded::<Dse>::fresh(&config, Device::Cpu, Kind::Half).unwrap();
+        synthetic::fill(&dse.vs, 1.0);
+        dse
+    }
+
+    #[test]
+    fn weights_converted_once_give_what_weights_converted_at_each_step_give() {
+        let (each_step, mut once) = (half_precision_extractor(), half_precision_extractor());
+        once.freeze();
+        let x = synthetic::uniform("x", &[2, 3, 16, 16]);
+        let t = Tensor::from_slice(&[10f32, 400.0]);
+        let results = [&each_step, &once].map(|dse| {
+            tch::no_grad(|| {
+                let features = dse.features(&x, &t);
+                (dse.logits(&x, &t), features)
+            })
+        });
+        assert!(results[0].0.equal(&results[1].0) && results[0].1.equal(&results[1].1));
+        let mut kinds = BTreeMap::new();
+        for (key, variable) in once.vs.variables() {
+            kinds.insert(key, variable.kind());
+        }
+        assert_eq!(kinds["I2Iout.0.weight"], Kind::Float, "a normalisation");
+        for key in ["input_blocks.0.0.bias", "time_embed.0.weight"] {
+            assert_eq!(kinds[key], Kind::Half, "{key}");
+        }
+        assert_eq!(kinds["I2Iout.2.positional_embedding"], Kind::Half);
+    }
 }

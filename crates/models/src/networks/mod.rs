@@ -29,6 +29,8 @@ pub use noise_norms::{NOISE_NORMS_KEY, NoiseNorms};
 pub use sequential::Norm;
 pub use timing::seconds_in_networks;
 
+pub use crate::layers::time_indices;
+
 families::families! {
     diffusion {
         adm_unet::AdmUnet(AdmUnetConfig) = "adm_unet";

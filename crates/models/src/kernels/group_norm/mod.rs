@@ -39,8 +39,8 @@ pub(crate) struct GroupNormParameters<'a> {
     pub groups: usize,
     /// Added to the variance.
     pub eps: f64,
-    /// `[n, 2 c]`: the result is multiplied by 1 plus the first half, then the second half is
-    /// added.
+    /// `[n, 2 c]`, or `[1, 2 c]` for all images: the result is multiplied by 1 plus the first half,
+    /// then the second half is added.
     pub scale_shift: Option<&'a Tensor>,
     pub activation: Activation,
 }
@@ -290,9 +290,10 @@ fn first_pixel<'a>(x: NhwcView<'a>, image: usize) -> &'a [f32] {
 /// with each image's scale and shift in them, `[n, c]` each.
 fn gain_and_bias(n: usize, c: usize, parameters: &GroupNormParameters) -> (Vec<f32>, Vec<f32>) {
     let (weight, bias) = (to_f32_vec(parameters.weight), to_f32_vec(parameters.bias));
-    let Some(scale_shift) = parameters.scale_shift.map(to_f32_vec) else {
+    let Some(scale_shift) = parameters.scale_shift else {
         return (weight.repeat(n), bias.repeat(n));
     };
+    let scale_shift = to_f32_vec(&scale_shift.expand([n as i64, -1], false));
     let mut gains = Vec::with_capacity(n * c);
     let mut biases = Vec::with_capacity(n * c);
     for image in scale_shift.chunks_exact(2 * c) {
