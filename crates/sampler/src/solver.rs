@@ -78,6 +78,15 @@ impl Solver {
         }
     }
 
+    /// Whether its steps but the last add noise; `eta` is DDIM's.
+    pub(crate) fn adds_noise(self, eta: f64) -> bool {
+        match self {
+            Self::Ancestral | Self::EulerMaruyama | Self::SdeDpmSolverPp => true,
+            Self::Ddim => eta != 0.0,
+            Self::DpmSolverPp => false,
+        }
+    }
+
     /// Takes one step. `memory` belongs to one trajectory and is carried from step to step.
     pub(crate) fn step(self, step: &Step, memory: &mut SolverMemory) -> StepOutput {
         match self {

@@ -168,6 +168,7 @@ mod tests {
             xt: &y,
             t: &t,
             t_frac: 0.1,
+            source_key: None,
         });
         let direction = Tensor::randn([2, 3, 8, 8], options);
         let above = energy(&classifier, &(&y + &direction * 1e-2), &t);

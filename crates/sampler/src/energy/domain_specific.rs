@@ -54,11 +54,9 @@ impl Expert for DomainSpecific<'_> {
     }
 
     fn gradient(&self, state: &State) -> Tensor {
-        let source = match self.shared {
-            Some(shared) => {
-                shared.get_or_compute(state.xt, state.t, || self.source_features(state))
-            }
-            None => self.source_features(state),
+        let source = match (self.shared, &state.source_key) {
+            (Some(shared), Some(key)) => shared.get_or_compute(key, || self.source_features(state)),
+            _ => self.source_features(state),
         };
         self.extractor.gradient(state.y, state.t, |features| {
             similarity(self.similarity, features, &source)

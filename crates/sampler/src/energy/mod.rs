@@ -14,7 +14,7 @@ mod source_features;
 mod weight;
 
 pub use settings::{ExpertSettings, build_energy, settle_experts};
-pub use source_features::SourceFeatures;
+pub use source_features::{SourceFeatures, SourceKey};
 pub use weight::{Linear, Range, Weight};
 
 use serde::{Deserialize, Serialize};
@@ -43,10 +43,13 @@ pub struct State<'a> {
     pub y: &'a Tensor,
     /// The source perturbed to the same time, `[n, 3, s, s]`.
     pub xt: &'a Tensor,
-    /// Time indices for the networks, `[n]`.
+    /// Time indices for the networks, `[n]`, or `[1]` for all images (see
+    /// [`time_indices`](egsde_models::networks::time_indices)).
     pub t: &'a Tensor,
     /// The same time as t / T, in [0, 1].
     pub t_frac: f64,
+    /// What decides `xt` and `t`, where other rows may share what follows from them.
+    pub source_key: Option<SourceKey>,
 }
 
 /// One term of the energy.

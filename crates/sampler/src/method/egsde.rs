@@ -2,18 +2,18 @@
 //! experts.
 
 use super::sde::{SdeSettings, SolverKeys};
-use super::{Method, MethodSettings, Predictor, eps, image_from_sample, keys, repeated_per_image};
+use super::{Method, MethodSettings, Predictor, eps, image_from_sample, keys};
 use crate::cost::Evaluations;
 use crate::energy::{
     DomainIndependentConfig, DomainSpecificConfig, Energy, ExpertConfig, ExpertSettings,
-    Similarity, State, Weight, build_energy, settle_experts,
+    Similarity, SourceKey, State, Weight, build_energy, settle_experts,
 };
 use crate::noise::{Noise, Purpose};
 use crate::schedule::{NUM_TRAIN_TIMESTEPS, Schedule, Variance, space_timesteps, t_frac};
 use crate::settings::{Networks, TaskFacts};
 use crate::solver::{Solver, SolverMemory, Step};
 use anyhow::{Result, ensure};
-use egsde_models::networks::Diffusion;
+use egsde_models::networks::{Diffusion, time_indices};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -153,28 +153,49 @@ impl Egsde<'_> {
         x0 * alpha_prod.sqrt() + noise * (1.0 - alpha_prod).sqrt()
     }
 
+    /// The draw that perturbs the source at step `i`.
+    fn source_draw(&self, repeat: usize, i: usize) -> Purpose {
+        match self.source_noise {
+            SourceNoise::Shared => Purpose::Start { repeat },
+            SourceNoise::Fresh => Purpose::Source { repeat, step: i },
+        }
+    }
+
+    /// What decides the perturbed source at step `i`, for features that rows share; none in later
+    /// repeats, whose source is the result of this very method.
+    fn source_key(&self, repeat: &Repeat, i: usize) -> Option<SourceKey> {
+        if repeat.index > 0 {
+            return None;
+        }
+        let draw = repeat.noise.key(self.source_draw(repeat.index, i))?;
+        let (alpha_prod, t) = (self.schedule.alphas_cumprod[i], self.schedule.timesteps[i]);
+        Some(SourceKey::new(draw, alpha_prod, t))
+    }
+
+    /// Whether the energy guides step `i`.
+    fn is_guided(&self, i: usize) -> bool {
+        self.energy.is_active(t_frac(self.schedule.timesteps[i]))
+    }
+
     /// Gradient of the energy at step `i`; none when no expert counts at its time.
     fn energy_gradient(&self, y: &Tensor, repeat: &Repeat, i: usize) -> Option<Tensor> {
-        let t_frac = t_frac(self.schedule.timesteps[i]);
-        if !self.energy.is_active(t_frac) {
+        if !self.is_guided(i) {
             return None;
         }
         let xt = match self.source_noise {
             SourceNoise::Shared => self.perturb(&repeat.source, &repeat.start_noise, i),
             SourceNoise::Fresh => {
-                let purpose = Purpose::Source {
-                    repeat: repeat.index,
-                    step: i,
-                };
-                self.perturb(&repeat.source, &repeat.noise.draw(purpose), i)
+                let noise = repeat.noise.draw(self.source_draw(repeat.index, i));
+                self.perturb(&repeat.source, &noise, i)
             }
         };
-        let t = repeated_per_image(y, self.schedule.timesteps[i]);
+        let t = self.schedule.timesteps[i];
         self.energy.gradient(&State {
             y,
             xt: &xt,
-            t: &t,
-            t_frac,
+            t: &time_indices(y, t),
+            t_frac: t_frac(t),
+            source_key: self.source_key(repeat, i),
         })
     }
 
@@ -250,6 +271,23 @@ impl Method for Egsde<'_> {
             }
             Ok(image_from_sample(&source))
         })
+    }
+
+    fn draws(&self) -> Vec<Purpose> {
+        let adds_noise = self.solver.adds_noise(self.eta);
+        let mut draws = Vec::new();
+        for repeat in 0..self.repeats {
+            draws.push(Purpose::Start { repeat });
+            for step in (0..self.start_steps.min(self.schedule.len())).rev() {
+                if self.source_noise == SourceNoise::Fresh && self.is_guided(step) {
+                    draws.push(self.source_draw(repeat, step));
+                }
+                if adds_noise && step > 0 {
+                    draws.push(Purpose::Step { repeat, step });
+                }
+            }
+        }
+        draws
     }
 }
 

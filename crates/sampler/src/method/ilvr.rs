@@ -138,6 +138,20 @@ impl Method for Ilvr<'_> {
             Ok(image_from_sample(&y))
         })
     }
+
+    fn draws(&self) -> Vec<Purpose> {
+        let repeat = 0;
+        let mut draws = vec![Purpose::Start { repeat }];
+        for step in (0..self.schedule.len()).rev() {
+            if step > 0 {
+                draws.push(Purpose::Step { repeat, step });
+            }
+            if step > self.range_t {
+                draws.push(Purpose::Source { repeat, step });
+            }
+        }
+        draws
+    }
 }
 
 impl IlvrConfig {

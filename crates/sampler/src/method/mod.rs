@@ -17,10 +17,10 @@ pub use crate::solver::Solver;
 pub use sde::SdeSettings;
 pub use settings::MethodSettings;
 
-use crate::noise::Noise;
+use crate::noise::{Noise, Purpose};
 use anyhow::Result;
 use egsde_models::Loaded;
-use egsde_models::networks::{Diffusion, NoiseNorms, NoisePredictor};
+use egsde_models::networks::{Diffusion, NoiseNorms, NoisePredictor, time_indices};
 use tch::{Kind, Tensor};
 
 list::methods! {
@@ -49,13 +49,13 @@ impl Predictor for Diffusion {
     }
 
     fn predict(&self, y: &Tensor, t: f64) -> Tensor {
-        self.output(y, &repeated_per_image(y, t))
+        self.output(y, &time_indices(y, t))
     }
 }
 
 impl<N: NoisePredictor> Predictor for Loaded<N> {
     fn predict(&self, y: &Tensor, t: f64) -> Tensor {
-        self.output(y, &repeated_per_image(y, t))
+        self.output(y, &time_indices(y, t))
     }
 }
 
@@ -89,4 +89,11 @@ pub trait Method {
         noise: &dyn Noise,
         observe: &mut dyn FnMut(usize, usize, &Tensor),
     ) -> Result<Tensor>;
+
+    /// The draws that [`Method::translate`] asks its noise for, in its order, so that each can be
+    /// made while the step before computes. A method that leaves some out, or all, as this one
+    /// does, gives the same images in more time.
+    fn draws(&self) -> Vec<Purpose> {
+        Vec::new()
+    }
 }

@@ -1,14 +1,20 @@
 //! Noise with a stream of its own per (seed, image, step, purpose), so that results depend on
 //! neither batch size nor order.
 
+mod ahead;
+
+pub use ahead::draw_ahead;
+
+use egsde_models::cuda::{Staging, StagingBuffer};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
 
 /// What a draw of noise is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// The noise a translation starts from; EGSDE also perturbs the source with it.
     Start {
@@ -31,10 +37,19 @@ pub enum Purpose {
     },
 }
 
+/// SHA-256 of all that decides a draw for a batch.
+pub type DrawKey = [u8; 32];
+
 /// Standard normal draws for a whole batch.
 pub trait Noise {
     /// `[n, 3, s, s]` in float32; every call with the same purpose gives the same values.
     fn draw(&self, purpose: Purpose) -> Tensor;
+
+    /// A key that draws have in common only when they are for the same images and equal; none of
+    /// noise that has no such key, so that nothing which follows from it is shared.
+    fn key(&self, _purpose: Purpose) -> Option<DrawKey> {
+        None
+    }
 }
 
 /// Noise with one stream per image, keyed by the image's name.
@@ -50,8 +65,8 @@ pub struct ImageNoise {
     pub device: Device,
 }
 
-/// Key of the stream of one image and purpose.
-fn key(seed: u64, name: &str, purpose: Purpose) -> [u8; 32] {
+/// Hash of a seed and a purpose, to which names are added.
+fn hasher(seed: u64, purpose: Purpose) -> Sha256 {
     let (tag, repeat, step) = match purpose {
         Purpose::Start { repeat } => (b's', repeat, 0),
         Purpose::Step { repeat, step } => (b'z', repeat, step),
@@ -63,24 +78,54 @@ fn key(seed: u64, name: &str, purpose: Purpose) -> [u8; 32] {
     hasher.update([tag]);
     hasher.update((repeat as u64).to_le_bytes());
     hasher.update((step as u64).to_le_bytes());
-    hasher.update(name.as_bytes());
-    hasher.finalize().into()
+    hasher
+}
+
+/// Key of the stream of one image and purpose.
+fn stream_key(seed: u64, name: &str, purpose: Purpose) -> [u8; 32] {
+    hasher(seed, purpose).chain_update(name).finalize().into()
+}
+
+impl ImageNoise {
+    /// Numbers of one image.
+    fn count(&self) -> usize {
+        3 * self.side * self.side
+    }
+
+    /// Draws into a buffer of the host, the images on all cores: each has its own stream.
+    fn draw_into_buffer(&self, purpose: Purpose) -> StagingBuffer {
+        let count = self.count();
+        let mut buffer = Staging::to_device(self.device).buffer(count * self.names.len());
+        let images = buffer.numbers().par_chunks_mut(count.max(1));
+        images.zip(&self.names).for_each(|(values, name)| {
+            let mut stream = ChaCha8Rng::from_seed(stream_key(self.seed, name, purpose));
+            for value in values {
+                *value = Distribution::<f32>::sample(&StandardNormal, &mut stream);
+            }
+        });
+        buffer
+    }
+
+    /// The draws in a buffer, on the device.
+    fn tensor(&self, buffer: StagingBuffer) -> Tensor {
+        let (n, s) = (self.names.len() as i64, self.side as i64);
+        buffer.into_tensor(&[n, 3, s, s], self.device)
+    }
 }
 
 impl Noise for ImageNoise {
     fn draw(&self, purpose: Purpose) -> Tensor {
-        let count = 3 * self.side * self.side;
-        let mut values = Vec::with_capacity(count * self.names.len());
+        self.tensor(self.draw_into_buffer(purpose))
+    }
+
+    fn key(&self, purpose: Purpose) -> Option<DrawKey> {
+        let mut hasher = hasher(self.seed, purpose);
+        hasher.update((self.side as u64).to_le_bytes());
         for name in &self.names {
-            let mut stream = ChaCha8Rng::from_seed(key(self.seed, name, purpose));
-            for _ in 0..count {
-                values.push(Distribution::<f32>::sample(&StandardNormal, &mut stream));
-            }
+            hasher.update((name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
         }
-        let (n, s) = (self.names.len() as i64, self.side as i64);
-        Tensor::from_slice(&values)
-            .reshape([n, 3, s, s])
-            .to_device(self.device)
+        Some(hasher.finalize().into())
     }
 }
 
@@ -119,6 +164,40 @@ mod tests {
             draw(&["a"], 1, Purpose::Start { repeat: 0 }),
         ];
         assert!(others.iter().all(|other| !other.equal(&base)));
+    }
+
+    #[test]
+    fn a_draw_has_another_key_for_other_images_seeds_and_purposes() {
+        let purpose = Purpose::Start { repeat: 0 };
+        let noise = ImageNoise {
+            seed: 1,
+            names: vec!["a".into(), "bc".into()],
+            side: 8,
+            device: Device::Cpu,
+        };
+        let key = noise.key(purpose);
+        assert!(key.is_some() && key == noise.clone().key(purpose));
+        let names = ["ab", "c"].map(String::from).to_vec();
+        let others = [
+            ImageNoise {
+                seed: 2,
+                ..noise.clone()
+            }
+            .key(purpose),
+            ImageNoise {
+                names,
+                ..noise.clone()
+            }
+            .key(purpose),
+            ImageNoise {
+                side: 16,
+                ..noise.clone()
+            }
+            .key(purpose),
+            noise.key(Purpose::Start { repeat: 1 }),
+            noise.key(Purpose::Source { repeat: 0, step: 0 }),
+        ];
+        assert!(others.iter().all(|other| *other != key));
     }
 
     #[test]
