@@ -167,6 +167,6 @@ impl Loaded<ResnetGenerator> {
     /// Translates images `x` `[n, 3, h, w]` in [-1, 1] to `[n, 3, h, w]` in [-1, 1]; the time it
     /// takes counts as the network's.
     pub fn translate(&self, x: &Tensor) -> Tensor {
-        timed(|| self.net.forward(x, self.kind))
+        timed(x.device(), || self.net.forward(x, self.kind))
     }
 }

@@ -135,19 +135,23 @@ impl Loaded<StarganV2> {
     /// Styles `[n, style_dim]` of a domain's `label`, from standard normal `z` `[n, latent_dim]`.
     pub fn latent_style(&self, z: &Tensor, label: i64) -> Tensor {
         let mapping = &self.net.mapping_network;
-        timed(|| mapping.forward(z, &labels(z, label), self.kind))
+        timed(z.device(), || {
+            mapping.forward(z, &labels(z, label), self.kind)
+        })
     }
 
     /// Styles `[n, style_dim]` of images `[n, 3, s, s]` in [-1, 1] of a domain's `label`.
     pub fn reference_style(&self, images: &Tensor, label: i64) -> Tensor {
         let encoder = &self.net.style_encoder;
-        timed(|| encoder.forward(images, &labels(images, label), self.kind))
+        timed(images.device(), || {
+            encoder.forward(images, &labels(images, label), self.kind)
+        })
     }
 
     /// Images `x` `[n, 3, s, s]` in [-1, 1] under styles `[n, style_dim]`: `[n, 3, s, s]` around
     /// [-1, 1]. Of faces, the source's landmarks say what of it is kept.
     pub fn translate(&self, x: &Tensor, style: &Tensor) -> Tensor {
-        timed(|| {
+        timed(x.device(), || {
             let heatmaps = self.net.fan.as_ref().map(|fan| fan.heatmaps(x, self.kind));
             let masks = heatmaps.as_ref().map(Masks::from_heatmaps);
             self.net
