@@ -5,11 +5,28 @@ use std::path::{Path, PathBuf};
 /// Names at least this alike (Jaro-Winkler, 0 to 1) are offered for each other.
 const ALIKE: f64 = 0.7;
 
+/// How alike two names are that differ by one letter, or by two that changed places. Of short ones
+/// Jaro-Winkler makes less.
+const ONE_SLIP: f64 = 0.75;
+
+/// Names of fewer letters are different names when they differ by one.
+const SHORTEST_WITH_SLIP: usize = 3;
+
+/// How alike two names are, 0 to 1, however they are capitalised.
+fn likeness_as_written(typed: &str, name: &str) -> f64 {
+    let length = typed.chars().count().min(name.chars().count());
+    let alike = strsim::jaro_winkler(typed, name);
+    if length >= SHORTEST_WITH_SLIP && strsim::osa_distance(typed, name) <= 1 {
+        return alike.max(ONE_SLIP);
+    }
+    alike
+}
+
 /// How alike two names are, 0 to 1; capitals count little.
 fn likeness(typed: &str, name: &str) -> f64 {
-    let exact = strsim::jaro_winkler(typed, name);
+    let exact = likeness_as_written(typed, name);
     // A name that differs in capitals alone comes right after the exact one.
-    let folded = strsim::jaro_winkler(&typed.to_lowercase(), &name.to_lowercase());
+    let folded = likeness_as_written(&typed.to_lowercase(), &name.to_lowercase());
     exact.max(folded - 1e-6)
 }
 
@@ -81,6 +98,8 @@ mod tests {
         assert_eq!(nearest("sdedit", names.into_iter()), Some("SDEdit"));
         assert_eq!(nearest("egsd", names.into_iter()), Some("EGSDE"));
         assert_eq!(nearest("zzz", names.into_iter()), None);
+        assert_eq!(nearest("dya", ["night", "day"].into_iter()), Some("day"));
+        assert_eq!(nearest("ab", ["cb"].into_iter()), None);
         assert_eq!(nearest("a", ["A", "a"].into_iter()), Some("a"));
     }
 

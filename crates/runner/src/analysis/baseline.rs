@@ -2,7 +2,7 @@
 
 use super::table::{Origin, Table};
 use crate::csv_file::{csv_text, parse_csv};
-use crate::error::check_failed;
+use crate::error::{check_failed, invalid_input};
 use crate::runtime::machine;
 use anyhow::Result;
 use egsde_metrics::registry::METRICS;
@@ -58,9 +58,15 @@ pub fn lines(table: &Table) -> Vec<Line> {
 /// Reads a baseline file.
 ///
 /// # Errors
-/// Invalid input: the file cannot be read or has a line in another format.
+/// Invalid input: the file cannot be read, holds no number, or has a line in another format.
 pub fn read(path: &Path) -> Result<Vec<Line>> {
     let records = parse_csv(&csv_text(path)?, path)?;
+    if records.is_empty() {
+        return Err(invalid_input(format!(
+            "{} holds no stored numbers: --update writes them",
+            path.display()
+        )));
+    }
     Ok(records.into_iter().map(|record| record.fields).collect())
 }
 

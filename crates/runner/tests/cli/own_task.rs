@@ -303,7 +303,8 @@ fn networks_are_trained_on_own_folders_and_become_a_task() {
     over.refused(&["was not trained by the recipe second", "--force"]);
     // Changed pictures are no resumed training.
     write_photos(&project, "photos/night", 7, [20, 20, 40]);
-    train("diffusion", &["--set", "steps=6"]).refused(&["the pictures have changed since"]);
+    train("diffusion", &["--set", "steps=6"])
+        .refused_after_log_lines(&["the pictures have changed since"]);
     for (change, parts) in [
         ("folders.evening=photos/night", "belongs to no class"),
         ("classes=[day]", "belongs to no class"),
@@ -311,6 +312,6 @@ fn networks_are_trained_on_own_folders_and_become_a_task() {
         ("folders.day=photos/dya", "photos/dya"),
         ("steps=many", "expected a whole number"),
     ] {
-        train("extractor", &["--set", change]).refused(&[parts]);
+        train("extractor", &["--set", change]).refused_after_log_lines(&[parts]);
     }
 }
