@@ -81,11 +81,12 @@ def resample(kind, x):
 
 
 class ResBlock(nn.Module):
-    def __init__(self, inputs, outputs, emb, kind=None):
+    def __init__(self, inputs, outputs, emb, kind=None, scale_shift=True):
         super().__init__()
-        self.kind = kind
+        self.kind, self.scale_shift = kind, scale_shift
         self.in_layers = nn.Sequential(norm(inputs), nn.SiLU(), conv(inputs, outputs))
-        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb, 2 * outputs))
+        emb_outputs = 2 * outputs if scale_shift else outputs
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb, emb_outputs))
         self.out_layers = nn.Sequential(
             norm(outputs), nn.SiLU(), nn.Dropout(0.0), conv(outputs, outputs)
         )
@@ -95,8 +96,12 @@ class ResBlock(nn.Module):
     def forward(self, x, emb):
         h = self.in_layers[2](resample(self.kind, self.in_layers[1](self.in_layers[0](x))))
         x = resample(self.kind, x)
-        scale, shift = self.emb_layers(emb)[:, :, None, None].chunk(2, dim=1)
-        h = self.out_layers[0](h) * (1 + scale) + shift
+        e = self.emb_layers(emb)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = e.chunk(2, dim=1)
+            h = self.out_layers[0](h) * (1 + scale) + shift
+        else:
+            h = self.out_layers[0](h + e)
         h = self.out_layers[3](self.out_layers[2](self.out_layers[1](h)))
         return self.skip_connection(x) + h
 
@@ -108,9 +113,12 @@ def attend(q, k, v):
 
 
 class Attention(nn.Module):
-    def __init__(self, channels, width):
+    """guided-diffusion's AttentionBlock. Its two orders: queries, keys and values are split within
+    each head ("legacy"), or before the heads ("new")."""
+
+    def __init__(self, channels, heads, new_order=False):
         super().__init__()
-        self.heads = channels // width
+        self.heads, self.new_order = heads, new_order
         self.norm = norm(channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
@@ -118,9 +126,32 @@ class Attention(nn.Module):
     def forward(self, x):
         b, c, *spatial = x.shape
         flat = x.reshape(b, c, -1)
-        qkv = self.qkv(self.norm(flat)).reshape(b * self.heads, 3 * c // self.heads, -1)
-        a = attend(*qkv.chunk(3, dim=1)).reshape(b, c, -1)
+        qkv = self.qkv(self.norm(flat))
+        if self.new_order:
+            parts = [p.reshape(b * self.heads, c // self.heads, -1) for p in qkv.chunk(3, dim=1)]
+        else:
+            parts = qkv.reshape(b * self.heads, 3 * c // self.heads, -1).chunk(3, dim=1)
+        a = attend(*parts).reshape(b, c, -1)
         return (flat + self.proj_out(a)).reshape(b, c, *spatial)
+
+
+class Resample(nn.Module):
+    """Halves or doubles without a residual block: a convolution with stride 2, or one behind a
+    repetition; without convolutions the mean of 2x2 pixels, or the repetition alone."""
+
+    def __init__(self, channels, kind, with_conv):
+        super().__init__()
+        self.kind = kind
+        if with_conv and kind == "down":
+            self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        elif with_conv:
+            self.conv = conv(channels, channels)
+
+    def forward(self, x):
+        if hasattr(self, "op"):
+            return self.op(x)
+        x = resample(self.kind, x)
+        return self.conv(x) if hasattr(self, "conv") else x
 
 
 class Block(nn.Sequential):
@@ -132,57 +163,82 @@ class Block(nn.Sequential):
 
 class Adm(nn.Module):
     """A U-Net or, as a `dse`, its downward half and middle, whose output is the feature map; the
-    head of the classifier is not needed here."""
+    head of the classifier is not needed here. Flags are guided-diffusion's, with the defaults of
+    its scripts."""
 
     def __init__(self, config):
         super().__init__()
+        self.config = config
         self.dse = config["kind"] == "dse"
         width = config["classifier_width"] if self.dse else config["num_channels"]
         depth = config["classifier_depth"] if self.dse else config["num_res_blocks"]
         mults, sides = config["channel_mult"], config["attention_resolutions"]
-        heads = config["num_head_channels"]
-        self.width, emb = width, 4 * width
+        self.width, self.emb = width, 4 * width
+        emb = self.emb
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
-        channels, side = width * mults[0], config["image_size"]
+        if config.get("class_cond"):
+            self.label_emb = nn.Embedding(config.get("num_classes", 1000), emb)
+        channels, side = int(width * mults[0]), config["image_size"]
         inputs, skips = [Block(conv(3, channels))], [channels]
         for level, mult in enumerate(mults):
             for _ in range(depth):
-                layers = [ResBlock(channels, mult * width, emb)]
-                channels = mult * width
-                layers += [Attention(channels, heads)] if side in sides else []
+                layers = [self.res_block(channels, int(mult * width))]
+                channels = int(mult * width)
+                layers += [self.attention(channels)] if side in sides else []
                 inputs.append(Block(*layers))
                 skips.append(channels)
             if level + 1 < len(mults):
-                inputs.append(Block(ResBlock(channels, channels, emb, "down")))
+                inputs.append(Block(self.resampling(channels, "down")))
                 skips.append(channels)
                 side //= 2
         self.input_blocks = nn.ModuleList(inputs)
         self.middle_block = Block(
-            ResBlock(channels, channels, emb),
-            Attention(channels, heads),
-            ResBlock(channels, channels, emb),
+            self.res_block(channels, channels),
+            self.attention(channels),
+            self.res_block(channels, channels),
         )
         if self.dse:
             return
         outputs = []
         for level, mult in reversed(list(enumerate(mults))):
             for i in range(depth + 1):
-                layers = [ResBlock(channels + skips.pop(), mult * width, emb)]
-                channels = mult * width
-                layers += [Attention(channels, heads)] if side in sides else []
+                layers = [self.res_block(channels + skips.pop(), int(mult * width))]
+                channels = int(mult * width)
+                layers += [self.attention(channels, upward=True)] if side in sides else []
                 if level and i == depth:
-                    layers.append(ResBlock(channels, channels, emb, "up"))
+                    layers.append(self.resampling(channels, "up"))
                     side *= 2
                 outputs.append(Block(*layers))
         self.output_blocks = nn.ModuleList(outputs)
         out_channels = 6 if config.get("learn_sigma") else 3
         self.out = nn.Sequential(norm(channels), nn.SiLU(), conv(channels, out_channels))
 
-    def forward(self, x, t):
+    def res_block(self, inputs, outputs, kind=None):
+        scale_shift = self.config.get("use_scale_shift_norm", True)
+        return ResBlock(inputs, outputs, self.emb, kind, scale_shift)
+
+    def resampling(self, channels, kind):
+        if self.config.get("resblock_updown", False):
+            return self.res_block(channels, channels, kind)
+        return Resample(channels, kind, self.config.get("conv_resample", True))
+
+    def attention(self, channels, upward=False):
+        per_head = self.config.get("num_head_channels", -1)
+        heads = self.config.get("num_heads", 4)
+        upsample = self.config.get("num_heads_upsample", -1)
+        if per_head != -1:
+            heads = channels // per_head
+        elif upward and upsample != -1:
+            heads = upsample
+        return Attention(channels, heads, self.config.get("use_new_attention_order", False))
+
+    def forward(self, x, t, y=None):
         half = self.width // 2
         freqs = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
         args = t[:, None].float() * freqs[None]
         emb = self.time_embed(torch.cat([args.cos(), args.sin()], dim=-1))
+        if y is not None:
+            emb = emb + self.label_emb(y)
         h, kept = x, []
         for block in self.input_blocks:
             h = block(h, emb)

@@ -86,7 +86,7 @@ fn serve_ilvr(args: &Args) -> Result<()> {
     let diffusion: Loaded<AdmUnet> = open_network(&args.diffusion, args.kind())?;
     let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, args.steps)?;
     let method = Ilvr {
-        diffusion: &diffusion,
+        diffusion: Box::new(&diffusion),
         low_pass: args.low_pass(Kernel::Cubic)?,
         schedule: Schedule::ddpm().respaced(&timesteps),
         range_t: 0,
@@ -114,7 +114,7 @@ fn serve_sde(args: &Args, extractor: Option<&Loaded<Dse>>) -> Result<()> {
         }));
     }
     let method = Egsde {
-        diffusion: &diffusion,
+        diffusion: Box::new(&diffusion),
         energy,
         schedule: Schedule::ddpm().in_float32(),
         start_steps: args.steps,

@@ -150,7 +150,7 @@ const TEMPORARY_CHARACTERS: usize = 32;
 /// # Errors
 /// The file cannot be written; the error names it, and an older file of that name stays as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_and_rename(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    write_and_rename(path, bytes, Existing::Replace).with_context(|| cannot_write(path))
 }
 
 /// Checks that a file can be written, before the work whose result it is to hold. Missing folders
@@ -160,11 +160,29 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// The path is a folder, or nothing can be written beside it; the error names it.
 pub fn check_writable(path: &Path) -> Result<()> {
     ensure!(!path.is_dir(), "{} is a folder, not a file", path.display());
-    let cannot_write = || format!("cannot write {}", path.display());
     let folder = parent_folder(path);
-    std::fs::create_dir_all(folder).with_context(cannot_write)?;
-    tempfile::tempfile_in(folder).with_context(cannot_write)?;
+    std::fs::create_dir_all(folder).with_context(|| cannot_write(path))?;
+    tempfile::tempfile_in(folder).with_context(|| cannot_write(path))?;
     Ok(())
+}
+
+/// As [`write_atomically`], but never over something that is there.
+///
+/// # Errors
+/// Those of [`write_atomically`], and something of that name.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_and_rename(path, bytes, Existing::Keep).with_context(|| cannot_write(path))
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
+}
+
+/// What becomes of a file that has the name already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Replace,
+    Keep,
 }
 
 /// The folder that a file lies in.
@@ -175,7 +193,7 @@ fn parent_folder(path: &Path) -> &Path {
     parent.unwrap_or(Path::new("."))
 }
 
-fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_and_rename(path: &Path, bytes: &[u8], existing: Existing) -> std::io::Result<()> {
     let folder = parent_folder(path);
     std::fs::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -191,7 +209,10 @@ fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         .tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist(path)?;
+    match existing {
+        Existing::Replace => file.persist(path)?,
+        Existing::Keep => file.persist_noclobber(path)?,
+    };
     // The new name itself has to survive a power cut. Some file systems cannot sync a folder, which
     // is no reason to fail.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
@@ -255,6 +276,20 @@ mod tests {
             write_atomically(&path, b"x").unwrap();
             assert_eq!(std::fs::read(path).unwrap(), b"x");
         }
+    }
+
+    #[test]
+    fn a_new_file_is_never_written_over_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        write_new(&path, b"first").unwrap();
+        let error = format!("{:#}", write_new(&path, b"second").unwrap_err());
+        assert!(
+            error.contains("cannot write") && error.contains("exists"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

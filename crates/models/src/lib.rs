@@ -3,6 +3,7 @@
 
 pub mod checkpoints;
 pub mod cuda;
+mod elements;
 mod fixed_entries;
 pub mod gradient;
 mod kernels;

@@ -1,5 +1,6 @@
 //! safetensors in and out, and filling a network from named tensors with every mismatch named.
 
+use crate::elements::Element;
 use crate::fixed_entries::Entry;
 use anyhow::{Context, Result, bail};
 use egsde_data::files::write_atomically;
@@ -18,29 +19,43 @@ pub struct WeightFile {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Types of numbers that both libraries know and weight files use.
-const TYPES: [(Dtype, Kind); 7] = [
-    (Dtype::F64, Kind::Double),
-    (Dtype::F32, Kind::Float),
-    (Dtype::F16, Kind::Half),
-    (Dtype::BF16, Kind::BFloat16),
-    (Dtype::I64, Kind::Int64),
-    (Dtype::I32, Kind::Int),
-    (Dtype::U8, Kind::Uint8),
+/// Types of numbers in safetensors files.
+const TYPES: [(Dtype, Element); 18] = [
+    (Dtype::F64, Element::Plain(Kind::Double)),
+    (Dtype::F32, Element::Plain(Kind::Float)),
+    (Dtype::F16, Element::Plain(Kind::Half)),
+    (Dtype::BF16, Element::Plain(Kind::BFloat16)),
+    (Dtype::F8_E5M2, Element::Plain(Kind::Float8e5m2)),
+    (Dtype::F8_E4M3, Element::Plain(Kind::Float8e4m3fn)),
+    (Dtype::F8_E5M2FNUZ, Element::Plain(Kind::Float8e5m2fnuz)),
+    (Dtype::F8_E4M3FNUZ, Element::Plain(Kind::Float8e4m3fnuz)),
+    (Dtype::C64, Element::Plain(Kind::ComplexFloat)),
+    (Dtype::I64, Element::Plain(Kind::Int64)),
+    (Dtype::I32, Element::Plain(Kind::Int)),
+    (Dtype::I16, Element::Plain(Kind::Int16)),
+    (Dtype::I8, Element::Plain(Kind::Int8)),
+    (Dtype::U8, Element::Plain(Kind::Uint8)),
+    (Dtype::U16, Element::Uint16),
+    (Dtype::U32, Element::Uint32),
+    (Dtype::U64, Element::Uint64),
+    (Dtype::BOOL, Element::Plain(Kind::Bool)),
 ];
 
-fn kind_from_dtype(dtype: Dtype) -> Result<Kind> {
+/// The type of numbers that safetensors names.
+pub(crate) fn element_from_dtype(dtype: Dtype) -> Result<Element> {
     let found = TYPES.iter().find(|(known, _)| *known == dtype);
-    Ok(found
-        .with_context(|| format!("tensor type {dtype:?} is not supported"))?
-        .1)
+    let found = found.with_context(|| format!("numbers of type {dtype} are not read here"))?;
+    Ok(found.1)
 }
 
 fn dtype_from_kind(kind: Kind) -> Result<Dtype> {
-    let found = TYPES.iter().find(|(_, known)| *known == kind);
-    Ok(found
-        .with_context(|| format!("tensor kind {kind:?} is not supported"))?
-        .0)
+    let element = Element::Plain(kind);
+    let found = TYPES.iter().find(|(_, known)| *known == element);
+    let found = found.with_context(|| {
+        let name = element.name();
+        format!("safetensors has no numbers of type {name}")
+    })?;
+    Ok(found.0)
 }
 
 /// Reads a safetensors file whole. Errors name the file.
@@ -71,8 +86,7 @@ pub fn parse_safetensors(bytes: &[u8]) -> Result<WeightFile> {
 
 fn copy_view(view: &TensorView) -> Result<Tensor> {
     let shape: Vec<i64> = view.shape().iter().map(|d| *d as i64).collect();
-    let kind = kind_from_dtype(view.dtype())?;
-    Ok(Tensor::f_from_data_size(view.data(), &shape, kind)?)
+    element_from_dtype(view.dtype())?.tensor(view.data(), &shape)
 }
 
 /// The values of a tensor in row-major order, little-endian.
@@ -120,7 +134,7 @@ pub fn write_safetensors(path: &Path, file: &WeightFile, kind: Kind) -> Result<(
 }
 
 /// `label` and the first names behind it, or nothing where there are none.
-fn list_names(label: &str, names: &[String]) -> Option<String> {
+pub(crate) fn list_names(label: &str, names: &[String]) -> Option<String> {
     const MAX_NAMES: usize = 6;
     match names.len() {
         0 => None,

@@ -28,6 +28,7 @@ fn assert_rivals(begins: &str, count: usize) {
     assert_cases_in(&rivals_folder(), begins, count);
 }
 
+/// As [`assert_cases`], in any folder of cases.
 #[track_caller]
 fn assert_cases_in(folder: &Path, begins: &str, count: usize) {
     let mut cases = read_cases(folder).unwrap();
@@ -51,6 +52,11 @@ fn the_adm_unet_gives_the_references_outputs() {
 #[test]
 fn the_ddpm_unet_gives_the_references_outputs() {
     assert_cases("ddpm_unet", 2);
+}
+
+#[test]
+fn networks_with_the_less_usual_flags_give_a_plain_loops_outputs() {
+    assert_cases_in(&golden_folder().join("flags"), "", 9);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     // The row EGSDE of experiments/table1.yaml.
     let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, 50)?;
     let egsde = Egsde {
-        diffusion: &diffusion,
+        diffusion: Box::new(&diffusion),
         energy: Energy(vec![Box::new(realistic), Box::new(faithful)]),
         schedule: Schedule::ddpm().in_float32().respaced(&timesteps),
         start_steps: 20,

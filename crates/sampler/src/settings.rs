@@ -3,7 +3,7 @@
 use crate::energy::SourceFeatures;
 use anyhow::{Result, ensure};
 use egsde_models::networks::Diffusion;
-use egsde_models::{Dse, Loaded};
+use egsde_models::{Dse, Loaded, NetworkConfig};
 use tch::Device;
 
 /// What settings take from a task: their defaults depend on it, and they are checked against it.
@@ -15,8 +15,27 @@ pub struct TaskFacts<'a> {
     pub image_size: usize,
     /// Names of the extractor's classes in their order; empty where they are not known.
     pub classes: &'a [String],
-    /// Whether the diffusion network predicts its variance too; none where that is not known yet.
-    pub learns_sigma: Option<bool>,
+    /// The diffusion network, where it is known already.
+    pub diffusion: Option<DiffusionFacts>,
+}
+
+/// What settings take from a diffusion network.
+#[derive(Debug, Clone, Copy)]
+pub struct DiffusionFacts {
+    /// Whether it predicts its variance too.
+    pub learns_sigma: bool,
+    /// Classes that it was told of in training; none where it knew no classes.
+    pub num_classes: Option<i64>,
+}
+
+impl DiffusionFacts {
+    /// Those of a configuration.
+    pub fn new(config: &NetworkConfig) -> Self {
+        Self {
+            learns_sigma: config.learns_sigma(),
+            num_classes: config.num_classes(),
+        }
+    }
 }
 
 impl TaskFacts<'_> {

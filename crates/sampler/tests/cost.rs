@@ -72,7 +72,7 @@ fn the_cost_of_an_sde_is_what_it_evaluates() {
             }),
         ];
         translate(&Egsde {
-            diffusion: &diffusion,
+            diffusion: Box::new(&diffusion),
             energy: Energy(experts),
             schedule: Schedule::ddpm().respaced(&timesteps),
             start_steps,
@@ -104,7 +104,7 @@ fn the_cost_of_ilvr_is_what_it_evaluates() {
     let diffusion = CountingPredictor::default();
     let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, 25).unwrap();
     translate(&Ilvr {
-        diffusion: &diffusion,
+        diffusion: Box::new(&diffusion),
         low_pass: LowPass::new(SIDE, 2, Kernel::Cubic, Device::Cpu).unwrap(),
         schedule: Schedule::ddpm().respaced(&timesteps),
         range_t: 5,

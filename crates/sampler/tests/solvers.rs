@@ -66,7 +66,7 @@ impl Run {
             vec![]
         };
         let method = Egsde {
-            diffusion: &Gaussian(Schedule::ddpm()),
+            diffusion: Box::new(Gaussian(Schedule::ddpm())),
             energy: Energy(experts),
             schedule: Schedule::ddpm().respaced(&timesteps),
             start_steps: (self.start * self.steps as f64).round() as usize,

@@ -119,6 +119,10 @@ impl Objective {
                 !config.learn_sigma,
                 "training learned sigma is not supported: set learn_sigma to false"
             );
+            ensure!(
+                config.num_classes.is_none(),
+                "training with classes is not supported: leave class_cond out"
+            );
         }
         let train = Split::new(&data.train, device);
         let held_out = Split::new(&data.held_out, device);

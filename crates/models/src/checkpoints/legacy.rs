@@ -1,9 +1,8 @@
 //! PyTorch's format before version 1.6: five pickles in a row (a magic number, the protocol, facts
 //! about the machine, the weights, the storages' keys), then the storages in the order of the keys.
 
-use super::pickle::{self, Container, Pickle, Storage, Value};
-use super::{CheckpointPart, state_dict, storage_tensor};
-use crate::weights::WeightFile;
+use super::contents::describe;
+use super::pickle::{self, Pickle, Storage, Value};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::HashMap;
 
@@ -13,37 +12,43 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 /// The only protocol that PyTorch has written.
 const PROTOCOL: i64 = 1001;
 
-/// Reads the weights in the bytes of a file.
-pub(super) fn parse(bytes: &[u8], part: CheckpointPart) -> Result<WeightFile> {
+/// The bytes of every storage, by its key.
+pub(super) type Storages<'a> = HashMap<String, &'a [u8]>;
+
+/// The pickle of the weights in the bytes of a file, and its storages.
+pub(super) fn open(bytes: &[u8]) -> Result<(Pickle, Storages<'_>)> {
     let mut rest = bytes;
     let magic = next_pickle(&mut rest)?;
     ensure!(
-        matches!(&magic.top, Value::Long(b) if *b == MAGIC),
-        "a bare pickle, not a PyTorch checkpoint"
+        matches!(&magic.top, Value::Long(b) if **b == MAGIC),
+        "a bare pickle (pickle.dump) of {}, not a PyTorch checkpoint: in Python, \
+         torch.save(state_dict, FILE)",
+        describe(&magic, &magic.top)
     );
     let version = next_pickle(&mut rest)?;
     ensure!(
         version.top == Value::Int(PROTOCOL),
-        "legacy checkpoint of protocol {:?}, expected {PROTOCOL}",
-        version.top
+        "a legacy checkpoint of protocol {}, expected {PROTOCOL}",
+        describe(&version, &version.top)
     );
     let _machine = next_pickle(&mut rest)?;
     let main = next_pickle(&mut rest)?;
     let keys = next_pickle(&mut rest)?;
+    let keys = keys.items(&keys.top).context("no list of storages")?;
+    let mut known = HashMap::new();
+    for storage in &main.storages {
+        known.insert(&*storage.key, storage);
+    }
     let mut storages = HashMap::new();
-    for key in storage_keys(&keys)? {
+    for key in keys {
         let Value::Text(key) = key else {
             bail!("a storage without a name")
         };
-        let storage = main.storages.iter().find(|s| s.key == *key);
+        let storage = known.get(&**key);
         let storage = storage.with_context(|| format!("storage {key} belongs to no tensor"))?;
-        storages.insert(key.as_str(), next_storage(storage, &mut rest)?);
+        storages.insert(key.to_string(), next_storage(storage, &mut rest)?);
     }
-    state_dict::collect(&main, part, |storage: &Storage| {
-        let bytes = storages.remove(storage.key.as_str());
-        let bytes = bytes.with_context(|| format!("storage {} is missing", storage.key))?;
-        storage_tensor(storage, bytes)
-    })
+    Ok((main, storages))
 }
 
 /// Reads the pickle at the start of `rest` and takes it off.
@@ -51,17 +56,6 @@ fn next_pickle(rest: &mut &[u8]) -> Result<Pickle> {
     let (pickle, length) = pickle::read(rest)?;
     *rest = &rest[length..];
     Ok(pickle)
-}
-
-/// The items of the list that is the whole pickle.
-fn storage_keys(pickle: &Pickle) -> Result<&[Value]> {
-    let Value::List(index) = pickle.top else {
-        bail!("no list of storages")
-    };
-    match &pickle.containers[index] {
-        Container::Items(keys) => Ok(keys),
-        Container::Pairs(_) => bail!("no list of storages"),
-    }
 }
 
 /// Takes a storage's bytes off the start of `rest`, where its number of elements stands before

@@ -1,142 +1,181 @@
-//! The dictionary of weights inside a pickle, and its tensors.
+//! The tensors of a dictionary of weights.
 
-use super::CheckpointPart;
-use super::pickle::{Container, Pickle, Storage, TensorView, Value};
-use crate::weights::WeightFile;
-use anyhow::{Context, Result, bail, ensure};
+use super::pickle::{Pickle, Storage, TensorView, Value};
+use super::search::Selection;
+use crate::elements::Element;
+use anyhow::{Context, Result, ensure};
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use tch::Tensor;
 
-/// Weights may share a storage, but together they hold at most this many times the elements that
-/// their storages do.
+/// Different views of a storage unfold into at most this many times the numbers that are stored,
+/// beside [`FREE_ELEMENTS`].
 const VIEWS_PER_STORAGE: i64 = 4;
 
-/// The index of the moving average in ddim's list.
-const EMA_INDEX: usize = 4;
+/// The same of one view under many names, which costs memory only where the file is written.
+const NAMES_PER_STORAGE: i64 = 64;
 
-/// Makes the tensors of a part of a checkpoint. `load` gives a storage as a flat tensor; it is
-/// called at most once per storage.
-pub(super) fn collect(
-    pickle: &Pickle,
-    part: CheckpointPart,
-    mut load: impl FnMut(&Storage) -> Result<Tensor>,
-) -> Result<WeightFile> {
-    let mut storages: HashMap<usize, Tensor> = HashMap::new();
-    let mut tensors = BTreeMap::new();
-    let (mut stored, mut copied) = (0, 0);
-    for (key, value) in entries(pickle, part)? {
-        let Value::Tensor(view) = value else {
-            bail!("{key} is no tensor")
-        };
-        let storage = match storages.entry(view.storage) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(vacant) => {
-                let storage = load(&pickle.storages[view.storage])?;
-                stored += storage.numel() as i64;
-                vacant.insert(storage)
-            }
-        };
-        // Many names of one large storage must not unfold into far more memory than the file has.
-        let elements = view
-            .size
-            .iter()
-            .fold(1i64, |product, size| product.saturating_mul(*size));
-        copied += elements.max(0).min(storage.numel() as i64);
-        ensure!(
-            copied <= stored.saturating_mul(VIEWS_PER_STORAGE),
-            "its views unfold into {copied} elements, its storages hold {stored}"
-        );
-        let tensor = materialise(storage, view).with_context(|| key.clone())?;
-        ensure!(
-            tensors.insert(key.clone(), tensor).is_none(),
-            "{key} stands twice"
-        );
-    }
-    ensure!(!tensors.is_empty(), "it holds no weights");
-    Ok(WeightFile {
-        tensors,
-        metadata: BTreeMap::new(),
-    })
-}
+/// Numbers that small repeated views may unfold into.
+const FREE_ELEMENTS: i64 = 1 << 20;
 
-/// The entries of a part by their name. Where every entry is a dictionary itself (StarGAN v2's
-/// `generator`, `mapping_network` and so on), names are `GROUP.KEY`.
-fn entries(pickle: &Pickle, part: CheckpointPart) -> Result<Vec<(String, &Value)>> {
-    let pairs = state_dict(pickle, part)?;
-    let grouped = pairs
+/// Prefixes that wrappers of networks give every key: `DataParallel`, `torch.compile`.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+/// Views by the names of their tensors.
+pub(super) type Views = BTreeMap<String, Rc<TensorView>>;
+
+/// The name of a tensor without what wrappers put in front.
+fn unwrapped(name: &str) -> &str {
+    let mut name = name;
+    while let Some(inner) = WRAPPERS
         .iter()
-        .all(|(_, value)| matches!(value, Value::Dict(_)));
-    let mut entries = Vec::new();
+        .find_map(|wrapper| name.strip_prefix(wrapper))
+    {
+        name = inner;
+    }
+    name
+}
+
+/// The views of a selection by their names.
+///
+/// # Errors
+/// Two entries end up under one name, or there is none.
+pub(super) fn named_views(pickle: &Pickle, selection: &Selection) -> Result<Views> {
+    let mut views = Views::new();
+    if !selection.grouped {
+        add_views(selection.pairs, &selection.prefix, "", &mut views)?;
+    }
+    for (key, value) in selection.pairs {
+        if let (true, Value::Text(key), Some(pairs)) = (selection.grouped, key, pickle.pairs(value))
+        {
+            add_views(pairs, "", &format!("{key}."), &mut views)?;
+        }
+    }
+    ensure!(!views.is_empty(), "it holds no weights");
+    Ok(views)
+}
+
+/// Adds the views of a dictionary whose names begin with `prefix`, which they lose; `group` takes
+/// its place.
+fn add_views(pairs: &[(Value, Value)], prefix: &str, group: &str, views: &mut Views) -> Result<()> {
     for (key, value) in pairs {
-        if grouped {
-            let group = weight_name(key)?;
-            for (key, value) in dictionary(pickle, value)? {
-                entries.push((format!("{group}.{}", weight_name(key)?), value));
+        let (Value::Text(key), Value::Tensor(view)) = (key, value) else {
+            continue;
+        };
+        let Some(name) = key.strip_prefix(prefix) else {
+            continue;
+        };
+        let name = format!("{group}{}", unwrapped(name));
+        ensure!(
+            views.insert(name.clone(), view.clone()).is_none(),
+            "{name} stands twice"
+        );
+    }
+    Ok(())
+}
+
+/// Makes the tensors of views. `load` gives a storage's bytes; it is called at most once per
+/// storage.
+///
+/// # Errors
+/// A view that reaches outside its storage, or views that unfold into far more than is stored.
+pub(super) fn make_tensors<'a>(
+    pickle: &Pickle,
+    views: &Views,
+    load: impl FnMut(&Storage) -> Result<Cow<'a, [u8]>>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let mut maker = Maker {
+        pickle,
+        load,
+        storages: HashMap::new(),
+        made: HashMap::new(),
+        stored: 0,
+        unfolded: 0,
+        named: 0,
+    };
+    let mut tensors = BTreeMap::new();
+    for (name, view) in views {
+        let tensor = maker.tensor(view).with_context(|| name.clone())?;
+        tensors.insert(name.clone(), tensor);
+    }
+    Ok(tensors)
+}
+
+struct Maker<'p, F> {
+    pickle: &'p Pickle,
+    load: F,
+    /// Storages as flat tensors of a type.
+    storages: HashMap<(usize, Element), Tensor>,
+    /// What became of each view: tied weights are one view under several names.
+    made: HashMap<Rc<TensorView>, Tensor>,
+    /// Elements of all storages read.
+    stored: i64,
+    /// Elements of all tensors made, and of all tensors by name.
+    unfolded: i64,
+    named: i64,
+}
+
+impl<'a, F: FnMut(&Storage) -> Result<Cow<'a, [u8]>>> Maker<'_, F> {
+    fn tensor(&mut self, view: &Rc<TensorView>) -> Result<Tensor> {
+        let count = element_count(view)?;
+        if !self.made.contains_key(view) {
+            let storage = self.storage(view)?;
+            self.unfolded = self.unfolded.saturating_add(count);
+            self.check_bound(self.unfolded, VIEWS_PER_STORAGE)?;
+            let tensor = materialise(&storage, view, count)?;
+            self.made.insert(view.clone(), tensor);
+        }
+        self.named = self.named.saturating_add(count);
+        self.check_bound(self.named, NAMES_PER_STORAGE)?;
+        Ok(self.made[view].shallow_clone())
+    }
+
+    /// Many views of one large storage must not unfold into far more memory than the file has.
+    fn check_bound(&self, elements: i64, times: i64) -> Result<()> {
+        let bound = self
+            .stored
+            .saturating_mul(times)
+            .saturating_add(FREE_ELEMENTS);
+        ensure!(
+            elements <= bound,
+            "its views unfold into {elements} elements, its storages hold {}",
+            self.stored
+        );
+        Ok(())
+    }
+
+    /// A view's storage as a flat tensor of the view's type.
+    fn storage(&mut self, view: &TensorView) -> Result<Tensor> {
+        match self.storages.entry((view.storage, view.element)) {
+            Entry::Occupied(known) => Ok(known.get().shallow_clone()),
+            Entry::Vacant(vacant) => {
+                let storage = &self.pickle.storages[view.storage];
+                let bytes = (self.load)(storage)?;
+                let flat = storage_tensor(storage, view.element, &bytes)?;
+                self.stored += flat.numel() as i64;
+                Ok(vacant.insert(flat).shallow_clone())
             }
-        } else {
-            entries.push((weight_name(key)?.to_string(), value));
         }
     }
-    Ok(entries)
 }
 
-/// A name without the `module.` that PyTorch's parallel wrapper puts in front.
-fn weight_name(key: &Value) -> Result<&str> {
-    let Value::Text(key) = key else {
-        bail!("a weight's name is {key:?}")
-    };
-    Ok(key.strip_prefix("module.").unwrap_or(key))
+/// A storage's bytes as a flat tensor of a type. Errors where they are not as many as the pickle
+/// states.
+fn storage_tensor(storage: &Storage, element: Element, bytes: &[u8]) -> Result<Tensor> {
+    let Storage { key, count, .. } = storage;
+    ensure!(
+        storage.size_in_bytes() == Some(bytes.len()),
+        "storage {key} has {} bytes, {count} elements were stated",
+        bytes.len()
+    );
+    let count = bytes.len() / element.size();
+    element.tensor(&bytes[..count * element.size()], &[count as i64])
 }
 
-/// The pairs of name and tensor in what the file holds: a dictionary of them, a list with several
-/// such dictionaries, or `{"state_dict": {...}}` as Lightning and others save.
-fn state_dict(pickle: &Pickle, part: CheckpointPart) -> Result<&[(Value, Value)]> {
-    let chosen = match (&pickle.top, part) {
-        (Value::List(index) | Value::Tuple(index), _) => {
-            list_entry(&pickle.containers[*index], part)?
-        }
-        (top, CheckpointPart::Model) => top,
-        (_, CheckpointPart::Ema) => {
-            bail!("this file holds one set of weights, there is no EMA to choose")
-        }
-    };
-    let pairs = dictionary(pickle, chosen)?;
-    match pairs.iter().find(is_state_dict) {
-        Some((_, inner)) => dictionary(pickle, inner),
-        None => Ok(pairs),
-    }
-}
-
-fn is_state_dict((key, value): &&(Value, Value)) -> bool {
-    *key == Value::Text("state_dict".into()) && matches!(value, Value::Dict(_))
-}
-
-/// The entry of ddim's list that holds a part.
-fn list_entry(list: &Container, part: CheckpointPart) -> Result<&Value> {
-    let Container::Items(items) = list else {
-        bail!("expected a list")
-    };
-    let entry = match part {
-        CheckpointPart::Model => items.first(),
-        CheckpointPart::Ema => items.get(EMA_INDEX),
-    };
-    entry.with_context(|| format!("the list of {} entries holds no such weights", items.len()))
-}
-
-/// The pairs of a dictionary.
-fn dictionary<'a>(pickle: &'a Pickle, value: &Value) -> Result<&'a [(Value, Value)]> {
-    let Value::Dict(index) = value else {
-        bail!("expected a dictionary of weights, found {value:?}");
-    };
-    match &pickle.containers[*index] {
-        Container::Pairs(pairs) => Ok(pairs),
-        Container::Items(_) => bail!("expected a dictionary of weights"),
-    }
-}
-
-/// A contiguous copy of a view. Errors where the view reaches outside its storage.
-fn materialise(storage: &Tensor, view: &TensorView) -> Result<Tensor> {
+/// Elements of a view. Errors where its sizes fit no tensor.
+fn element_count(view: &TensorView) -> Result<i64> {
     let (dimensions, strides) = (view.size.len(), view.stride.len());
     ensure!(
         dimensions == strides,
@@ -146,18 +185,24 @@ fn materialise(storage: &Tensor, view: &TensorView) -> Result<Tensor> {
         .size
         .iter()
         .try_fold(1i64, |product, size| product.checked_mul(*size));
-    let count = count.context("a size that overflows")?;
+    count.context("a size that overflows")
+}
+
+/// A contiguous copy of a view of `count` elements. Errors where the view reaches outside its
+/// storage.
+fn materialise(storage: &Tensor, view: &TensorView, count: i64) -> Result<Tensor> {
     let elements = storage.numel() as i64;
     let inside = last_element(view).is_some_and(|last| (0..elements).contains(&last));
     ensure!(
         count == 0 || inside,
         "a view reaches outside its storage of {elements}"
     );
-    // An expanded view (stride 0) may hold more elements than its storage; no weight does.
-    ensure!(
-        count <= elements,
-        "a view of {count} elements on a storage of {elements}"
-    );
+    if count == 0 {
+        return Ok(Tensor::f_zeros(
+            view.size.as_slice(),
+            (storage.kind(), storage.device()),
+        )?);
+    }
     let (size, stride) = (view.size.as_slice(), view.stride.as_slice());
     Ok(storage
         .f_as_strided(size, stride, view.offset as i64)?
@@ -166,7 +211,7 @@ fn materialise(storage: &Tensor, view: &TensorView) -> Result<Tensor> {
 
 /// The index of a view's last element in its storage; `None` where it overflows.
 fn last_element(view: &TensorView) -> Option<i64> {
-    let mut last = view.offset as i64;
+    let mut last = i64::try_from(view.offset).ok()?;
     for (size, stride) in view.size.iter().zip(&view.stride) {
         last = last.checked_add((size - 1).max(0).checked_mul(*stride)?)?;
     }

@@ -1,7 +1,9 @@
 //! Building blocks of the ADM networks (Dhariwal & Nichol 2021), names and order as in
 //! guided-diffusion's `unet.py`.
 
-use super::attention::AttentionBlock;
+use super::attention::{AttentionBlock, AttentionShape};
+use super::config::has_attention;
+use super::heads::Heads;
 use crate::gradient::{Pullback, by_autograd, chained};
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, Mode, timestep_embedding};
 use tch::nn::Path;
@@ -169,6 +171,8 @@ enum Layer {
     Downsample(Conv2d),
     /// The repetition and convolution that double the size where `resblock_updown` is off.
     Upsample(Conv2d),
+    /// What changes the size without weights, where `conv_resample` is off too.
+    Resample(Resample),
 }
 
 impl Layer {
@@ -178,6 +182,7 @@ impl Layer {
             Self::Res(block) => block.forward(x, emb, mode),
             Self::Attention(block) => block.forward(x),
             Self::Upsample(conv) => conv.forward(&Resample::Up.apply(x)),
+            Self::Resample(resample) => resample.apply(x),
         }
     }
 
@@ -188,6 +193,10 @@ impl Layer {
                 Box::new(|gradient| conv.backward(gradient)),
             ),
             Self::Res(block) => block.pullback(x, emb),
+            Self::Resample(resample) => (
+                resample.apply(x),
+                Box::new(|gradient| resample.backward(gradient)),
+            ),
             Self::Attention(_) | Self::Downsample(_) | Self::Upsample(_) => {
                 by_autograd(x, |x| self.forward(x, emb, Mode::Eval))
             }
@@ -225,12 +234,18 @@ impl Block {
 pub(super) struct AdmShape {
     pub image_size: i64,
     pub width: i64,
-    pub channel_mult: Vec<i64>,
+    /// Channels of every level, the finest first.
+    pub level_channels: Vec<i64>,
     pub num_res_blocks: i64,
     pub attention_resolutions: Vec<i64>,
-    pub num_head_channels: i64,
+    pub heads: Heads,
+    /// Heads in the upward half.
+    pub heads_upsample: Heads,
+    /// Whether queries, keys and values are split before the heads.
+    pub new_attention_order: bool,
     pub scale_shift: bool,
     pub resblock_updown: bool,
+    pub conv_resample: bool,
     pub dropout: f64,
 }
 
@@ -249,17 +264,25 @@ impl AdmShape {
     }
 
     fn has_attention_at(&self, side: i64) -> bool {
-        self.attention_resolutions.contains(&side)
+        has_attention(&self.attention_resolutions, self.image_size, side)
     }
 
-    fn attention(&self, path: Path, channels: i64) -> Layer {
-        Layer::Attention(AttentionBlock::new(path, channels, self.num_head_channels))
+    fn attention(&self, path: Path, channels: i64, heads: Heads) -> Layer {
+        let shape = AttentionShape {
+            channels,
+            heads: heads.count(channels),
+            new_order: self.new_attention_order,
+        };
+        Layer::Attention(AttentionBlock::new(path, shape))
     }
 
     /// The layer that leads down to the next level.
     fn downsample(&self, path: Path, channels: i64) -> Layer {
         if self.resblock_updown {
             return self.res_block(path, channels, channels, Resample::Down);
+        }
+        if !self.conv_resample {
+            return Layer::Resample(Resample::Down);
         }
         let options = ConvOptions {
             stride: 2,
@@ -272,6 +295,9 @@ impl AdmShape {
     fn upsample(&self, path: Path, channels: i64) -> Layer {
         if self.resblock_updown {
             return self.res_block(path, channels, channels, Resample::Up);
+        }
+        if !self.conv_resample {
+            return Layer::Resample(Resample::Up);
         }
         let options = ConvOptions::same(3);
         Layer::Upsample(Conv2d::new(&path / "conv", channels, channels, options))
@@ -297,25 +323,24 @@ pub(super) struct Encoder {
 impl Encoder {
     pub fn new(path: &Path, shape: &AdmShape) -> Self {
         let width = shape.width;
-        let mut channels = width * shape.channel_mult[0];
+        let mut channels = shape.level_channels[0];
         let mut side = shape.image_size;
         let blocks = path / "input_blocks";
         let first = Conv2d::new(&blocks / 0 / 0, 3, channels, ConvOptions::same(3));
         let mut inputs = vec![Block(vec![Layer::Conv(first)])];
         let mut skip_channels = vec![channels];
-        for (level, mult) in shape.channel_mult.iter().enumerate() {
+        for (level, &outputs) in shape.level_channels.iter().enumerate() {
             for _ in 0..shape.num_res_blocks {
                 let at = &blocks / inputs.len();
-                let outputs = mult * width;
                 let mut layers = vec![shape.res_block(&at / 0, channels, outputs, Resample::Keep)];
                 channels = outputs;
                 if shape.has_attention_at(side) {
-                    layers.push(shape.attention(&at / 1, channels));
+                    layers.push(shape.attention(&at / 1, channels, shape.heads));
                 }
                 inputs.push(Block(layers));
                 skip_channels.push(channels);
             }
-            if level + 1 < shape.channel_mult.len() {
+            if level + 1 < shape.level_channels.len() {
                 let at = &blocks / inputs.len() / 0;
                 inputs.push(Block(vec![shape.downsample(at, channels)]));
                 skip_channels.push(channels);
@@ -325,7 +350,7 @@ impl Encoder {
         let at = path / "middle_block";
         let middle = Block(vec![
             shape.res_block(&at / 0, channels, channels, Resample::Keep),
-            shape.attention(&at / 1, channels),
+            shape.attention(&at / 1, channels, shape.heads),
             shape.res_block(&at / 2, channels, channels, Resample::Keep),
         ]);
         let time_0 = Linear::new(path / "time_embed" / 0, width, 4 * width);
@@ -396,15 +421,15 @@ pub(super) fn decoder_blocks(
     let (mut channels, mut side) = (encoder.channels, encoder.side);
     let root = path / "output_blocks";
     let mut blocks = Vec::new();
-    for (level, mult) in shape.channel_mult.iter().enumerate().rev() {
+    for (level, &outputs) in shape.level_channels.iter().enumerate().rev() {
         for i in 0..=shape.num_res_blocks {
             let at = &root / blocks.len();
             let skip = skip_channels.pop().expect("one skip per output block");
-            let (inputs, outputs) = (channels + skip, mult * shape.width);
+            let inputs = channels + skip;
             let mut layers = vec![shape.res_block(&at / 0, inputs, outputs, Resample::Keep)];
             channels = outputs;
             if shape.has_attention_at(side) {
-                layers.push(shape.attention(&at / 1, channels));
+                layers.push(shape.attention(&at / 1, channels, shape.heads_upsample));
             }
             if level > 0 && i == shape.num_res_blocks {
                 let index = layers.len();

@@ -25,38 +25,57 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     v.bmm(&weight.transpose(1, 2))
 }
 
-/// `AttentionBlock` with the "legacy" order: heads are split first, then q, k, v inside each head.
+/// Numbers of an attention layer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AttentionShape {
+    pub channels: i64,
+    pub heads: i64,
+    /// Whether q, k, v are split first, then heads (`QKVAttention`), or the other way round
+    /// (`QKVAttentionLegacy`).
+    pub new_order: bool,
+}
+
+/// `AttentionBlock`, with either order of heads and q, k, v.
 #[derive(Debug)]
 pub(super) struct AttentionBlock {
     norm: GroupNorm,
     qkv: Pointwise,
     proj_out: Pointwise,
-    heads: i64,
+    shape: AttentionShape,
 }
 
 impl AttentionBlock {
-    pub fn new(path: Path, channels: i64, head_channels: i64) -> Self {
+    pub fn new(path: Path, shape: AttentionShape) -> Self {
+        let channels = shape.channels;
         Self {
             norm: GroupNorm::new(&path / "norm", channels),
             qkv: Pointwise::new(&path / "qkv", channels, 3 * channels),
             proj_out: Pointwise::zeroed(&path / "proj_out", channels, channels),
-            heads: channels / head_channels,
+            shape,
         }
     }
 
     /// Attention over all positions of `x` `[n, c, h, w]`, plus `x`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let (n, c, h, w) = x.size4().expect("attention input has four dimensions");
-        let (length, width) = (h * w, c / self.heads);
+        let AttentionShape {
+            heads, new_order, ..
+        } = self.shape;
+        let (length, width) = (h * w, c / heads);
         let tokens = self
             .norm
             .forward(x)
             .permute([0, 2, 3, 1])
             .reshape([n, length, c]);
         let qkv = self.qkv.forward_tokens(&tokens);
-        let qkv = qkv
-            .reshape([n, length, self.heads, 3, width])
-            .permute([3, 0, 2, 1, 4]);
+        let qkv = match new_order {
+            true => qkv
+                .reshape([n, length, 3, heads, width])
+                .permute([2, 0, 3, 1, 4]),
+            false => qkv
+                .reshape([n, length, heads, 3, width])
+                .permute([3, 0, 2, 1, 4]),
+        };
         let (q, k, v) = (qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2));
         let a = scaled_dot_product(&q, &k, &v);
         let a = self

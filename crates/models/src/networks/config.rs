@@ -30,30 +30,26 @@ pub(super) fn check_count(name: &str, count: i64, allowed: RangeInclusive<i64>) 
 }
 
 /// The numbers that every U-Net has.
-pub(super) struct UnetShape<'a> {
+pub(super) struct UnetShape {
     pub image_size: i64,
     /// Channels of the finest level, before its multiplier.
     pub width: i64,
-    /// One multiplier of the width per level.
-    pub multipliers: &'a [i64],
+    /// Channels of every level.
+    pub channels: Vec<i64>,
     /// Residual blocks per level.
     pub blocks: i64,
 }
 
-impl UnetShape<'_> {
+impl UnetShape {
     pub fn check(&self) -> Result<()> {
         let Self {
             image_size,
             width,
-            multipliers,
+            channels,
             blocks,
         } = self;
-        let levels = multipliers.len();
+        let levels = channels.len();
         ensure!((1..=8).contains(&levels), "{levels} levels: must be 1 to 8");
-        ensure!(
-            multipliers.iter().all(|m| (1..=16).contains(m)),
-            "channel multipliers {multipliers:?}: must be 1 to 16"
-        );
         ensure!(
             (1..=8).contains(blocks),
             "{blocks} blocks per level: must be 1 to 8"
@@ -62,6 +58,11 @@ impl UnetShape<'_> {
             width % 32 == 0 && (32..=1024).contains(width),
             "a width of {width}: must be a multiple of 32 up to 1024 (GroupNorm has 32 groups)"
         );
+        ensure!(
+            (channels.iter()).all(|c| c % 32 == 0 && (1..=16 * width).contains(c)),
+            "levels of {channels:?} channels: each must be a multiple of 32 and at most 16 times \
+             the width"
+        );
         let divisor = 1 << (levels - 1);
         ensure!(
             (8..=2048).contains(image_size) && image_size % divisor == 0,
@@ -69,15 +70,32 @@ impl UnetShape<'_> {
         );
         Ok(())
     }
+
+    /// Channels of every layer that has attention: those of levels whose side is one of
+    /// `resolutions`, and the middle block, which always has one.
+    pub fn attention_channels(&self, resolutions: &[i64]) -> Result<Vec<i64>> {
+        ensure!(
+            resolutions.iter().all(|side| *side > 0),
+            "attention_resolutions {resolutions:?}: must be sides in pixels"
+        );
+        let mut layers = Vec::new();
+        for (level, channels) in self.channels.iter().enumerate() {
+            let is_last = level + 1 == self.channels.len();
+            if is_last || has_attention(resolutions, self.image_size, self.image_size >> level) {
+                layers.push(*channels);
+            }
+        }
+        Ok(layers)
+    }
 }
 
-/// Checks that the attention heads divide the width, and with it the channels of every level.
-pub(super) fn check_heads(num_head_channels: i64, width: i64) -> Result<()> {
-    ensure!(
-        num_head_channels > 0 && width % num_head_channels == 0,
-        "num_head_channels {num_head_channels} does not divide the width {width}"
-    );
-    Ok(())
+/// Whether feature maps of `side` px have attention: guided-diffusion divides the image's side by
+/// each of the resolutions and rounds down.
+pub(super) fn has_attention(resolutions: &[i64], image_size: i64, side: i64) -> bool {
+    let factor = image_size / side;
+    resolutions
+        .iter()
+        .any(|resolution| image_size / resolution == factor)
 }
 
 #[cfg(test)]
@@ -105,7 +123,9 @@ mod tests {
             ("\"num_channels\": 64", "\"num_channels\": 65"),
             ("\"num_channels\": 64", "\"num_channels\": 4000000000"),
             ("[1, 2]", "[1, 0]"),
-            ("[1, 2]", "[]"),
+            ("[1, 2]", "[1, 0.7]"),
+            ("[1, 2]", "[1, 100]"),
+            ("[16]", "[0]"),
             ("\"num_head_channels\": 32", "\"num_head_channels\": 0"),
             ("\"num_head_channels\": 32", "\"num_head_channels\": 48"),
             ("\"num_res_blocks\": 1", "\"num_res_blocks\": 1000000"),

@@ -4,44 +4,15 @@
 use super::NoisePredictor;
 use super::adm_blocks::Resample;
 use super::attention::scaled_dot_product;
-use super::config::UnetShape;
 use crate::layers::time::time_angles;
 use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
-use anyhow::Result;
-use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
-/// Numbers of a DDPM U-Net, named as in ddim's configuration files.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DdpmUnetConfig {
-    /// Side of the square images in pixels.
-    pub image_size: i64,
-    /// Channels of the finest level, before its multiplier.
-    pub ch: i64,
-    /// One multiplier of `ch` per level, the finest first.
-    pub ch_mult: Vec<i64>,
-    /// Residual blocks per level.
-    pub num_res_blocks: i64,
-    /// Sides in pixels of the feature maps that have attention.
-    pub attn_resolutions: Vec<i64>,
-    /// Whether convolutions take part in changes of the resolution, or plain resampling does it.
-    pub resamp_with_conv: bool,
-}
+pub use super::ddpm_unet_config::DdpmUnetConfig;
 
-impl DdpmUnetConfig {
-    /// See [`NetworkConfig::check`](super::NetworkConfig::check).
-    pub fn check(&self) -> Result<()> {
-        let shape = UnetShape {
-            image_size: self.image_size,
-            width: self.ch,
-            multipliers: &self.ch_mult,
-            blocks: self.num_res_blocks,
-        };
-        shape.check()
-    }
-}
+/// One variance per training step.
+const LOGVAR_LENGTH: i64 = 1000;
 
 fn group_norm(path: Path, channels: i64) -> GroupNorm {
     GroupNorm::with_eps(path, channels, 1e-6)
@@ -189,6 +160,8 @@ pub struct DdpmUnet {
     up: Vec<Level>,
     norm_out: GroupNorm,
     conv_out: Conv2d,
+    /// ddim's `logvar`, `[1000]`: kept with the weights, used by nothing.
+    _logvar: Option<Tensor>,
 }
 
 /// Registers the levels of a network.
@@ -303,6 +276,7 @@ impl DdpmUnet {
             up,
             norm_out: group_norm(path / "norm_out", channels),
             conv_out: Conv2d::new(path / "conv_out", channels, 3, options),
+            _logvar: (config.has_logvar).then(|| path.zeros("logvar", &[LOGVAR_LENGTH])),
         }
     }
 

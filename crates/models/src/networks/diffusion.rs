@@ -21,6 +21,19 @@ pub trait NoisePredictor: Build + Debug + Send + 'static {
     /// Whether networks of this configuration have three more output channels, which steer the
     /// variance between its two bounds (the "learned range" of Nichol & Dhariwal 2021).
     fn learns_sigma(config: &Self::Config) -> bool;
+
+    /// Classes that networks of this configuration were told of in training; none of families that
+    /// know no classes.
+    fn num_classes(_: &Self::Config) -> Option<i64> {
+        None
+    }
+
+    /// As [`NoisePredictor::predict_noise`] for images of the classes `labels` `[n]` or `[1]`
+    /// (int64), which families that know no classes ignore.
+    fn predict_class_noise(&self, x: &Tensor, t: &Tensor, labels: &Tensor, kind: Kind) -> Tensor {
+        let _ = labels;
+        self.predict_noise(x, t, kind)
+    }
 }
 
 impl<N: NoisePredictor> Loaded<N> {
@@ -28,11 +41,17 @@ impl<N: NoisePredictor> Loaded<N> {
     pub fn output(&self, x: &Tensor, t: &Tensor) -> Tensor {
         timed(x.device(), || self.net.predict_noise(x, t, self.kind))
     }
+
+    /// As [`Loaded::output`] for images of the classes `labels` `[n]` or `[1]` (int64).
+    pub fn class_output(&self, x: &Tensor, t: &Tensor, labels: &Tensor) -> Tensor {
+        timed(x.device(), || self.net.predict_class_noise(x, t, labels, self.kind))
+    }
 }
 
 /// [`Loaded`] of any diffusion family.
 trait AnyPredictor: Debug + Send {
     fn output(&self, x: &Tensor, t: &Tensor) -> Tensor;
+    fn class_output(&self, x: &Tensor, t: &Tensor, labels: &Tensor) -> Tensor;
     fn vs(&self) -> &VarStore;
     fn freeze(&mut self);
 }
@@ -40,6 +59,10 @@ trait AnyPredictor: Debug + Send {
 impl<N: NoisePredictor> AnyPredictor for Loaded<N> {
     fn output(&self, x: &Tensor, t: &Tensor) -> Tensor {
         Loaded::output(self, x, t)
+    }
+
+    fn class_output(&self, x: &Tensor, t: &Tensor, labels: &Tensor) -> Tensor {
+        Loaded::class_output(self, x, t, labels)
     }
 
     fn vs(&self) -> &VarStore {
@@ -57,6 +80,7 @@ type MakeFresh = fn(&NetworkConfig, Device, Kind) -> Result<Box<dyn AnyPredictor
 /// What a configuration says about its diffusion family.
 pub(super) struct Family {
     learns_sigma: bool,
+    num_classes: Option<i64>,
     fresh: MakeFresh,
 }
 
@@ -64,6 +88,7 @@ impl Family {
     pub fn new<N: NoisePredictor>(config: &N::Config) -> Self {
         Self {
             learns_sigma: N::learns_sigma(config),
+            num_classes: N::num_classes(config),
             fresh: fresh_boxed::<N>,
         }
     }
@@ -83,6 +108,11 @@ impl NetworkConfig {
         self.diffusion_family()
             .is_some_and(|family| family.learns_sigma)
     }
+
+    /// Classes that this diffusion network was told of in training; none where it knew no classes.
+    pub fn num_classes(&self) -> Option<i64> {
+        self.diffusion_family()?.num_classes
+    }
 }
 
 /// A diffusion network of any family, its weights and its working precision.
@@ -91,6 +121,7 @@ pub struct Diffusion {
     network: Box<dyn AnyPredictor>,
     learns_sigma: bool,
     noise_norms: Option<NoiseNorms>,
+    num_classes: Option<i64>,
 }
 
 impl Diffusion {
@@ -107,6 +138,7 @@ impl Diffusion {
             network,
             learns_sigma: family.learns_sigma,
             noise_norms: None,
+            num_classes: family.num_classes,
         })
     }
 
@@ -123,7 +155,8 @@ impl Diffusion {
         device: Device,
         kind: Kind,
     ) -> Result<Self> {
-        Self::from_weights(&read_in_float32(path)?, config, path, device, kind)
+        let file = read_in_float32(path, config)?;
+        Self::from_weights(&file, config, path, device, kind)
     }
 
     fn from_weights(
@@ -145,6 +178,17 @@ impl Diffusion {
     /// float32. The first three channels are the predicted noise.
     pub fn output(&self, x: &Tensor, t: &Tensor) -> Tensor {
         self.network.output(x, t)
+    }
+
+    /// As [`Diffusion::output`] for images of the classes `labels` `[n]` or `[1]` (int64), each
+    /// below [`Diffusion::num_classes`].
+    pub fn class_output(&self, x: &Tensor, t: &Tensor, labels: &Tensor) -> Tensor {
+        self.network.class_output(x, t, labels)
+    }
+
+    /// Classes that the network was told of in training; without their labels it predicts nothing.
+    pub fn num_classes(&self) -> Option<i64> {
+        self.num_classes
     }
 
     /// Whether the output has six channels, the last three of which steer the variance.

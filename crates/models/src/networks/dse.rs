@@ -4,7 +4,9 @@
 use super::Loaded;
 use super::adm_blocks::{AdmShape, Encoder};
 use super::attention::AttentionPool;
-use super::config::{UnetShape, check_count, check_heads};
+use super::config::{UnetShape, check_count};
+use super::heads::Heads;
+use super::multipliers::{Multiplier, level_channels, multipliers};
 use super::timing::timed;
 use crate::gradient::{Pullback, gradient_of};
 use crate::kernels::kernels_in_use;
@@ -33,7 +35,8 @@ pub struct DseConfig {
     /// Residual blocks per level.
     pub classifier_depth: i64,
     /// One multiplier of `classifier_width` per level, the finest first.
-    pub channel_mult: Vec<i64>,
+    #[serde(deserialize_with = "multipliers")]
+    pub channel_mult: Vec<Multiplier>,
     /// Sides in pixels of the feature maps that have attention.
     pub attention_resolutions: Vec<i64>,
     /// Channels of an attention head.
@@ -57,24 +60,36 @@ impl DseConfig {
         let shape = UnetShape {
             image_size: self.image_size,
             width: self.classifier_width,
-            multipliers: &self.channel_mult,
+            channels: self.level_channels(),
             blocks: self.classifier_depth,
         };
         shape.check()?;
-        check_heads(self.num_head_channels, self.classifier_width)?;
+        let layers = shape.attention_channels(&self.attention_resolutions)?;
+        self.heads().check(&layers)?;
         check_count("num_classes", self.num_classes, 2..=10_000)
+    }
+
+    fn level_channels(&self) -> Vec<i64> {
+        level_channels(&self.channel_mult, self.classifier_width)
+    }
+
+    fn heads(&self) -> Heads {
+        Heads::OfChannels(self.num_head_channels)
     }
 
     fn shape(&self) -> AdmShape {
         AdmShape {
             image_size: self.image_size,
             width: self.classifier_width,
-            channel_mult: self.channel_mult.clone(),
+            level_channels: self.level_channels(),
             num_res_blocks: self.classifier_depth,
             attention_resolutions: self.attention_resolutions.clone(),
-            num_head_channels: self.num_head_channels,
+            heads: self.heads(),
+            heads_upsample: self.heads(),
+            new_attention_order: false,
             scale_shift: self.use_scale_shift_norm,
             resblock_updown: self.resblock_updown,
+            conv_resample: true,
             dropout: self.dropout,
         }
     }
@@ -97,7 +112,7 @@ impl Dse {
             &at / 2,
             encoder.side,
             encoder.channels,
-            shape.num_head_channels,
+            config.num_head_channels,
             config.num_classes,
         );
         Self {

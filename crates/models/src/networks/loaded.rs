@@ -1,10 +1,10 @@
 //! A network of one family with its weights: built, filled from a file, frozen.
 
 use super::{NetworkConfig, config_from_metadata};
-use crate::checkpoints::{CheckpointPart, in_float32, read_weights};
+use crate::checkpoints::{Checkpoint, CheckpointPart, in_float32, read_checkpoint};
 use crate::kernels::{bf16::emulates_bf16, kernels_in_use};
 use crate::layers::channels_last;
-use crate::weights::{WeightFile, assign, read_safetensors};
+use crate::weights::{WeightFile, assign, find_mismatches, read_safetensors};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -63,7 +63,8 @@ impl<N: Build> Loaded<N> {
         device: Device,
         kind: Kind,
     ) -> Result<Self> {
-        Self::from_weights(&read_in_float32(path)?, config, path, device, kind)
+        let file = read_in_float32(path, config)?;
+        Self::from_weights(&file, config, path, device, kind)
     }
 
     fn from_weights(
@@ -119,9 +120,32 @@ pub(super) fn read_with_config(path: &Path) -> Result<(WeightFile, NetworkConfig
     Ok((file, config))
 }
 
-/// Reads a weight file of any format, its floating-point numbers as float32.
-pub(super) fn read_in_float32(path: &Path) -> Result<WeightFile> {
-    Ok(in_float32(read_weights(path, CheckpointPart::Model)?))
+/// Reads the weights of a network from a file of any format. Where `part` is the model and does not
+/// fit, every set of the file is tried together: networks of several parts are kept so.
+///
+/// # Errors
+/// The file cannot be read; whether it fits is not checked.
+pub fn read_checkpoint_of(
+    path: &Path,
+    part: CheckpointPart,
+    config: &NetworkConfig,
+) -> Result<Checkpoint> {
+    let shapes = config.weight_shapes()?;
+    let fits = |read: &Checkpoint| find_mismatches(&shapes, &read.weights.tensors).is_none();
+    let read = read_checkpoint(path, part);
+    if part != CheckpointPart::Model || read.as_ref().is_ok_and(fits) {
+        return read;
+    }
+    match read_checkpoint(path, CheckpointPart::All) {
+        Ok(whole) if fits(&whole) => Ok(whole),
+        _ => read,
+    }
+}
+
+/// As [`read_checkpoint_of`], floating-point numbers as float32.
+pub(super) fn read_in_float32(path: &Path, config: &NetworkConfig) -> Result<WeightFile> {
+    let read = read_checkpoint_of(path, CheckpointPart::Model, config)?;
+    Ok(in_float32(read.weights))
 }
 
 /// Keys and shapes of all weights of a network of this family.

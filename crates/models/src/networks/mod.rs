@@ -11,11 +11,19 @@
 //! implements [`NoisePredictor`] too.
 
 mod adm_blocks;
+mod adm_unet_config;
 mod attention;
 mod config;
+mod ddpm_unet_config;
 mod diffusion;
 mod families;
+mod heads;
+mod keys;
+mod likely;
+mod likely_adm;
+mod likely_shapes;
 mod loaded;
+mod multipliers;
 mod noise_norms;
 mod sequential;
 mod stargan_v2_blocks;
@@ -24,7 +32,10 @@ pub mod wing_masks;
 
 pub use config::{NETWORK_KEY, config_from_metadata};
 pub use diffusion::{Diffusion, NoisePredictor};
-pub use loaded::{Build, Loaded};
+pub use likely::{LikelyNetwork, likely_network};
+pub use likely_shapes::Shapes;
+pub use loaded::{Build, Loaded, read_checkpoint_of};
+pub use multipliers::Multiplier;
 pub use noise_norms::{NOISE_NORMS_KEY, NoiseNorms};
 pub use sequential::Norm;
 pub use timing::seconds_in_networks;

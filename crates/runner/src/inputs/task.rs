@@ -9,6 +9,7 @@ use anyhow::Result;
 use egsde_metrics::protocol::Protocol;
 use egsde_models::Dse;
 use egsde_models::networks::Loaded;
+use egsde_sampler::settings::DiffusionFacts;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
@@ -85,11 +86,11 @@ impl Task {
         [&self.diffusion, &self.extractor, &self.features]
     }
 
-    /// Whether the diffusion network predicts its variance too; none where that cannot be told at
+    /// What rows are checked against of the diffusion network; none where that cannot be told at
     /// once.
-    pub fn learns_sigma(&self, project: &Project) -> Option<bool> {
+    pub fn diffusion_facts(&self, project: &Project) -> Option<DiffusionFacts> {
         let config = self.diffusion.known_config(project)?;
-        Some(config.learns_sigma())
+        Some(DiffusionFacts::new(&config))
     }
 
     /// One line on each file and folder that is missing, with how to get it.

@@ -13,11 +13,17 @@ use tch::Tensor;
 /// Images that go through Inception together.
 const INCEPTION_BATCH: usize = 50;
 
-/// The output of a diffusion network.
+/// The output of a diffusion network; `y` are the labels of one that knows classes.
 pub fn forward(case: &mut Case) -> Result<()> {
     let (x, t) = (case.input("x")?, case.input("t")?);
     let network = case.diffusion("network")?;
-    let out = tch::no_grad(|| network.output(&x, &t));
+    let out = match network.num_classes() {
+        Some(_) => {
+            let labels = case.input("y")?;
+            tch::no_grad(|| network.class_output(&x, &t, &labels))
+        }
+        None => tch::no_grad(|| network.output(&x, &t)),
+    };
     case.expect("out", &out)
 }
 

@@ -87,7 +87,7 @@ pub fn egsde(case: &mut Case) -> Result<()> {
     let low_pass = open_low_pass(case, &x0, "low_pass_factor", Kernel::Linear)?;
     let start_steps = whole(value, "start_steps")?;
     let method = Egsde {
-        diffusion: &diffusion,
+        diffusion: Box::new(&diffusion),
         energy: energy(value, &dse, low_pass)?,
         schedule: Schedule::ddpm().in_float32(),
         start_steps,
@@ -125,7 +125,7 @@ pub fn ilvr(case: &mut Case) -> Result<()> {
     let indices: Vec<i64> = timesteps.iter().map(|i| *i as i64).collect();
     case.expect("timesteps", &Tensor::from_slice(&indices))?;
     let method = Ilvr {
-        diffusion: &diffusion,
+        diffusion: Box::new(&diffusion),
         low_pass,
         schedule: Schedule::ddpm().respaced(&timesteps),
         range_t: whole(value, "range_t")?,

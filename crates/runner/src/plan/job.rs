@@ -11,6 +11,7 @@ use crate::project::Project;
 use anyhow::Result;
 use egsde_data::files::sha256_hex;
 use egsde_sampler::method::{MethodConfig, MethodSettings};
+use egsde_sampler::settings::DiffusionFacts;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -108,7 +109,7 @@ pub(super) struct Shared<'a> {
     source: String,
     diffusion: String,
     extractor: String,
-    learns_sigma: Option<bool>,
+    diffusion_facts: Option<DiffusionFacts>,
 }
 
 impl<'a> Shared<'a> {
@@ -121,7 +122,7 @@ impl<'a> Shared<'a> {
             source: sha256_hex(task.source.content(project)?.as_bytes()),
             diffusion: sha256_hex(task.diffusion.content(project)?.as_bytes()),
             extractor: sha256_hex(task.extractor.content(project)?.as_bytes()),
-            learns_sigma: task.learns_sigma(project),
+            diffusion_facts: task.diffusion_facts(project),
         })
     }
 }
@@ -129,7 +130,7 @@ impl<'a> Shared<'a> {
 impl Job {
     pub(super) fn new(row: &Row, seed: u64, shared: &Shared) -> Result<Self> {
         let experiment = shared.experiment;
-        let settings = settle(row, shared.task, shared.learns_sigma)?;
+        let settings = settle(row, shared.task, shared.diffusion_facts)?;
         let folder = settings
             .external_images()
             .map(|f| f.replace("{seed}", &seed.to_string()));

@@ -17,6 +17,7 @@ mod refusals;
 mod running;
 mod scoring;
 mod tables;
+mod weights;
 
 use common::TestExperiment;
 use std::sync::LazyLock;

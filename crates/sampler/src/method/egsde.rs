@@ -82,6 +82,13 @@ pub struct EgsdeConfig {
     /// K.
     #[serde(default = "keys::once", deserialize_with = "keys::repeats")]
     pub repeats: usize,
+    /// The class that the network is told, of those that it was trained with.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "keys::class_label"
+    )]
+    pub class_label: Option<i64>,
 }
 
 fn shared_noise() -> SourceNoise {
@@ -91,7 +98,7 @@ fn shared_noise() -> SourceNoise {
 /// The energy-guided reverse SDE from step `start_steps - 1` down to 0.
 pub struct Egsde<'a> {
     /// The noise predictor, trained on the target domain.
-    pub diffusion: &'a dyn Predictor,
+    pub diffusion: Box<dyn Predictor + 'a>,
     /// The energy that guides it; without experts the method is SDEdit.
     pub energy: Energy<'a>,
     /// The (respaced) steps of the whole of T.
@@ -126,7 +133,7 @@ struct Repeat<'a> {
 impl<'a> Egsde<'a> {
     /// The reverse SDE of a noise predictor under an energy.
     pub(super) fn new(
-        diffusion: &'a dyn Predictor,
+        diffusion: Box<dyn Predictor + 'a>,
         energy: Energy<'a>,
         sde: SdeSettings,
         source_noise: SourceNoise,
@@ -342,6 +349,7 @@ impl MethodSettings for EgsdeConfig {
         let experts = settle_experts(self.all_experts(), factor, task)?;
         let sde = self.sde();
         sde.check_start()?;
+        keys::check_known_classes(self.class_label, task)?;
         sde.check_experts(&experts)?;
         let SolverKeys { eta, variance } = self.solver_keys().settle(self.solver);
         Ok(Self {
@@ -376,12 +384,14 @@ impl MethodSettings for EgsdeConfig {
     }
 
     fn check_network(&self, diffusion: &Diffusion) -> Result<()> {
-        self.sde().check_network(diffusion)
+        self.sde().check_network(diffusion)?;
+        keys::check_class_label(self.class_label, diffusion.num_classes())
     }
 
     fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
         let energy = build_energy(&self.experts, networks)?;
-        let egsde = Egsde::new(networks.diffusion, energy, self.sde(), self.source_noise)?;
+        let diffusion = networks.predictor(self.class_label);
+        let egsde = Egsde::new(diffusion, energy, self.sde(), self.source_noise)?;
         Ok(Box::new(egsde))
     }
 }

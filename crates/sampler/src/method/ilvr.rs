@@ -42,6 +42,13 @@ pub struct IlvrConfig {
     /// The variance of its steps.
     #[serde(default = "learned_range")]
     pub ilvr_variance: IlvrVariance,
+    /// The class that the network is told, of those that it was trained with.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "keys::class_label"
+    )]
+    pub class_label: Option<i64>,
 }
 
 fn hundred_steps() -> usize {
@@ -55,7 +62,7 @@ fn learned_range() -> IlvrVariance {
 /// All (respaced) steps from pure noise; while `i > range_t`: `y += Phi(q_sample(x0, i)) - Phi(y)`.
 pub struct Ilvr<'a> {
     /// The noise predictor, trained on the target domain.
-    pub diffusion: &'a dyn Predictor,
+    pub diffusion: Box<dyn Predictor + 'a>,
     /// Phi.
     pub low_pass: LowPass,
     /// The (respaced) steps of the whole of T, at least 2.
@@ -186,9 +193,10 @@ impl MethodSettings for IlvrConfig {
              source is kept",
             self.steps
         );
-        if let Some(learns_sigma) = task.learns_sigma {
-            self.check_variance(learns_sigma)?;
+        if let Some(diffusion) = task.diffusion {
+            self.check_variance(diffusion.learns_sigma)?;
         }
+        keys::check_known_classes(self.class_label, task)?;
         Ok(Self {
             low_pass_factor: Some(task.low_pass_factor(self.low_pass_factor)?),
             range_t: Some(range_t),
@@ -209,7 +217,8 @@ impl MethodSettings for IlvrConfig {
     }
 
     fn check_network(&self, diffusion: &Diffusion) -> Result<()> {
-        self.check_variance(diffusion.learns_sigma())
+        self.check_variance(diffusion.learns_sigma())?;
+        keys::check_class_label(self.class_label, diffusion.num_classes())
     }
 
     fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
@@ -218,7 +227,7 @@ impl MethodSettings for IlvrConfig {
             .context("a settled row has its low_pass_factor")?;
         let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, self.steps)?;
         Ok(Box::new(Ilvr {
-            diffusion: networks.diffusion,
+            diffusion: networks.predictor(self.class_label),
             low_pass: LowPass::new(networks.image_size, factor, Kernel::Cubic, networks.device)?,
             schedule: Schedule::ddpm().respaced(&timesteps),
             range_t: self.range_t.context("a settled row has its range_t")?,
@@ -231,6 +240,7 @@ impl MethodSettings for IlvrConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::DiffusionFacts;
 
     fn settle(keys: &str, learns_sigma: Option<bool>) -> Result<IlvrConfig> {
         let config: IlvrConfig = serde_json::from_str(keys)?;
@@ -238,7 +248,10 @@ mod tests {
             name: "t",
             image_size: 32,
             classes: &[],
-            learns_sigma,
+            diffusion: learns_sigma.map(|learns_sigma| DiffusionFacts {
+                learns_sigma,
+                num_classes: None,
+            }),
         })
     }
 

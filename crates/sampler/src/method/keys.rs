@@ -1,7 +1,9 @@
 //! Defaults and ranges of the keys that several methods have.
 
 use crate::schedule::NUM_TRAIN_TIMESTEPS;
+use crate::settings::TaskFacts;
 use crate::solver::Solver;
+use anyhow::{Result as AnyResult, bail};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -57,6 +59,45 @@ pub(super) fn eta<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f
     match f64::deserialize(deserializer)? {
         eta if (0.0..=1.0).contains(&eta) => Ok(Some(eta)),
         eta => Err(D::Error::custom(format!("eta is {eta}: must be 0 to 1"))),
+    }
+}
+
+/// Reads the class of the target domain.
+pub(super) fn class_label<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<i64>, D::Error> {
+    match i64::deserialize(deserializer)? {
+        label if label >= 0 => Ok(Some(label)),
+        label => Err(D::Error::custom(format!(
+            "class_label is {label}: classes count from 0"
+        ))),
+    }
+}
+
+/// Checks a row's class against the classes that its network knows.
+pub(super) fn check_class_label(label: Option<i64>, num_classes: Option<i64>) -> AnyResult<()> {
+    match (label, num_classes) {
+        (None, None) => Ok(()),
+        (Some(label), Some(classes)) if label < classes => Ok(()),
+        (Some(label), Some(classes)) => bail!(
+            "class_label is {label}: the network knows the classes 0 to {}",
+            classes - 1
+        ),
+        (Some(label), None) => bail!(
+            "class_label is {label}, but the network was trained without classes: leave it out"
+        ),
+        (None, Some(classes)) => bail!(
+            "the network was trained with classes: give the row class_label, 0 to {}",
+            classes - 1
+        ),
+    }
+}
+
+/// As [`check_class_label`], where the network is known already.
+pub(super) fn check_known_classes(label: Option<i64>, task: &TaskFacts) -> AnyResult<()> {
+    match task.diffusion {
+        Some(diffusion) => check_class_label(label, diffusion.num_classes),
+        None => Ok(()),
     }
 }
 

@@ -18,6 +18,7 @@ pub use sde::SdeSettings;
 pub use settings::MethodSettings;
 
 use crate::noise::{Noise, Purpose};
+use crate::settings::Networks;
 use anyhow::Result;
 use egsde_models::Loaded;
 use egsde_models::networks::{Diffusion, NoiseNorms, NoisePredictor, time_indices};
@@ -56,6 +57,45 @@ impl Predictor for Diffusion {
 impl<N: NoisePredictor> Predictor for Loaded<N> {
     fn predict(&self, y: &Tensor, t: f64) -> Tensor {
         self.output(y, &time_indices(y, t))
+    }
+}
+
+/// A diffusion network that is told of one class for all images.
+struct ClassPredictor<'a> {
+    diffusion: &'a Diffusion,
+    label: i64,
+}
+
+impl Predictor for ClassPredictor<'_> {
+    fn predict(&self, y: &Tensor, t: f64) -> Tensor {
+        let labels = Tensor::full([1], self.label, (Kind::Int64, y.device()));
+        let t = time_indices(y, t);
+        self.diffusion.class_output(y, &t, &labels)
+    }
+
+    fn noise_norms(&self) -> Option<&NoiseNorms> {
+        self.diffusion.noise_norms()
+    }
+}
+
+impl<P: Predictor + ?Sized> Predictor for &P {
+    fn predict(&self, y: &Tensor, t: f64) -> Tensor {
+        (**self).predict(y, t)
+    }
+
+    fn noise_norms(&self) -> Option<&NoiseNorms> {
+        (**self).noise_norms()
+    }
+}
+
+impl<'a> Networks<'a> {
+    /// The diffusion network, told of a class where it knows classes.
+    fn predictor(&self, class_label: Option<i64>) -> Box<dyn Predictor + 'a> {
+        let diffusion = self.diffusion;
+        match class_label {
+            Some(label) => Box::new(ClassPredictor { diffusion, label }),
+            None => Box::new(diffusion),
+        }
     }
 }
 

@@ -37,6 +37,13 @@ pub struct SdeditConfig {
     /// K.
     #[serde(default = "keys::once", deserialize_with = "keys::repeats")]
     pub repeats: usize,
+    /// The class that the network is told, of those that it was trained with.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "keys::class_label"
+    )]
+    pub class_label: Option<i64>,
 }
 
 impl SdeditConfig {
@@ -59,8 +66,9 @@ impl MethodSettings for SdeditConfig {
         self.solver_keys().unused(self.solver)
     }
 
-    fn settle(&self, _: &TaskFacts) -> Result<Self> {
+    fn settle(&self, task: &TaskFacts) -> Result<Self> {
         self.sde().check_start()?;
+        keys::check_known_classes(self.class_label, task)?;
         let SolverKeys { eta, variance } = self.solver_keys().settle(self.solver);
         Ok(Self {
             eta,
@@ -83,12 +91,14 @@ impl MethodSettings for SdeditConfig {
     }
 
     fn check_network(&self, diffusion: &Diffusion) -> Result<()> {
-        self.sde().check_network(diffusion)
+        self.sde().check_network(diffusion)?;
+        keys::check_class_label(self.class_label, diffusion.num_classes())
     }
 
     fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
         let energy = Energy::default();
-        let egsde = Egsde::new(networks.diffusion, energy, self.sde(), SourceNoise::Shared)?;
+        let diffusion = networks.predictor(self.class_label);
+        let egsde = Egsde::new(diffusion, energy, self.sde(), SourceNoise::Shared)?;
         Ok(Box::new(egsde))
     }
 }

@@ -1,0 +1,166 @@
+//! Weight files that a command writes where the user says: never over something that it did not
+//! make, unless asked to.
+
+use crate::error::invalid_input;
+use anyhow::Result;
+use egsde_data::files::{write_atomically, write_new};
+use serde_json::Value;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Metadata key under which a weight file says which command made it.
+pub const COMMAND_KEY: &str = "egsde.command";
+
+/// No header of a safetensors file is longer.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// An output of a command.
+#[derive(Debug, Clone, Copy)]
+pub struct Output<'a> {
+    /// Where it is written.
+    pub path: &'a Path,
+    /// The command, as its files name it under [`COMMAND_KEY`].
+    pub command: &'a str,
+    /// Whether the user allows to write over another file.
+    pub force: bool,
+}
+
+/// The command that made a weight file, where the file says so.
+fn made_by(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return None;
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).ok()?;
+    let header: Value = serde_json::from_slice(&header).ok()?;
+    Some(header["__metadata__"][COMMAND_KEY].as_str()?.to_string())
+}
+
+impl Output<'_> {
+    /// Whether what is there may be replaced.
+    fn may_replace(&self) -> bool {
+        self.force || made_by(self.path).is_some_and(|command| command == self.command)
+    }
+
+    /// Refuses to write over what is there, before any work is done for it.
+    ///
+    /// # Errors
+    /// Invalid input: something of that name, which the command did not make; or it is no regular
+    /// file, which nothing may replace.
+    pub fn check(&self) -> Result<()> {
+        let Ok(found) = self.path.symlink_metadata() else {
+            return Ok(());
+        };
+        let at = self.path.display();
+        let is_file = self
+            .path
+            .metadata()
+            .map_or(found.is_symlink(), |m| m.is_file());
+        if self.path.is_dir() {
+            return Err(invalid_input(format!("{at} is a folder: name a file")));
+        }
+        if !is_file {
+            return Err(invalid_input(format!(
+                "{at} is no regular file: name another one"
+            )));
+        }
+        if self.may_replace() {
+            return Ok(());
+        }
+        Err(invalid_input(format!(
+            "{at} is there already: give another name, or --force to write over it"
+        )))
+    }
+
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// Invalid input: as [`Output::check`], or the file cannot be written.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        self.check()?;
+        let written = match self.may_replace() {
+            true => write_atomically(self.path, bytes),
+            // Whatever has come into being since then stays.
+            false => write_new(self.path, bytes),
+        };
+        written.map_err(|error| invalid_input(format!("{error:#}")))
+    }
+}
+
+/// Refuses an output that is the input, under whatever name.
+///
+/// # Errors
+/// Invalid input: both are one file.
+pub fn check_apart(input: &Path, output: &Path) -> Result<()> {
+    let (Ok(from), Ok(to)) = (input.metadata(), output.metadata()) else {
+        return Ok(());
+    };
+    if (from.dev(), from.ino()) == (to.dev(), to.ino()) {
+        return Err(invalid_input(format!(
+            "{} is the input itself: give another name",
+            output.display()
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(path: &Path, force: bool) -> Output<'_> {
+        Output {
+            path,
+            command: "weights test",
+            force,
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_over_what_is_there_unless_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        output(&path, false).check().unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        let error = output(&path, false).write(b"new").unwrap_err().to_string();
+        assert!(error.contains("notes.txt") && error.contains("--force"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+        output(&path, true).write(b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        for other in [folder.path(), Path::new("/dev/null")] {
+            assert!(output(other, true).check().is_err(), "{}", other.display());
+        }
+        // A link that leads nowhere has the name too.
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert!(output(&link, false).check().is_err());
+    }
+
+    #[test]
+    fn what_the_command_made_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        for (command, may) in [("weights test", true), ("weights other", false)] {
+            let path = folder.path().join(command);
+            let header = format!(r#"{{"__metadata__":{{"{COMMAND_KEY}":"{command}"}}}}"#);
+            let length = (header.len() as u64).to_le_bytes();
+            std::fs::write(&path, [&length[..], header.as_bytes()].concat()).unwrap();
+            assert_eq!(output(&path, false).check().is_ok(), may, "{command}");
+        }
+    }
+
+    #[test]
+    fn the_input_is_known_under_another_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, other] = ["w.pth", "link.pth", "other"].map(|n| folder.path().join(n));
+        std::fs::write(&file, "weights").unwrap();
+        std::fs::hard_link(&file, &link).unwrap();
+        assert!(check_apart(&file, &link).is_err());
+        check_apart(&file, &other).unwrap();
+    }
+}
