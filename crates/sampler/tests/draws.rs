@@ -81,7 +81,7 @@ fn assert_draws(method: &dyn Method) {
 fn egsde(solver: Solver, source_noise: SourceNoise) -> Egsde<'static> {
     let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, 30).unwrap();
     Egsde {
-        diffusion: &Third,
+        diffusion: Box::new(Third),
         energy: Energy(vec![Box::new(NearSource)]),
         schedule: Schedule::ddpm().respaced(&timesteps),
         start_steps: 15,
@@ -116,7 +116,7 @@ fn every_solver_asks_for_the_draws_that_it_names() {
 fn ilvr_asks_for_the_draws_that_it_names() {
     let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, 20).unwrap();
     assert_draws(&Ilvr {
-        diffusion: &Third,
+        diffusion: Box::new(Third),
         low_pass: LowPass::new(SIDE, 2, Kernel::Cubic, Device::Cpu).unwrap(),
         schedule: Schedule::ddpm().respaced(&timesteps),
         range_t: 4,

@@ -44,7 +44,9 @@ impl<N: NoisePredictor> Loaded<N> {
 
     /// As [`Loaded::output`] for images of the classes `labels` `[n]` or `[1]` (int64).
     pub fn class_output(&self, x: &Tensor, t: &Tensor, labels: &Tensor) -> Tensor {
-        timed(x.device(), || self.net.predict_class_noise(x, t, labels, self.kind))
+        timed(x.device(), || {
+            self.net.predict_class_noise(x, t, labels, self.kind)
+        })
     }
 }
 
