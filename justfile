@@ -3,9 +3,9 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 egsde := "target/release/egsde"
 
-# List the recipes
+# Tell in ten lines what can be done
 default:
-    @just --list
+    @cat scripts/help.txt
 
 # Install libtorch into .venv and build (quick when done)
 setup:
@@ -19,20 +19,25 @@ setup-gpu: setup
 # Run, print and draw Table 1: `reproduce-table1` (embedded) or `reproduce-table1 paper [OPTIONS]`
 reproduce-table1 scale="embedded" *options: setup
     @case {{scale}} in \
-        embedded) {{egsde}} run experiments/table1.yaml --report {{options}} ;; \
+        embedded) {{egsde}} run experiments/table1.yaml --preview 32 --report {{options}} ;; \
         paper) for task in cat2dog wild2dog male2female; do \
-            {{egsde}} run experiments/paper/table1_$task.yaml --report {{options}}; \
+            {{egsde}} run experiments/paper/table1_$task.yaml --preview 8 --report {{options}}; \
         done ;; \
         *) echo "reproduce-table1: no scale '{{scale}}': embedded or paper" >&2; exit 2 ;; \
     esac
+
+# Translate pictures of your own: `translate INPUT... --task T [OPTIONS]`
+[positional-arguments]
+translate *arguments: setup
+    @{{egsde}} translate "$@"
 
 # Run any experiment file, draw its report, print its table
 experiment file *options: setup
     {{egsde}} run {{file}} --report {{options}}
 
-# All tests
+# All tests; the last lines say what was left out and why
 test: setup
-    cargo test --release --locked -- --test-threads 1
+    @bash scripts/test.sh
 
 # Build and run the worked examples of docs/extending.md in a copy of the project
 check-extending: setup
@@ -46,7 +51,7 @@ check: setup
     cargo clippy --release --all-targets --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked --quiet
 
-# Render the committed reports: Table 1, few evaluations
+# Render the committed reports: Table 1, few evaluations, the README's picture
 update-reports: setup
     {{egsde}} run experiments/table1.yaml
     {{egsde}} report experiments/table1.yaml --out reports/table1 --force
@@ -54,6 +59,10 @@ update-reports: setup
     {{egsde}} report experiments/few_steps.yaml
     mkdir -p reports/few_steps
     cp runs/few_steps/report/{table.md,curve_network_evaluations.png} reports/few_steps
+    {{egsde}} translate datasets/embedded/chelsea.png --task cat2dog-32 --force \
+        --out runs/translated
+    mkdir -p reports/translate
+    cp runs/translated/strips/chelsea.png reports/translate
 
 # Run a small fixed subset and compare it with the stored numbers
 ci-compare: setup
@@ -113,6 +122,10 @@ dry-run-paper: setup
 # Kill embedded runs at 100 (SOAK_KILLS) random moments; each must end like an undisturbed one
 soak: setup
     cargo test --release --locked -p egsde-runner --test kill -- --ignored --nocapture soak
+
+# What the program does where memory is really short (limits the address space)
+memory-shortage: setup
+    cargo test --release --locked -p egsde-runner --test shortage -- --ignored --nocapture
 
 # Fuzz one target (checkpoint, experiment, statistics, image); findings go to fuzz/artifacts
 fuzz target seconds="1800": setup

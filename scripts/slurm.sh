@@ -2,6 +2,7 @@
 # Runs a whole Slurm on this machine, for trying out and for the tests; it needs neither systemd nor
 # root.
 #
+#     scripts/slurm.sh check DIR           whether its programs are there
 #     scripts/slurm.sh start DIR [SLOTS]   starts it; then: export SLURM_CONF=DIR/slurm.conf
 #     scripts/slurm.sh pause DIR           ends its controller
 #     scripts/slurm.sh restart DIR         ends its controller and starts another
@@ -11,12 +12,16 @@
 # path must hold no spaces.
 set -euo pipefail
 PATH="$PATH:/usr/sbin:/sbin"
-command=${1:?start, restart, pause or stop}
+command=${1:?check, start, restart, pause or stop}
 dir=$(realpath -m "${2:?a folder}")
 export SLURM_CONF="$dir/slurm.conf"
 
 check_programs() {
     local program packages="munge slurmctld slurmd slurm-client"
+    if [[ $dir == *[[:space:]]* ]]; then
+        echo "slurm: the path $dir holds a space, which slurm.conf does not allow" >&2
+        exit 2
+    fi
     for program in munged slurmctld slurmd sbatch; do
         if ! command -v "$program" >/dev/null; then
             echo "slurm: there is no $program here: apt-get install $packages" >&2
@@ -36,10 +41,27 @@ start_munge() {
         2>/dev/null
 }
 
+# The first of two neighbouring ports on which nothing answers; those from 32768 on may be given to
+# any program at any moment.
+free_port() {
+    local port
+    while true; do
+        port=$((20000 + RANDOM % 12000))
+        if ! answers "$port" && ! answers "$((port + 1))"; then
+            echo "$port"
+            return
+        fi
+    done
+}
+
+answers() {
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
 # Writes slurm.conf for a node with $1 processors.
 write_configuration() {
     local host user port slots=$1
-    host=$(uname -n) user=$(id -un) port=$((20000 + RANDOM % 20000))
+    host=$(uname -n) user=$(id -un) port=$(free_port)
     cat >"$SLURM_CONF" <<CONF
 ClusterName=egsde
 SlurmctldHost=$host(127.0.0.1)
@@ -111,6 +133,7 @@ end() {
 }
 
 case "$command" in
+    check) check_programs ;;
     start) start "${3:-2}" ;;
     restart)
         end "$dir/slurmctld.pid"

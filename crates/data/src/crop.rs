@@ -2,7 +2,26 @@
 
 use crate::image_file::Rgb;
 use crate::resize::{Filter, resize_short_side};
-use anyhow::Result;
+use anyhow::{Result, ensure};
+
+/// An image that is this many times as long as wide is cut before it is resized: a line of pixels
+/// would become an image that no memory holds.
+const LONG: usize = 16;
+
+/// The middle `width x height` pixels of an image that is at least as large.
+fn middle(image: &Rgb, width: usize, height: usize) -> Rgb {
+    let (left, top) = ((image.width - width) / 2, (image.height - height) / 2);
+    let mut pixels = Vec::with_capacity(width * height * 3);
+    let rows = image.pixels.chunks_exact(image.width * 3);
+    for row in rows.skip(top).take(height) {
+        pixels.extend_from_slice(&row[left * 3..(left + width) * 3]);
+    }
+    Rgb {
+        width,
+        height,
+        pixels,
+    }
+}
 
 /// The middle of an image as a square of `side` pixels: the short side is resized (Pillow's
 /// bicubic), and of the long side the middle is kept.
@@ -10,22 +29,14 @@ use anyhow::Result;
 /// # Errors
 /// An image without pixels, or a side of 0.
 pub fn square(image: &Rgb, side: usize) -> Result<Rgb> {
-    let resized = resize_short_side(image, side, Filter::Bicubic)?;
-    let (left, top) = ((resized.width - side) / 2, (resized.height - side) / 2);
-    let mut pixels = Vec::with_capacity(side * side * 3);
-    for row in resized
-        .pixels
-        .chunks_exact(resized.width * 3)
-        .skip(top)
-        .take(side)
-    {
-        pixels.extend_from_slice(&row[left * 3..(left + side) * 3]);
-    }
-    Ok(Rgb {
-        width: side,
-        height: side,
-        pixels,
-    })
+    ensure!(
+        image.width > 0 && image.height > 0,
+        "an image without pixels"
+    );
+    let most = LONG * image.width.min(image.height);
+    let cut = middle(image, image.width.min(most), image.height.min(most));
+    let resized = resize_short_side(&cut, side, Filter::Bicubic)?;
+    Ok(middle(&resized, side, side))
 }
 
 #[cfg(test)]
@@ -57,5 +68,15 @@ mod tests {
         );
         let large = square(&wide, 2).unwrap();
         assert_eq!(large.pixels.len(), 12);
+    }
+    #[test]
+    fn a_line_of_pixels_takes_no_more_memory_than_it_is_worth() {
+        let line = Rgb {
+            width: 1_000_000,
+            height: 1,
+            pixels: vec![9; 3_000_000],
+        };
+        let cut = square(&line, 256).unwrap();
+        assert_eq!(cut.pixels, vec![9; 256 * 256 * 3]);
     }
 }

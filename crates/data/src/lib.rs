@@ -6,4 +6,5 @@ pub mod file_kind;
 pub mod files;
 pub mod image_file;
 pub mod image_set;
+pub mod photo;
 pub mod resize;

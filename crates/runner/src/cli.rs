@@ -58,6 +58,8 @@ enum Command {
     Task(commands::task::Args),
     /// Where a row's numbers come from: settings, seeds, hashes, code, device, times
     Explain(commands::explain::Args),
+    /// Translate pictures of one's own
+    Translate(commands::translate::Args),
     /// Human evaluation: a blinded page, and its score
     Study(commands::study::Args),
     /// The metrics of any folders by the published protocols
@@ -108,6 +110,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::SlurmTask(args) => commands::slurm_task::run(args, &cli.project()?),
         Command::Task(args) => commands::task::run(args, &cli.project()?),
         Command::Explain(args) => commands::explain::run(args, &cli.project()?),
+        Command::Translate(args) => commands::translate::run(args, &cli.project()?),
         Command::Study(args) => commands::study::run(args, || cli.project()),
         Command::Eval(args) => commands::eval::run(args, &cli.project_or_here()?),
         Command::Weights(args) => commands::weights::run(args, || cli.project()),

@@ -2,16 +2,14 @@
 
 mod common;
 
-use common::images::largest_difference;
 use common::{
     Assert, AssertText, OutputAssertExt, TestExperiment, assert_has, assert_same_results,
     assert_same_runs, checkout, copy_folder, edited, egsde_in, results_of,
 };
 use egsde_data::files::sha256_hex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
 
 /// Two rows of eight images, written four at a time.
 const TEXT: &str = r"name: f
@@ -38,165 +36,6 @@ methods:
   - {name: EGSDE, method: egsde, steps: 10, start: 0.4, lambda_s: 20, lambda_i: 0.3}
   - {name: SDEdit, method: sdedit, steps: 10, start: 0.4}
 ";
-
-/// A file system of its own, unmounted in the end.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// None where this user may not mount.
-    fn tmpfs(at: &Path, options: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mut mount = Command::new("mount");
-        match mount
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(at)
-            .output()
-        {
-            Ok(output) if output.status.success() => Some(Self(at.into())),
-            other => {
-                println!("skipped: cannot mount a tmpfs here ({other:?})");
-                None
-            }
-        }
-    }
-
-    fn remount(&self, options: &str) {
-        let options = format!("remount,{options}");
-        Command::new("mount")
-            .args(["-o", &options])
-            .arg(&self.0)
-            .assert()
-            .success();
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
-#[test]
-fn a_full_disk_stops_with_one_line_and_goes_on_with_room() {
-    let experiment = TestExperiment::new(TEXT);
-    experiment.run("undisturbed", &[]).success();
-    let Some(mount) = Mount::tmpfs(&experiment.path("r"), "size=32k") else {
-        return;
-    };
-    let text = experiment.run("r", &[]).code(2).error_text();
-    let last = text.lines().last().unwrap();
-    assert!(
-        last.starts_with("egsde: ") && last.contains("No space left on device"),
-        "{text}"
-    );
-    assert!(
-        experiment.files("r", ".tmp").is_empty(),
-        "half-written files were left"
-    );
-    for file in experiment.files("r", ".png") {
-        assert!(
-            image::load_from_memory(&file.bytes).is_ok(),
-            "{file:?} is half-written"
-        );
-    }
-    mount.remount("size=16m");
-    experiment.run("r", &[]).success();
-    assert_same_runs(&experiment, "r", "undisturbed");
-}
-
-#[test]
-fn a_read_only_folder_is_named() {
-    let experiment = TestExperiment::new(TEXT);
-    let Some(mount) = Mount::tmpfs(&experiment.path("r"), "size=16m") else {
-        return;
-    };
-    experiment.run("r", &["--limit", "1"]).success();
-    mount.remount("ro");
-    experiment
-        .run("r", &[])
-        .refused(&["cannot write", "Read-only file system"]);
-    // Looking needs no writing.
-    experiment.egsde("plan", "r", &[]).success();
-    experiment.egsde("table", "r", &[]).code(1);
-}
-
-/// Many images in one batch of few steps.
-const LARGE_BATCH: &str = r"name: f
-title: F
-task: cat2dog-32
-seeds: [1]
-pictures: 256
-batch_size: 256
-save_every: 256
-methods:
-  - {name: SDEdit, method: sdedit, steps: 2, start: 0.5}
-  - {name: EGSDE, method: egsde, steps: 2, start: 0.5, lambda_s: 20, lambda_i: 0.3}
-";
-
-/// The largest address space a process has had so far.
-fn virtual_kilobytes(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmPeak:"))
-        .unwrap_or_default();
-    line.trim()
-        .trim_end_matches("kB")
-        .trim()
-        .parse()
-        .unwrap_or(0)
-}
-
-/// The largest address space of a command, which must succeed.
-fn peak_kilobytes(command: &mut Command) -> u64 {
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    let mut peak = 0;
-    loop {
-        peak = peak.max(virtual_kilobytes(child.id()));
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
-            return peak;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The end of a command that may take this much address space.
-fn within_kilobytes(command: &Command, most: u64) -> Assert {
-    let limited = format!("ulimit -v {most}; exec \"$0\" \"$@\"");
-    let mut shell = Command::new("bash");
-    shell
-        .args(["-c", &limited])
-        .arg(command.get_program())
-        .args(command.get_args());
-    shell.current_dir(checkout()).assert()
-}
-
-#[test]
-fn without_memory_the_batch_is_halved_and_the_results_stay() {
-    let experiment = TestExperiment::new(LARGE_BATCH);
-    // A quarter less than 256 images at once take is too little for them and enough for 64.
-    let peak = peak_kilobytes(&mut experiment.command("run", "room", &[]));
-    let tight = within_kilobytes(&experiment.command("run", "tight", &[]), peak / 4 * 3).success();
-    assert_has(
-        &tight.error_text(),
-        &["has no memory for batches of 256, goes on with"],
-    );
-    let largest = largest_difference(
-        &experiment.files("room", ".png"),
-        &experiment.files("tight", ".png"),
-    );
-    // libtorch's kernels round differently for another batch shape, and rounding to 8 bits may then
-    // fall to the other side.
-    assert!(largest <= 1, "pixels differ by up to {largest}");
-    let scores = &experiment.scores("tight")[0];
-    assert!(
-        scores["sampling"]["batch_size"].as_u64().unwrap() < 256,
-        "{scores}"
-    );
-    let table = experiment.egsde("table", "tight", &[]).printed();
-    assert_has(&table, &["Memory ran out in", "batches of"]);
-}
 
 #[test]
 fn a_sample_that_is_not_finite_fails_its_job_by_name_and_no_other() {

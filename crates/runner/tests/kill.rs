@@ -4,11 +4,12 @@ mod common;
 
 use common::{
     AssertText, OutputAssertExt, TestExperiment, assert_has, assert_same_results, assert_same_runs,
-    edited, results_of,
+    edited, results_of, send_signal,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::fs::File;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// Four jobs that write often, so that there are many moments between two writes.
@@ -35,11 +36,15 @@ fn start(experiment: &TestExperiment, runs: &str) -> Child {
         .unwrap()
 }
 
-fn signal(child: &Child, name: &str) {
-    Command::new("kill")
-        .args([&format!("-{name}"), &child.id().to_string()])
-        .status()
-        .unwrap();
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// Waits until something is so. What it waits for comes, however busy the machine is.
+fn wait_until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Waits for a child at most this long; whether it ended, which must be a success.
@@ -61,14 +66,14 @@ fn ends_within(child: &mut Child, patience: Duration) -> bool {
 /// Ends a child by a random signal.
 fn kill(child: &mut Child, random: &mut StdRng) {
     match random.random_range(0..4) {
-        0 => signal(child, "TERM"),
-        1 => signal(child, "INT"),
-        _ => signal(child, "KILL"),
+        0 => send_signal(child.id(), "TERM"),
+        1 => send_signal(child.id(), "INT"),
+        _ => send_signal(child.id(), "KILL"),
     }
     // One in two gets no time to finish its batch.
     if random.random_bool(0.5) {
         std::thread::sleep(Duration::from_millis(20));
-        signal(child, "KILL");
+        send_signal(child.id(), "KILL");
     }
     child.wait().unwrap();
 }
@@ -155,13 +160,11 @@ fn soak() {
 #[test]
 fn an_interrupted_run_says_how_to_go_on() {
     for (name, code) in [("INT", 130), ("TERM", 143)] {
-        let experiment = TestExperiment::new(&edited(TEXT, "pictures: 12", "pictures: 200"));
+        let experiment = TestExperiment::new(&edited(TEXT, "pictures: 12", "pictures: 1000"));
         let mut run = experiment.command("run", "r", &[]);
         let child = run.stderr(Stdio::piped()).spawn().unwrap();
-        while experiment.files("r", ".png").is_empty() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        signal(&child, name);
+        wait_until(|| !experiment.files("r", ".png").is_empty());
+        send_signal(child.id(), name);
         let text = child
             .wait_with_output()
             .unwrap()
@@ -187,13 +190,20 @@ const ONE_WRITE: &str = r"name: kill
 title: Kill
 task: cat2dog-32
 seeds: [1, 2]
-pictures: 200
+pictures: 1000
 batch_size: 4
-save_every: 200
+save_every: 1000
 methods:
   - {name: SDEdit, method: sdedit, steps: 20, start: 0.5}
   - {name: EGSDE, method: egsde, steps: 20, start: 0.4, lambda_s: 20, lambda_i: 0.3}
 ";
+
+/// Whether a process has yet to see a signal that was sent to it.
+fn has_pending_signal(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    pending.is_some_and(|mask| mask.trim().bytes().any(|digit| digit != b'0'))
+}
 
 #[test]
 fn a_second_signal_stops_at_once() {
@@ -202,23 +212,18 @@ fn a_second_signal_stops_at_once() {
     let mut run = experiment.command("run", "r", &[]);
     let mut child = run.stderr(File::create(&log).unwrap()).spawn().unwrap();
     // The first line of progress comes after the first step.
-    while !std::fs::read_to_string(&log)
-        .unwrap()
-        .contains("evaluations")
-    {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    signal(&child, "INT");
-    std::thread::sleep(Duration::from_millis(300));
+    wait_until(|| read(&log).contains("evaluations"));
+    send_signal(child.id(), "INT");
+    wait_until(|| !has_pending_signal(child.id()));
     assert!(
         child.try_wait().unwrap().is_none(),
         "the first signal lets the images be finished"
     );
-    signal(&child, "INT");
-    let began = Instant::now();
+    send_signal(child.id(), "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    // It finished nothing and said nothing more.
     assert!(experiment.files("r", ".png").is_empty());
+    assert!(!read(&log).contains("interrupted"), "{}", read(&log));
 }
 
 /// The count in "ran 3 jobs"; 0 where nothing was left to do.
@@ -230,28 +235,109 @@ fn jobs_ran(log: &str) -> usize {
     count.map_or(0, |count| count.parse().unwrap())
 }
 
+/// The lock of a job's folder, as a process that works on it holds it.
+struct HeldJob(File);
+
+impl HeldJob {
+    fn path(folder: &Path) -> PathBuf {
+        std::fs::create_dir_all(folder).unwrap();
+        folder.join(".lock")
+    }
+
+    fn hold(folder: &Path) -> Self {
+        let lock = File::create(Self::path(folder)).unwrap();
+        lock.try_lock().unwrap();
+        Self(lock)
+    }
+
+    fn release(self) {
+        self.0.unlock().unwrap();
+    }
+
+    fn is_held(folder: &Path) -> bool {
+        File::create(Self::path(folder))
+            .unwrap()
+            .try_lock()
+            .is_err()
+    }
+}
+
+/// A run into the folder `shared`, and its log.
+struct SharingRun {
+    child: Child,
+    log: PathBuf,
+}
+
+impl SharingRun {
+    fn start(experiment: &TestExperiment, log: &str) -> Self {
+        let log = experiment.path(log);
+        let mut run = experiment.command("run", "shared", &[]);
+        let child = run.stderr(File::create(&log).unwrap()).spawn().unwrap();
+        Self { child, log }
+    }
+
+    /// Waits until it has nothing left but jobs that others hold.
+    fn wait_until_it_waits(&self) {
+        wait_until(|| read(&self.log).contains("that another process works on"));
+    }
+
+    /// Lets it stand still; it does so in the end.
+    fn stop(&self) {
+        send_signal(self.child.id(), "STOP");
+        let stat = format!("/proc/{}/stat", self.child.id());
+        wait_until(|| {
+            let fields = read(Path::new(&stat));
+            fields
+                .rsplit_once(") ")
+                .is_some_and(|(_, state)| state.starts_with('T'))
+        });
+    }
+
+    fn go_on(&self) {
+        send_signal(self.child.id(), "CONT");
+    }
+
+    /// How many jobs it ran, once it has ended.
+    fn jobs_ran(mut self) -> usize {
+        assert!(self.child.wait().unwrap().success(), "{}", read(&self.log));
+        jobs_ran(&read(&self.log))
+    }
+}
+
 #[test]
 fn two_processes_share_the_jobs() {
     let experiment = TestExperiment::new(TEXT);
     experiment.run("alone", &[]).success();
-    let mut children = Vec::new();
-    for _ in 0..2 {
-        let mut run = experiment.command("run", "shared", &[]);
-        children.push(run.stderr(Stdio::piped()).spawn().unwrap());
-    }
-    let mut ran = 0;
-    for child in children {
-        let log = child
-            .wait_with_output()
-            .unwrap()
-            .assert()
-            .success()
-            .error_text();
-        assert!(jobs_ran(&log) < 4, "one process did everything: {log}");
-        ran += jobs_ran(&log);
-    }
+    let done = std::fs::read_dir(experiment.path("alone/kill")).unwrap();
+    let jobs: Vec<PathBuf> = done
+        .map(|entry| {
+            experiment
+                .path("shared/kill")
+                .join(entry.unwrap().file_name())
+        })
+        .collect();
+    assert_eq!(jobs.len(), 4);
+    // Every job is held until both processes wait.
+    let mut held: Vec<HeldJob> = jobs.iter().map(|job| HeldJob::hold(job)).collect();
+    let [first, second] = ["first", "second"].map(|log| SharingRun::start(&experiment, log));
+    first.wait_until_it_waits();
+    second.wait_until_it_waits();
+    // The first takes a job while the second is stopped, and then stands still with it.
+    second.stop();
+    held.remove(0).release();
+    wait_until(|| HeldJob::is_held(&jobs[0]) || jobs[0].join("scores.json").exists());
+    first.stop();
+    // The second gets what the first cannot take.
+    second.go_on();
+    held.remove(0).release();
+    wait_until(|| jobs[1].join("scores.json").exists());
+    first.go_on();
+    held.into_iter().for_each(HeldJob::release);
+    let ran = [first.jobs_ran(), second.jobs_ran()];
+    assert!(ran.iter().all(|ran| *ran > 0), "{ran:?}");
     assert_eq!(
-        ran, 4,
+        ran.iter().sum::<usize>(),
+        4,
         "each of the four jobs is done by exactly one process"
     );
     assert_same_runs(&experiment, "shared", "alone");

@@ -69,21 +69,18 @@ fn synthesize(project: &TestProject, network: &str, gain: &str, file: &str) {
     project.egsde(&weights).success();
 }
 
+/// Writes weights of the diffusion network and the extractor.
+fn synthesize_networks(project: &TestProject) {
+    for network in ["diffusion", "dse"] {
+        let config = format!("configs/networks/{network}.yaml");
+        synthesize(project, &config, "1", &format!("checkpoints/{network}.pt"));
+    }
+}
+
 /// The toy project with its images and weights.
 fn toy_project_with_weights() -> TestProject {
     let project = toy_project();
-    synthesize(
-        &project,
-        "configs/networks/diffusion.yaml",
-        "1",
-        "checkpoints/diffusion.pt",
-    );
-    synthesize(
-        &project,
-        "configs/networks/dse.yaml",
-        "1",
-        "checkpoints/dse.pt",
-    );
+    synthesize_networks(&project);
     synthesize(&project, INCEPTION, "1.6", "checkpoints/inception.pth");
     project
 }
@@ -194,6 +191,46 @@ fn from_published_files_to_the_table_and_back_through_eval() {
         "first im1",
     ];
     assert_run_refused(&project, &parts);
+}
+
+/// Gives the toy project's task and networks pictures of 256 px, the two upper levels without
+/// attention.
+fn enlarge(project: &TestProject) {
+    project.replace(
+        "configs/tasks/toy.yaml",
+        "image_size: 64",
+        "image_size: 256",
+    );
+    for network in ["diffusion", "dse"] {
+        let file = format!("configs/networks/{network}.yaml");
+        project.replace(&file, "image_size: 64", "image_size: 256");
+        project.replace(&file, "channel_mult: [1, 2]", "channel_mult: [1, 1, 1, 2]");
+    }
+}
+
+#[test]
+fn own_photos_are_translated_at_256_px_once_the_checkpoints_are_there() {
+    let project = toy_project();
+    enlarge(&project);
+    let photo = image::RgbImage::from_fn(420, 300, |x, y| {
+        image::Rgb([(x / 2) as u8, (y / 2) as u8, (x % 97) as u8])
+    });
+    photo.save(project.path("photo.png")).unwrap();
+    let translate = ["translate", "photo.png", "--task", "toy"];
+    let parts = ["missing: ", "diffusion.pt (U-Net", "the drawer"];
+    project.egsde(&translate).refused_after_log_lines(&parts);
+    assert!(!project.path("translated").exists());
+    synthesize_networks(&project);
+    project.egsde(&translate).success();
+    let translation = image::open(project.path("translated/photo.png")).unwrap();
+    assert_eq!((translation.width(), translation.height()), (256, 256));
+    let strip = image::open(project.path("translated/strips/photo.png")).unwrap();
+    assert_eq!((strip.width(), strip.height()), (256 + 8 + 256, 256));
+    // The checkpoints were pinned as `egsde run` pins them.
+    assert_has(
+        &project.read(PINS),
+        &["checkpoints/diffusion.pt", "checkpoints/dse.pt"],
+    );
 }
 
 #[test]

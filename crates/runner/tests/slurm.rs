@@ -1,15 +1,18 @@
-//! `egsde submit | status | cancel` against a real Slurm on this machine; skipped, with a plain
-//! message, where there is none.
+//! `egsde submit | status | cancel` against a real Slurm on this machine; left out where there is
+//! none.
 
 mod common;
+#[path = "common/needs.rs"]
+mod needs;
 
 use common::{
     Assert, AssertText, OutputAssertExt, TestExperiment, assert_has, assert_same_runs, checkout,
-    edited,
+    edited, send_signal,
 };
 use serde_json::Value;
+use needs::tests;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};
 
 /// A printed table without the times of sampling, which no two runs have alike.
@@ -41,16 +44,12 @@ fn slurm_script(command: &str, folder: &Path, options: &[&str]) -> Output {
 }
 
 impl Slurm {
-    fn start() -> Option<Self> {
+    fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let started = slurm_script("start", folder.path(), &["2"]);
-        if started.status.code() == Some(2) {
-            let text = String::from_utf8_lossy(&started.stderr).into_owned();
-            eprintln!("skipped, no Slurm here: {text}");
-            return None;
-        }
-        started.assert().success();
-        Some(Self(folder))
+        slurm_script("start", folder.path(), &["2"])
+            .assert()
+            .success();
+        Self(folder)
     }
 
     /// Stops or restarts the controller.
@@ -112,6 +111,9 @@ impl Drop for Slurm {
     }
 }
 
+/// Nothing takes so long, however busy the machine is: it only ends what hangs.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
 /// Waits until something is there.
 #[track_caller]
 fn wait_for<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
@@ -120,10 +122,7 @@ fn wait_for<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
         if let Some(found) = find() {
             return found;
         }
-        assert!(
-            began.elapsed() < Duration::from_secs(300),
-            "waited too long: {what}"
-        );
+        assert!(began.elapsed() < PATIENCE, "waited too long: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -170,9 +169,8 @@ fn task_log(experiment: &TestExperiment, array: u64, task: usize) -> String {
     std::fs::read_to_string(experiment.path(RUNS).join(name)).unwrap_or_default()
 }
 
-#[test]
 fn killed_cancelled_requeued_and_without_controller_it_ends_in_the_same_table() {
-    let Some(slurm) = Slurm::start() else { return };
+    let slurm = Slurm::start();
     let experiment = table1();
     // One image per write, so that every task can be stopped in its middle.
     let options = ["--tasks", "8", "--save-every", "1"];
@@ -182,10 +180,7 @@ fn killed_cancelled_requeued_and_without_controller_it_ends_in_the_same_table() 
     assert_has(&again.error_text(), &["nothing to submit"]);
 
     let first = wait_for("first process", || task_process(0));
-    Command::new("kill")
-        .args(["-9", &first.to_string()])
-        .assert()
-        .success();
+    send_signal(first as u32, "KILL");
     slurm.ask("scancel", &[&format!("{array}_7")]);
     wait_for("a task to requeue", || task_process(2));
     slurm.ask("scontrol", &["requeue", &format!("{array}_2")]);
@@ -272,9 +267,8 @@ const REFUSED_OPTIONS: [RefusedOptions; 4] = [
     },
 ];
 
-#[test]
 fn bad_input_gets_one_line_and_leaves_nothing() {
-    let Some(slurm) = Slurm::start() else { return };
+    let slurm = Slurm::start();
     let experiment = table1();
     for RefusedOptions { options, parts } in REFUSED_OPTIONS {
         slurm.egsde(&experiment, "submit", options).refused(parts);
@@ -334,9 +328,8 @@ fn tenths(count: usize) -> String {
     values.collect::<Vec<_>>().join(", ")
 }
 
-#[test]
 fn a_hundred_thousand_jobs_are_split_and_answered_at_once() {
-    let Some(slurm) = Slurm::start() else { return };
+    let slurm = Slurm::start();
     let (lambda_s, lambda_i) = (tenths(250), tenths(100));
     let sweep = format!("sweep: {{grid: {{lambda_s: [{lambda_s}], lambda_i: [{lambda_i}]}}}}\n");
     let experiment = TestExperiment::new(&format!("{HUGE}{sweep}"));
@@ -368,4 +361,23 @@ fn a_hundred_thousand_jobs_are_split_and_answered_at_once() {
     assert_has(&status, &["5000 tasks: 5000 pending"]);
     slurm.egsde(&experiment, "cancel", &["--yes"]).success();
     assert!(slurm.is_empty());
+}
+
+/// What this machine lacks of a Slurm, in the script's words.
+fn missing() -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let checked = slurm_script("check", folder.path(), &[]);
+    let text = String::from_utf8_lossy(&checked.stderr).trim().to_string();
+    (!checked.status.success()).then(|| format!("needs Slurm: {text}"))
+}
+
+fn main() -> ExitCode {
+    needs::run(
+        missing(),
+        tests![
+            killed_cancelled_requeued_and_without_controller_it_ends_in_the_same_table,
+            bad_input_gets_one_line_and_leaves_nothing,
+            a_hundred_thousand_jobs_are_split_and_answered_at_once,
+        ],
+    )
 }

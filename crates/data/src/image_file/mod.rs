@@ -55,7 +55,7 @@ pub const READERS_VERSION: u32 = 2;
 pub const MAX_PIXELS: usize = 1 << 28;
 
 /// Largest size of an image file in bytes.
-const MAX_FILE_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// The name of an image: that of its file without the extension, in composed characters (NFC), so
 /// that a file keeps its name on the way over a file system that decomposes them.

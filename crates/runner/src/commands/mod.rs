@@ -26,6 +26,7 @@ pub mod task;
 pub mod train;
 mod train_translation;
 mod training_args;
+pub mod translate;
 pub mod verify;
 pub mod weights;
 mod weights_inspection;

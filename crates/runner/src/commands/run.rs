@@ -1,11 +1,18 @@
 //! `egsde run`: the unfinished jobs of an experiment.
 
 use super::output::{Output, TableFormat};
+use crate::analysis::table::Table;
+use crate::error::Interrupted;
+use crate::plan::Plan;
 use crate::plan::experiment_args::{ExperimentArgs, parse_count};
 use crate::project::Project;
-use crate::run::scheduler::{JobSelection, Resources, Shard, run_plan};
+use crate::report::{self, markdown};
+use crate::run::preview::PreviewRequest;
+use crate::run::scheduler::{JobSelection, Resources, Shard, run_plan_after_preview};
 use crate::runtime::console::log;
 use crate::runtime::device::open_device;
+use crate::runtime::signal;
+use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
 use anyhow::Result;
 use tch::Device;
@@ -33,6 +40,9 @@ pub struct Args {
     /// Pictures between two writes instead of the file's; never changes a result.
     #[arg(long, value_name = "N", value_parser = parse_count)]
     save_every: Option<usize>,
+    /// First show this many pictures of each row at the first seed, as a table and a grid.
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    preview: Option<usize>,
     /// Then write the report beside the results, unless it is up to date, and print the table.
     #[arg(long)]
     report: bool,
@@ -65,10 +75,41 @@ fn reason(selection: &JobSelection) -> String {
     }
 }
 
+/// Writes a preview's table and grid beside the results; returns what people read of them.
+fn show_preview(results: &Results, project: &Project) -> Result<String> {
+    let plan = results.plan;
+    let evaluator = LazyEvaluator::new(plan, project);
+    let table = Table::new(results, &evaluator)?;
+    let folder = plan.folder.join("preview");
+    let names = report::write_preview(results, &table, project, &folder)?;
+    Ok(format!(
+        "\n{}\n{}: a first look, in {}: {}. Distances of so few pictures are too large; the whole \
+         run goes on now. Ctrl-C keeps what is there.\n",
+        markdown::markdown(&table),
+        plan.experiment.name,
+        folder.display(),
+        names.join(", ")
+    ))
+}
+
+/// Ends the command after a signal that came when all jobs were done.
+fn stop_before_report(plan: &Plan) -> Result<()> {
+    let Some(code) = signal::requested() else {
+        return Ok(());
+    };
+    let text = format!(
+        "interrupted: all {} jobs are done; the same command goes on with the report ({})",
+        plan.jobs.len(),
+        plan.folder.display()
+    );
+    Err(Interrupted { text, code }.into())
+}
+
 /// Runs the command.
 ///
 /// # Errors
-/// Those of [`ExperimentArgs::pinned_plan`], [`run_plan`] and, with `--report`, [`Output`].
+/// Those of [`ExperimentArgs::pinned_plan`], [`run_plan_after_preview`] and, with `--report`,
+/// [`Output`].
 pub fn run(args: &Args, project: &Project) -> Result<()> {
     let plan = args.experiment.pinned_plan(project)?;
     let mut results = Results::read(&plan);
@@ -85,12 +126,25 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     for note in plan.notes() {
         writeln!(log(), "{}: {note}", plan.experiment.name);
     }
-    let ran = run_plan(&mut results, project, &resources, &selection)?;
+    let show = |results: &Results| show_preview(results, project);
+    let preview = args.preview.map(|pictures| PreviewRequest {
+        pictures,
+        show: &show,
+    });
+    let ran = run_plan_after_preview(
+        &mut results,
+        project,
+        &resources,
+        &selection,
+        preview.as_ref(),
+    )?;
     writeln!(log(), "{}", outcome(&results, ran, &selection));
     if !args.report {
         return Ok(());
     }
+    stop_before_report(&plan)?;
     let output = Output::new(&results, project, &args.experiment)?;
+    stop_before_report(&plan)?;
     output.update_report()?;
     output.print_table(TableFormat::Markdown)
 }

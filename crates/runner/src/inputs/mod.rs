@@ -10,5 +10,6 @@ pub mod image_name;
 pub mod image_source;
 pub mod manifest;
 pub mod network_file;
+pub mod own_pictures;
 pub mod own_task;
 pub mod task;

@@ -293,6 +293,7 @@ impl OwnTask {
             extractor,
             classes,
             features,
+            table: Some(format!("experiments/{}.yaml", self.name).into()),
         };
         task.open_extractor(project, cpu, kind)
             .or_invalid_input("--extractor")?;

@@ -65,6 +65,9 @@ pub struct Task {
     pub features: NetworkFile,
     /// How the Fréchet distance is labelled: which features.
     pub distance: String,
+    /// The experiment file of the task's table, whose rows `egsde translate` takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<PathBuf>,
 }
 
 impl Task {

@@ -55,8 +55,9 @@ pub struct Identity {
 /// the hash tells jobs apart.
 const LONGEST_SLUG: usize = 200;
 
-/// A row's name with the characters that folder names may have, its end cut off where it is long.
-fn slug(name: &str) -> String {
+/// A row's name with the characters that folder names may have, lower case, its end cut off where
+/// it is long.
+pub fn slug(name: &str) -> String {
     let mut slug = String::new();
     for c in name.replace('†', "-dagger").chars().take(LONGEST_SLUG) {
         let is_plain = c.is_ascii_alphanumeric() || "=.".contains(c);

@@ -176,6 +176,29 @@ fn gains(
     }))
 }
 
+/// The sources and the rows that translated them, of the first seed of each; none when no job is
+/// finished.
+fn translations<'a>(results: &'a Results, project: &Project) -> Result<Option<Translations<'a>>> {
+    let mut rows = results.first_of_each_row();
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    rows.retain(|finished| !finished.job.identity.settings.is_source());
+    let (experiment, task) = (&results.plan.experiment, &results.plan.task);
+    let source = task
+        .source
+        .load(project, task.image_size, experiment.pictures)?;
+    Ok(Some(Translations { source, rows }))
+}
+
+/// The grid of the first sources alone; none when no job is finished.
+///
+/// # Errors
+/// Invalid input: source images that are missing.
+pub fn first_grid(results: &Results, project: &Project) -> Result<Option<Grid>> {
+    Ok(translations(results, project)?.map(|found| found.first_sources()))
+}
+
 /// All grids; none when no job is finished.
 ///
 /// # Errors
@@ -187,22 +210,11 @@ pub fn grids(
     project: &Project,
     evaluator: &LazyEvaluator,
 ) -> Result<Vec<Grid>> {
-    let jobs = results.first_of_each_row();
-    if jobs.is_empty() {
+    let Some(translations) = translations(results, project)? else {
         return Ok(Vec::new());
-    }
-    let (experiment, task) = (&results.plan.experiment, &results.plan.task);
-    let source = task
-        .source
-        .load(project, task.image_size, experiment.pictures)?;
-    let changed = jobs
-        .iter()
-        .filter(|finished| !finished.job.identity.settings.is_source());
-    let translations = Translations {
-        source,
-        rows: changed.copied().collect(),
     };
     let mut grids = vec![translations.first_sources()];
+    let jobs = results.first_of_each_row();
     if let Some(gains) = gains(results, &jobs, table, evaluator)? {
         grids.extend(translations.extremes(&gains));
     }

@@ -108,3 +108,23 @@ pub fn write(
     files.push("index.html".into());
     Ok(files)
 }
+
+/// Writes a table as Markdown and the grid of the first sources; returns the names of the files.
+///
+/// # Errors
+/// Invalid input: a folder that cannot be written to, or source images that are missing.
+pub fn write_preview(
+    results: &Results,
+    table: &Table,
+    project: &Project,
+    folder: &Path,
+) -> Result<Vec<String>> {
+    let text = markdown::markdown(table);
+    write_atomically(&folder.join("table.md"), text.as_bytes())
+        .or_invalid_input(format!("cannot write to {}", folder.display()))?;
+    let mut files = vec!["table.md".to_string()];
+    if let Some(grid) = image_grids::first_grid(results, project)? {
+        files.push(plot::write_grid(&grid, folder)?);
+    }
+    Ok(files)
+}

@@ -1,16 +1,17 @@
 //! Runs one job after another on one device: images, scores, what they were made with.
 
 use super::pipeline::Pipeline;
+use super::run_progress::RunProgress;
 use crate::error::{Interrupted, OrInvalidInput, invalid_input};
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::device::device_name;
 use crate::runtime::machine::processor;
-use crate::runtime::progress::Progress;
 use crate::runtime::signal;
 use crate::scoring::{Evaluation, Evaluator};
 use crate::store::checksums::Checksums;
 use crate::store::job_dir::{JobDir, pixels_sha256};
+use crate::store::per_image::PerImage;
 use crate::store::scores::{SamplingConditions, Scores, ScoringConditions, peak_memory_bytes};
 use crate::store::timings::Timings;
 use anyhow::{Context, Result};
@@ -21,7 +22,6 @@ use std::cell::OnceCell;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tch::Device;
 
@@ -35,13 +35,7 @@ pub struct JobRunner<'a> {
     evaluator: Evaluator,
     device: Device,
     save_every: usize,
-    bar: &'a Mutex<Progress>,
-}
-
-/// Locks a mutex. A lock that a panicking thread left behind is still good: the bar and the queues
-/// hold no half-done state.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    bar: &'a RunProgress,
 }
 
 /// Ends the work after a signal; `state` tells what is kept.
@@ -88,6 +82,7 @@ fn write_beside_sampling(
 }
 
 /// What sampling a job took in this process.
+#[derive(Default)]
 struct Sampled {
     images: usize,
     seconds: f64,
@@ -104,7 +99,7 @@ impl<'a> JobRunner<'a> {
         project: &'a Project,
         device: Device,
         save_every: usize,
-        bar: &'a Mutex<Progress>,
+        bar: &'a RunProgress,
     ) -> Result<Self> {
         plan.experiment
             .precision
@@ -167,33 +162,38 @@ impl<'a> JobRunner<'a> {
         }
     }
 
-    /// The sources whose translations are not there yet, by index.
-    fn missing_images(&self, dir: &JobDir, checksums: &Checksums) -> Vec<usize> {
+    /// Those of the first `wanted` sources whose translations are not there yet, by index.
+    fn missing_images(&self, dir: &JobDir, checksums: &Checksums, wanted: usize) -> Vec<usize> {
         let side = self.plan.task.image_size;
-        let names = self.source.names.iter().enumerate();
+        let names = self.source.names.iter().take(wanted).enumerate();
         let missing = names.filter(|(_, name)| dir.read_image(checksums, name, side).is_none());
         missing.map(|(i, _)| i).collect()
     }
 
-    /// Makes the images that are not there yet.
-    fn sample(&self, job: &Job, dir: &JobDir) -> Result<Sampled> {
+    /// Makes those of the first `wanted` images that are not there yet.
+    fn sample(&self, job: &Job, dir: &JobDir, wanted: usize) -> Result<Sampled> {
         let mut checksums = dir.checksums();
-        let missing = self.missing_images(dir, &checksums);
-        let done = (self.source.len() - missing.len()) as u64;
-        lock(self.bar).skip(done * job.diffusion_evaluations() as u64);
+        let missing = self.missing_images(dir, &checksums, wanted);
+        self.bar.skip_to(job, wanted - missing.len());
         if missing.is_empty() {
-            return Ok(Sampled {
-                images: 0,
-                seconds: 0.0,
-                network_seconds: 0.0,
-            });
+            return Ok(Sampled::default());
         }
         let pipeline = self.pipeline()?;
         let (began, before) = (Instant::now(), seconds_in_networks());
         let method = pipeline.method(&job.identity.settings)?;
         write_beside_sampling(dir, &mut checksums, |keep| {
-            self.translate_missing(pipeline, job, method.as_ref(), &missing, keep)
+            let mut done = wanted - missing.len();
+            for indices in missing.chunks(self.save_every) {
+                stop_if_signalled(self.plan, || {
+                    let total = self.source.len();
+                    format!("{done} of {total} pictures of {} are kept", job.id)
+                })?;
+                keep(self.translate(pipeline, job, method.as_ref(), indices)?)?;
+                done += indices.len();
+            }
+            Ok(())
         })?;
+        self.bar.note_shown(job, wanted);
         Ok(Sampled {
             images: missing.len(),
             seconds: began.elapsed().as_secs_f64(),
@@ -201,34 +201,23 @@ impl<'a> JobRunner<'a> {
         })
     }
 
-    /// Translates `missing` and hands the images over, `save_every` of them at a time.
-    fn translate_missing(
+    fn translate(
         &self,
         pipeline: &Pipeline,
         job: &Job,
         method: &dyn Method,
-        missing: &[usize],
-        keep: &mut dyn FnMut(ImageSet) -> Result<()>,
-    ) -> Result<()> {
-        let total = self.source.len();
-        let mut done = total - missing.len();
-        for indices in missing.chunks(self.save_every) {
-            stop_if_signalled(self.plan, || {
-                format!("{done} of {total} pictures of {} are kept", job.id)
-            })?;
-            let before = pipeline.batch_size();
-            let mut count_step = |images| lock(self.bar).add(images, &job.id);
-            let images = pipeline.translate(job, method, &self.source, indices, &mut count_step)?;
-            self.report_smaller_batch(job, before, pipeline.batch_size());
-            keep(images)?;
-            done += indices.len();
-        }
-        Ok(())
+        indices: &[usize],
+    ) -> Result<ImageSet> {
+        let before = pipeline.batch_size();
+        let mut count_step = |images| self.bar.add_step(job, images);
+        let images = pipeline.translate(job, method, &self.source, indices, &mut count_step)?;
+        self.report_smaller_batch(job, before, pipeline.batch_size());
+        Ok(images)
     }
 
     fn report_smaller_batch(&self, job: &Job, before: usize, now: usize) {
         if now < before {
-            lock(self.bar).print_line(&format!(
+            self.bar.print_line(&format!(
                 "job {}: {} has no memory for batches of {before}, goes on with {now}",
                 job.id,
                 device_name(self.device)
@@ -269,7 +258,7 @@ impl<'a> JobRunner<'a> {
         let earlier = dir.scores().map(|scores| scores.sampling);
         dir.begin(job).or_invalid_input("cannot write results")?;
         self.check_external(job, dir)?;
-        let sampled = self.sample(job, dir)?;
+        let sampled = self.sample(job, dir, self.source.len())?;
         let sampling = match earlier {
             Some(earlier) if sampled.images == 0 => earlier,
             _ => self.sampling_conditions(&sampled),
@@ -279,28 +268,49 @@ impl<'a> JobRunner<'a> {
         let kept = Timings::add(self.plan, job, &device, sampled.images, sampled.seconds);
         // The job is done; only the next plan's estimate lacks this time.
         if let Err(error) = kept {
-            lock(self.bar).print_line(&format!("cannot keep how long it took: {error:#}"));
+            self.bar
+                .print_line(&format!("cannot keep how long it took: {error:#}"));
         }
         Ok(())
     }
 
-    /// Scores the images that lie in a job's folder, which ends the job.
-    fn score(&self, dir: &JobDir, sampling: SamplingConditions) -> Result<()> {
-        let names = &self.source.names;
-        let translated = dir.read_all(names, self.plan.task.image_size)?;
-        let files: Vec<PathBuf> = names.iter().map(|name| dir.image(name)).collect();
+    /// Makes the first `count` images of a job that are not there yet, and scores these alone. The
+    /// job goes on with the others; the scores are kept nowhere.
+    ///
+    /// # Errors
+    /// As [`JobRunner::run`].
+    pub fn preview(&self, job: &Job, dir: &JobDir, count: usize) -> Result<Scores> {
+        dir.begin(job).or_invalid_input("cannot write results")?;
+        self.check_external(job, dir)?;
+        let sampled = match job.external_images {
+            Some(_) => Sampled::default(),
+            None => self.sample(job, dir, count)?,
+        };
+        let (scores, _) = self.evaluate(dir, count, self.sampling_conditions(&sampled))?;
+        Ok(scores)
+    }
+
+    /// Scores of the first `count` images that lie in a job's folder, with the hash of the
+    /// per-image values left open, and these values.
+    fn evaluate(
+        &self,
+        dir: &JobDir,
+        count: usize,
+        sampling: SamplingConditions,
+    ) -> Result<(Scores, PerImage)> {
+        let source = self.source.first(count);
+        let translated = dir.read_all(&source.names, self.plan.task.image_size)?;
+        let names = source.names.iter();
+        let files: Vec<PathBuf> = names.map(|name| dir.image(name)).collect();
         let began = Instant::now();
-        let evaluated = self.evaluator.evaluate(&self.source, &files, &translated)?;
+        let evaluated = self.evaluator.evaluate(&source, &files, &translated)?;
         let seconds = began.elapsed().as_secs_f64();
         let Evaluation { metrics, per_image } = evaluated;
-        let per_image_sha256 = dir
-            .write_per_image(&per_image)
-            .or_invalid_input("cannot write results")?;
         let scores = Scores {
             metrics,
-            images: self.source.len(),
+            images: source.len(),
             images_sha256: pixels_sha256(&translated),
-            per_image_sha256,
+            per_image_sha256: String::new(),
             sampling,
             scoring: ScoringConditions {
                 identity: self.plan.scoring.clone(),
@@ -309,6 +319,15 @@ impl<'a> JobRunner<'a> {
                 seconds,
             },
         };
+        Ok((scores, per_image))
+    }
+
+    /// Scores the images that lie in a job's folder, which ends the job.
+    fn score(&self, dir: &JobDir, sampling: SamplingConditions) -> Result<()> {
+        let (mut scores, per_image) = self.evaluate(dir, self.source.len(), sampling)?;
+        scores.per_image_sha256 = dir
+            .write_per_image(&per_image)
+            .or_invalid_input("cannot write results")?;
         dir.finish(&scores).or_invalid_input("cannot write results")
     }
 }

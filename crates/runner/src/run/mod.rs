@@ -2,4 +2,6 @@
 
 pub mod job_runner;
 pub mod pipeline;
+pub mod preview;
+pub mod run_progress;
 pub mod scheduler;

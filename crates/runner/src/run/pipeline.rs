@@ -4,6 +4,7 @@ use crate::error::invalid_input;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::memory::{OutOfMemory, within_memory};
+use crate::runtime::memory_fault::{self, Place};
 use anyhow::{Result, bail};
 use egsde_data::image_set::ImageSet;
 use egsde_models::networks::Diffusion;
@@ -153,6 +154,7 @@ impl Pipeline {
         batch: &ImageSet,
         count_step: &mut dyn FnMut(),
     ) -> Result<ImageSet> {
+        memory_fault::check(Place::Batch);
         let x0 = batch.tensor().to_device(self.device) * 2.0 - 1.0;
         let noise = ImageNoise {
             seed: job.identity.seed,
@@ -162,6 +164,7 @@ impl Pipeline {
         };
         let mut check = FiniteCheck::new(batch.len(), self.device);
         let mut observe = |repeat: usize, i: usize, y: &Tensor| {
+            memory_fault::check(Place::Step);
             check.check(repeat, i, y);
             count_step();
         };

@@ -1,12 +1,13 @@
 //! A run: one worker per device, all taking jobs from one queue, beside whatever other processes
 //! work on the same experiment.
 
-use super::job_runner::{JobRunner, lock, stop_if_signalled};
+use super::job_runner::{JobRunner, stop_if_signalled};
+use super::preview::{Preview, PreviewRequest};
+use super::run_progress::{RunProgress, lock};
 use crate::error::{OrInvalidInput, check_failed, ends_the_run, one_line};
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::memory::panic_error;
-use crate::runtime::progress::Progress;
 use crate::runtime::signal;
 use crate::store::job_dir::JobDir;
 use crate::store::results::{Results, read_scores};
@@ -31,13 +32,23 @@ pub struct Resources {
 /// How long a worker waits before it looks again at jobs that another process holds.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
+/// What a worker does with a job.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    /// It makes and scores the first images.
+    Preview(&'a Job),
+    /// It makes all that is missing.
+    Whole(&'a Job),
+}
+
 /// What the workers share.
 struct WorkerPool<'a> {
     plan: &'a Plan,
     project: &'a Project,
     save_every: usize,
-    queue: Mutex<VecDeque<&'a Job>>,
-    bar: Mutex<Progress>,
+    queue: Mutex<VecDeque<Work<'a>>>,
+    preview: Option<&'a Preview<'a>>,
+    bar: RunProgress,
     ran: Mutex<Vec<String>>,
     failed: Mutex<Vec<String>>,
     /// Set once something ends the whole run: no worker begins another job.
@@ -56,14 +67,19 @@ impl<'a> WorkerPool<'a> {
         let (save_every, bar) = (self.save_every, &self.bar);
         let runner = JobRunner::open(self.plan, self.project, device, save_every, bar)?;
         let mut held = Vec::new();
-        while let Some(job) = self.next_job(&mut held) {
+        while let Some(work) = self.next_work(&mut held) {
             stop_if_signalled(self.plan, || format!("{} jobs done", lock(&self.ran).len()))?;
-            let dir = self.dir(job);
-            match dir.try_lock().or_invalid_input("cannot write results")? {
-                None => held.push(job),
-                // Another process may have finished it since.
-                Some(_) if self.is_finished(job, &dir) => {}
-                Some(_lock) => self.run_job(&runner, job, &dir)?,
+            match work {
+                Work::Preview(job) => self.preview_job(&runner, job)?,
+                Work::Whole(job) => {
+                    let dir = self.dir(job);
+                    match dir.try_lock().or_invalid_input("cannot write results")? {
+                        None => held.push(job),
+                        // Another process may have finished it since.
+                        Some(_) if self.is_finished(job, &dir) => {}
+                        Some(_lock) => self.run_job(&runner, job, &dir)?,
+                    }
+                }
             }
         }
         Ok(())
@@ -73,8 +89,8 @@ impl<'a> WorkerPool<'a> {
         read_scores(self.plan, job).is_some_and(|scores| dir.problems_beside(&scores).is_empty())
     }
 
-    /// The next job or, when only held ones are left, one of those after a wait.
-    fn next_job(&self, held: &mut Vec<&'a Job>) -> Option<&'a Job> {
+    /// The next work or, when only held jobs are left, one of those after a wait.
+    fn next_work(&self, held: &mut Vec<&'a Job>) -> Option<Work<'a>> {
         if self.stopped.load(Ordering::SeqCst) {
             return None;
         }
@@ -83,14 +99,39 @@ impl<'a> WorkerPool<'a> {
             return next;
         }
         if !self.reported_waiting.swap(true, Ordering::SeqCst) {
-            lock(&self.bar).print_line(&format!(
+            self.bar.print_line(&format!(
                 "{}: waiting for {} jobs that another process works on",
                 self.plan.experiment.name,
                 held.len()
             ));
         }
         std::thread::sleep(LOOK_AGAIN);
-        Some(held.remove(0))
+        Some(Work::Whole(held.remove(0)))
+    }
+
+    /// Makes a job's part of the preview, unless another process works on the job. What breaks in
+    /// it breaks again, and is reported, when the whole job is run.
+    fn preview_job(&self, runner: &JobRunner, job: &Job) -> Result<()> {
+        let Some(preview) = self.preview else {
+            return Ok(());
+        };
+        let dir = self.dir(job);
+        let scores = match dir.try_lock().or_invalid_input("cannot write results")? {
+            None => None,
+            Some(_lock) => {
+                let count = preview.pictures();
+                let done = catch_unwind(AssertUnwindSafe(|| runner.preview(job, &dir, count)));
+                match done.unwrap_or_else(|panic| Err(panic_error(panic.as_ref()))) {
+                    Ok(scores) => Some(scores),
+                    Err(error) if ends_the_run(&error) => return Err(error),
+                    Err(_) => None,
+                }
+            }
+        };
+        if let Some(text) = preview.take(job, scores)? {
+            self.bar.print_line(&text);
+        }
+        Ok(())
     }
 
     /// A job that fails, or panics, does not stop the others; what all of them would meet does.
@@ -101,7 +142,8 @@ impl<'a> WorkerPool<'a> {
             Err(error) if ends_the_run(&error) => return Err(error),
             Err(error) => {
                 let reason = one_line(&format!("{error:#}"));
-                lock(&self.bar).print_line(&format!("egsde: job {} failed: {reason}", job.id));
+                self.bar
+                    .print_line(&format!("egsde: job {} failed: {reason}", job.id));
                 lock(&self.failed).push(job.id.clone());
             }
         }
@@ -194,17 +236,39 @@ impl JobSelection {
 }
 
 /// The selected jobs that are not finished. Two rows with equal settings share one job.
-fn unfinished<'a>(results: &mut Results<'a>, selection: &JobSelection) -> VecDeque<&'a Job> {
+fn unfinished<'a>(results: &mut Results<'a>, selection: &JobSelection) -> Vec<&'a Job> {
     let plan = results.plan;
-    let (mut seen, mut jobs) = (BTreeSet::new(), VecDeque::new());
+    let (mut seen, mut jobs) = (BTreeSet::new(), Vec::new());
     for place in results.verify_folders() {
         let job = &plan.jobs[place];
         if selection.contains(place, job) && seen.insert(&job.id) {
-            jobs.push_back(job);
+            jobs.push(job);
         }
     }
     jobs.truncate(selection.limit.unwrap_or(usize::MAX));
     jobs
+}
+
+/// All work in its order: the preview first.
+fn queue<'a>(preview: Option<&'a Preview>, jobs: &[&'a Job]) -> VecDeque<Work<'a>> {
+    let first = preview.map_or(Vec::new(), Preview::jobs);
+    let first = first.into_iter().map(Work::Preview);
+    first
+        .chain(jobs.iter().map(|job| Work::Whole(job)))
+        .collect()
+}
+
+/// A bar over all evaluations of some jobs.
+fn bar(plan: &Plan, preview: Option<&Preview>, jobs: &[&Job]) -> RunProgress {
+    let evaluations: usize = jobs.iter().map(|job| job.diffusion_evaluations()).sum();
+    let pictures = plan.experiment.pictures;
+    let bar = RunProgress::new(&plan.experiment.name, evaluations * pictures);
+    for job in preview.map_or(Vec::new(), Preview::jobs) {
+        if !jobs.iter().any(|unfinished| unfinished.id == job.id) {
+            bar.note_shown(job, pictures);
+        }
+    }
+    bar
 }
 
 /// Runs what is not finished and reads the new results; returns how many jobs this process ran.
@@ -218,29 +282,43 @@ pub fn run_plan(
     resources: &Resources,
     selection: &JobSelection,
 ) -> Result<usize> {
+    run_plan_after_preview(results, project, resources, selection, None)
+}
+
+/// [`run_plan`] after a preview, where one is asked for.
+///
+/// # Errors
+/// As [`run_plan`], and those of showing the preview.
+pub fn run_plan_after_preview(
+    results: &mut Results,
+    project: &Project,
+    resources: &Resources,
+    selection: &JobSelection,
+    preview: Option<&PreviewRequest>,
+) -> Result<usize> {
     let plan = results.plan;
     plan.check(project)?;
     plan.check_writable()?;
-    let queue = unfinished(results, selection);
-    if queue.is_empty() {
+    let jobs = unfinished(results, selection);
+    if jobs.is_empty() {
         return Ok(0);
     }
     signal::listen()?;
-    let evaluations: usize = queue.iter().map(|job| job.diffusion_evaluations()).sum();
-    let total = (evaluations * plan.experiment.pictures) as u64;
+    let preview = preview.and_then(|request| Preview::new(request, plan, &jobs));
     let pool = WorkerPool {
         plan,
         project,
         save_every: resources.save_every,
-        bar: Mutex::new(Progress::new(&plan.experiment.name, "evaluations", total)),
-        queue: Mutex::new(queue),
+        bar: bar(plan, preview.as_ref(), &jobs),
+        queue: Mutex::new(queue(preview.as_ref(), &jobs)),
+        preview: preview.as_ref(),
         ran: Mutex::default(),
         failed: Mutex::default(),
         stopped: AtomicBool::new(false),
         reported_waiting: AtomicBool::new(false),
     };
     let outcome = pool.run_workers(&resources.devices);
-    lock(&pool.bar).finish();
+    pool.bar.finish();
     outcome?;
     let (ran, failed) = (lock(&pool.ran).len(), lock(&pool.failed).clone());
     results.read_missing();

@@ -1,5 +1,6 @@
 //! Out of memory: how it is recognised, and how a panic of libtorch's wrapper becomes a value.
 
+use super::memory_fault::{self, Place};
 use anyhow::Result;
 use std::any::Any;
 use std::ops::Range;
@@ -85,7 +86,11 @@ pub fn in_parts<T>(
     while start < total {
         let part = start..(start + size).min(total);
         let end = part.end;
-        match within_memory(|| work(part))? {
+        let attempt = within_memory(|| {
+            memory_fault::check(Place::Part);
+            work(part)
+        });
+        match attempt? {
             Ok(result) => {
                 done.push(result);
                 start = end;
@@ -106,7 +111,7 @@ mod tests {
 
     #[test]
     fn libtorch_without_room_is_a_value() {
-        let huge = within_memory(|| Ok(Tensor::zeros([1 << 45], (Kind::Float, Device::Cpu))));
+        let huge = within_memory(|| Ok(Tensor::zeros([1 << 58], (Kind::Float, Device::Cpu))));
         assert!(huge.unwrap().is_err());
         assert_eq!(within_memory(|| Ok(3)).unwrap(), Ok(3));
         assert!(within_memory::<()>(|| anyhow::bail!("something else")).is_err());

@@ -4,5 +4,6 @@ pub mod console;
 pub mod device;
 pub mod machine;
 pub mod memory;
+pub mod memory_fault;
 pub mod progress;
 pub mod signal;

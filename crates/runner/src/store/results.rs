@@ -59,6 +59,11 @@ impl<'a> Results<'a> {
         Self { plan, scores }
     }
 
+    /// Scores that lie in no file, in the plan's order.
+    pub fn from_scores(plan: &'a Plan, scores: Vec<Option<Scores>>) -> Self {
+        Self { plan, scores }
+    }
+
     /// Reads the jobs again that had no scores.
     pub fn read_missing(&mut self) {
         let jobs = self.plan.jobs.par_iter().zip(self.scores.par_iter_mut());

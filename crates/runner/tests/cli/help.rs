@@ -23,6 +23,7 @@ const COMMANDS: [&str; 21] = [
     "parity",
     "data",
     "train",
+    "translate",
     "completions",
     "man",
 ];

@@ -11,12 +11,14 @@ mod cuda;
 mod help;
 mod identity;
 mod own_task;
+mod previewing;
 mod projects;
 mod reading;
 mod refusals;
 mod running;
 mod scoring;
 mod tables;
+mod translating;
 mod weights;
 
 use common::TestExperiment;

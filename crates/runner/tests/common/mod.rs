@@ -36,6 +36,12 @@ pub fn egsde(arguments: &[&str]) -> Assert {
     egsde_in(&checkout()).args(arguments).assert()
 }
 
+/// Sends a signal to a process by its name, for example INT. The shell's own `kill` is everywhere.
+pub fn send_signal(process: u32, name: &str) {
+    let kill = format!("kill -{name} {process}");
+    Command::new("bash").args(["-c", &kill]).assert().success();
+}
+
 /// What these tests ask of the binary's end besides its exit code.
 pub trait AssertText {
     /// Standard output.

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs all tests. The last lines count them and say which were left out and why.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p target
+log=target/test.log
+cargo test --release --locked -- --test-threads 1 2>&1 | tee "$log"
+code=${PIPESTATUS[0]}
+
+# The sum of the numbers before the word $1 in the lines that end each test program.
+count() {
+    grep '^test result: ' "$log" | grep -oE "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+# libtest writes "ignored, REASON", libtest-mimic "ignored (REASON)".
+left_out() {
+    sed -nE 's/^test ([^ ]+) +\.\.\. ignored(, (.*)| \((.*)\))?$/- \1: \3\4/p' "$log"
+}
+
+if [ "$(count ignored)" -gt 0 ]; then
+    printf '\nLeft out:\n'
+    left_out
+fi
+if [ "$code" -ne 0 ]; then
+    printf '\nThe whole output is in %s.\n' "$log"
+fi
+printf '%s passed, %s failed, %s skipped\n' "$(count passed)" "$(count failed)" "$(count ignored)"
+exit "$code"
