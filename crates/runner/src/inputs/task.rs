@@ -11,6 +11,7 @@ use egsde_models::Dse;
 use egsde_models::networks::Loaded;
 use egsde_sampler::settings::DiffusionFacts;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use tch::{Device, Kind};
 
 /// How translations are scored.

@@ -3,7 +3,7 @@
 use crate::common::{AssertText, assert_has, egsde, files_below};
 
 /// Every command that people call.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "plan",
     "run",
     "table",
