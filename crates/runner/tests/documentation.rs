@@ -69,7 +69,8 @@ const PROGRAMS: [&str; 16] = [
 /// Whether a line is a command: it begins with a known program or a script of the checkout.
 fn is_command(line: &str) -> bool {
     let first = line.split(' ').next().unwrap_or_default();
-    PROGRAMS.contains(&first) || first.starts_with("scripts/") || first.starts_with(".ci/")
+    let is_script = first.starts_with("scripts/") || first.starts_with(".ci/");
+    PROGRAMS.contains(&first) || (is_script && !first.ends_with('/'))
 }
 
 /// A command without its comment and with single blanks; this project's programs by one name each.
@@ -113,9 +114,19 @@ fn split_fences(text: &str) -> (String, Vec<(&str, &str)>) {
     (outside, inside)
 }
 
+/// A text whose lines that end with a backslash go on in the next.
+fn joined(text: &str) -> String {
+    let mut joined = String::new();
+    for (i, piece) in text.split("\\\n").enumerate() {
+        joined += if i == 0 { piece } else { piece.trim_start() };
+    }
+    joined
+}
+
 /// Every command of a page: those of blocks, whole, and those in backticks.
 fn commands_in(page: &str) -> BTreeSet<String> {
-    let (outside, inside) = split_fences(page);
+    let page = joined(page);
+    let (outside, inside) = split_fences(&page);
     let mut commands = BTreeSet::new();
     for block in indented_blocks(&outside) {
         // Where one line is a command, all of the block are: a program that is new is noticed.
