@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod analytic;
 mod before_running;
 mod claims;
 mod comparing;
