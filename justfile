@@ -161,3 +161,9 @@ train-embedded: fetch-cifar10
     for part in features dse_pretrain dse_first dse_pretrain_more dse diffusion diffusion_long; do \
         {{egsde}} train configs/training/$part.yaml; \
     done
+
+# Train CUT and CycleGAN at 32 px (hours; resumes from .training)
+train-rivals: fetch-cifar10
+    for part in cut cyclegan; do \
+        {{egsde}} train configs/training/$part.yaml; \
+    done
