@@ -7,6 +7,9 @@ use egsde_metrics::fid_statistics;
 use egsde_metrics::frechet::frechet_distance;
 use std::path::PathBuf;
 
+/// Features of FID's Inception.
+const FEATURES: i64 = 2048;
+
 /// Arguments of `egsde-bench frechet`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -20,8 +23,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     tch::set_num_threads(args.threads);
     let (a, b) = (
-        fid_statistics::read(&args.a)?,
-        fid_statistics::read(&args.b)?,
+        fid_statistics::read(&args.a, FEATURES)?,
+        fid_statistics::read(&args.b, FEATURES)?,
     );
     serve_on_demand(|| Ok(format!("{:.9}", frechet_distance(&a, &b)?)))
 }

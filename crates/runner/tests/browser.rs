@@ -218,7 +218,7 @@ result.csv = file.responseText;";
 fn chosen_sides(csv: &str) -> Vec<&str> {
     csv.lines()
         .skip(1)
-        .map(|line| line.rsplit(',').next().unwrap())
+        .map(|line| line.split(',').nth(2).unwrap())
         .collect()
 }
 

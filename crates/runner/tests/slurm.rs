@@ -9,8 +9,8 @@ use common::{
     Assert, AssertText, OutputAssertExt, TestExperiment, assert_has, assert_same_runs, checkout,
     edited, send_signal,
 };
-use serde_json::Value;
 use needs::tests;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};

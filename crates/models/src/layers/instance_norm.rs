@@ -6,6 +6,9 @@ use tch::{Kind, Tensor};
 /// PyTorch's default, added to the variance.
 const EPS: f64 = 1e-5;
 
+/// Height and width of `[n, c, h, w]`.
+const OVER_PIXELS: [i64; 2] = [2, 3];
+
 /// Normalises each channel of each image by its own mean and variance (divided by `h w`), in
 /// training as in application: no running statistics (Ulyanov et al. 2016).
 #[derive(Debug)]
@@ -31,23 +34,21 @@ impl InstanceNorm {
 
     /// Normalises `x` `[n, c, h, w]`, in float32 whatever its kind; shape and kind stay.
     ///
-    /// It is a group normalisation with as many groups as channels: libtorch 2.11's own
-    /// `instance_norm` gives a wrong gradient on the CPU for a single image whose gradient lies
-    /// channels-last. Group normalisation is fast on channels-first memory only, and its gradient
-    /// loses digits where a channel's mean is many times its deviation, so the mean is taken off
-    /// first; a constant does not change the normalisation, nor its gradient.
+    /// It is the formula, in float64: libtorch 2.11's own `instance_norm` gives a wrong gradient on
+    /// the CPU for a single image whose gradient lies channels-last, and `group_norm` sums in
+    /// float32, whose rounding is enough to turn a ReLU behind it on or off.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let (weight, bias) = match &self.affine {
-            Some([weight, bias]) => (Some(weight), Some(bias)),
-            None => (None, None),
+        let double = x.to_kind(Kind::Double);
+        let centred = &double - double.mean_dim(OVER_PIXELS.as_slice(), true, Kind::Double);
+        let variance = centred
+            .square()
+            .mean_dim(OVER_PIXELS.as_slice(), true, Kind::Double);
+        let normed = (centred * (variance + EPS).rsqrt()).to_kind(Kind::Float);
+        let out = match &self.affine {
+            Some([weight, bias]) => normed * weight.reshape([-1, 1, 1]) + bias.reshape([-1, 1, 1]),
+            None => normed,
         };
-        let single = x.to_kind(Kind::Float).contiguous();
-        let mean = single
-            .detach()
-            .mean_dim([2i64, 3].as_slice(), true, Kind::Float);
-        (single - mean)
-            .group_norm(x.size()[1], weight, bias, EPS, false)
-            .to_kind(x.kind())
+        out.to_kind(x.kind())
     }
 }
 

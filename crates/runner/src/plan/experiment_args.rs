@@ -233,7 +233,7 @@ mod tests {
         let options = ["--set", "title=two words", "--seeds", "3,4", "--yes"];
         assert_eq!(
             parse(&options).unwrap().words(),
-            "experiments/ci.yaml --set 'title=two words' --seeds 3,4 --yes"
+            "experiments/ci.yaml --set 'title=two words' --seeds '3,4' --yes"
         );
     }
 
