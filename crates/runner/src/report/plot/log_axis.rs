@@ -1,10 +1,22 @@
-//! An axis whose values stand by their logarithm, labelled at 1, 2 and 5 times powers of ten.
+//! An axis whose values stand by their logarithm, labelled at round values.
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use std::ops::Range;
 
-/// Numbers of a decade that are labelled, with as many as there is room for.
-const LABELLED: [&[f64]; 3] = [&[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
+/// Numbers of a decade that are labelled: the most for which there is room, and halves where the
+/// values lie within a part of a decade.
+const LABELLED: [&[f64]; 5] = [
+    &[
+        1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0, 8.5, 9.0, 9.5,
+    ],
+    &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+    &[1.0, 2.0, 5.0],
+    &[1.0, 3.0],
+    &[1.0],
+];
+
+/// Labels of more values would touch each other.
+const MOST_LABELS: usize = 9;
 
 /// Room on both sides of the outermost values, as a factor.
 const ROOM: f64 = 1.5;
@@ -61,7 +73,7 @@ impl Ranged for LogAxis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        let most = hint.max_num_points();
+        let most = hint.max_num_points().min(MOST_LABELS);
         let values = LABELLED.map(|digits| self.values(digits));
         let fitting = values.into_iter().find(|values| values.len() <= most);
         fitting.unwrap_or_default()
@@ -74,8 +86,14 @@ impl Ranged for LogAxis {
 
 impl ValueFormatter<f64> for LogAxis {
     fn format(value: &f64) -> String {
-        // As many digits as the value's first one needs.
-        let digits = (-value.log10().floor()).max(0.0) as usize;
+        // As many digits as the value's first one needs, and one more for a half.
+        let first = (-value.log10().floor()).max(0.0) as usize;
+        let text = format!("{value:.first$}");
+        let shown: f64 = text.parse().unwrap_or(f64::NAN);
+        if (shown / value - 1.0).abs() < 1e-6 {
+            return text;
+        }
+        let digits = first + 1;
         format!("{value:.digits$}")
     }
 }
@@ -110,6 +128,14 @@ mod tests {
             [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
         );
         assert_eq!(axis.key_points(3usize), [0.1, 1.0]);
+        let narrow = LogAxis {
+            low: 2.6,
+            high: 6.5,
+        };
+        let halves = [3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0];
+        assert_eq!(narrow.key_points(11usize), halves);
+        let halves = [3.5, 0.15, 15.0].map(|value| LogAxis::format(&value));
+        assert_eq!(halves, ["3.5", "0.15", "15"]);
         let texts = [0.02, 0.5, 1.0, 200.0].map(|value| LogAxis::format(&value));
         assert_eq!(texts, ["0.02", "0.5", "1", "200"]);
     }
