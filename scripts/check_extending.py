@@ -30,8 +30,8 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
 PAGE = "docs/extending.md"
 FOLDER = os.path.join(ROOT, "target/extending")
 TREE = os.path.join(FOLDER, "tree")
-# The copy's binary in the shared target folder.
-BINARY = "egsde-extending"
+# The copy's binary in the shared target folder; its launcher would start the project's own.
+BINARY = "egsde-engine-extending"
 EGSDE = os.path.join(ROOT, "target/release", BINARY)
 # Rows of this file use what the examples add; a row is no place in the code.
 EXPERIMENT = "experiments/extending.yaml"
@@ -231,7 +231,7 @@ def tell_apart(folder):
     own = rf'^(name = "egsde-\w+"\nversion = "{version})"$'
     edit(lock, own, r'\1-extending"')
     runner = os.path.join(folder, "crates/runner/Cargo.toml")
-    edit(runner, r'^name = "egsde"$', f'name = "{BINARY}"')
+    edit(runner, r'^name = "egsde-engine"$', f'name = "{BINARY}"')
 
 
 def build_tree(diffs, checks):
