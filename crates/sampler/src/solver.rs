@@ -1,7 +1,7 @@
 //! Solvers of the energy-guided reverse SDE and of its probability-flow ODE.
 //!
 //! A new solver is a variant of [`Solver`], a method of `Step`, the match arm that joins them,
-//! and its arm in [`Solver::own_key`].
+//! and its arms in [`Solver::own_key`] and `Solver::adds_noise`.
 
 use crate::schedule::{Schedule, Variance};
 use serde::{Deserialize, Serialize};
@@ -78,11 +78,11 @@ impl Solver {
         }
     }
 
-    /// Whether its steps but the last add noise; `eta` is DDIM's.
+    /// Whether its steps but the last add noise; `eta` is the row's.
     pub(crate) fn adds_noise(self, eta: f64) -> bool {
         match self {
-            Self::Ancestral | Self::EulerMaruyama | Self::SdeDpmSolverPp => true,
-            Self::Ddim => eta != 0.0,
+            Self::Ancestral | Self::EulerMaruyama => true,
+            Self::Ddim | Self::SdeDpmSolverPp => eta != 0.0,
             Self::DpmSolverPp => false,
         }
     }
