@@ -231,7 +231,7 @@ fn a_copied_results_folder_verifies_and_a_row_explains_itself() {
         &["weight: 20", "seed: 1", "sha256", "device: cpu", "seconds"],
     );
     assert_has(&text, &["code: egsde ", "libtorch: "]);
-    let parts = ["no row \"EGSD\"", "did you mean \"EGSDE\"?"];
+    let parts = ["no row \"EGSD\"", "did you mean `EGSDE`?"];
     experiment
         .egsde("explain", "r", &["--row", "EGSD"])
         .refused(&parts);
