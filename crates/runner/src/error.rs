@@ -29,7 +29,7 @@ pub struct Interrupted {
     pub code: u8,
 }
 
-/// The reader of the output has gone: [`READER_GONE`], without a message.
+/// The reader of the output has gone: exit code 141, without a message.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of the output has gone")]
 pub struct ReaderGone;

@@ -55,7 +55,7 @@ impl LossLog {
             false => String::new(),
         };
         self.is_empty = false;
-        write!(self.file, "{header}{line}\n")
+        writeln!(self.file, "{header}{line}")
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

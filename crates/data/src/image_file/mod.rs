@@ -105,8 +105,11 @@ pub fn decode(bytes: &[u8]) -> Result<Rgb> {
     }
 }
 
+/// Decodes the bytes of a file.
+type Decode = fn(&[u8]) -> Result<Rgb>;
+
 /// The reader of the format that a file's first bytes tell.
-fn decoder(bytes: &[u8]) -> Option<fn(&[u8]) -> Result<Rgb>> {
+fn decoder(bytes: &[u8]) -> Option<Decode> {
     Some(match bytes {
         [0xff, 0xd8, ..] => jpeg::decode,
         [0x89, b'P', b'N', b'G', ..] => png::decode,

@@ -67,10 +67,11 @@ impl AdmUnet {
         kind: Kind,
         mode: Mode,
     ) -> Tensor {
-        let mut emb = self.encoder.embed(t, kind);
-        if let Some(label_emb) = &self.label_emb {
-            emb = emb + label_emb.to_kind(kind).index_select(0, labels);
-        }
+        let emb = self.encoder.embed(t, kind);
+        let emb = match &self.label_emb {
+            Some(label_emb) => emb + label_emb.to_kind(kind).index_select(0, labels),
+            None => emb,
+        };
         self.forward_embedded(x, &emb, kind, mode)
     }
 

@@ -143,7 +143,7 @@ impl StarganV2Generator {
             h = block.forward(&h, &style);
             let side = h.size()[2];
             if let (Some(masks), Some(kept)) = (masks, kept.get(&side)) {
-                h = h + self.high_pass(masks, kept, side);
+                h = h.g_add(&self.high_pass(masks, kept, side));
             }
         }
         let h = leaky_relu(&self.to_rgb.norm.forward(&h));

@@ -33,6 +33,9 @@ type BySeed<T> = BTreeMap<u64, T>;
 /// Jobs by row and seed.
 type ByRow<T> = BTreeMap<String, BySeed<T>>;
 
+/// A row, the row less which it is taken, and the key of a metric.
+type Comparison = (String, String, &'static str);
+
 /// Finished jobs of rows, and what was computed from them.
 pub struct PairedRows<'a> {
     evaluator: &'a LazyEvaluator<'a>,
@@ -40,8 +43,7 @@ pub struct PairedRows<'a> {
     /// Rows whose Fréchet distances are computed.
     with_distances: BTreeSet<String>,
     distances: OnceCell<ByRow<Vec<f64>>>,
-    /// By row, the row less which it is taken, and metric.
-    intervals: RefCell<BTreeMap<(String, String, &'static str), Option<Interval>>>,
+    intervals: RefCell<BTreeMap<Comparison, Option<Interval>>>,
 }
 
 /// The finished jobs of the rows that are wanted.
@@ -127,7 +129,7 @@ fn distance_work<'a>(jobs: impl Iterator<Item = &'a JobValues>) -> f64 {
 
 /// The rows whose distances are affordable: all of them, or those of claims, or none.
 fn rows_with_distances(jobs: &ByRow<JobValues>, claimed: &BTreeSet<&str>) -> BTreeSet<String> {
-    let rows = || jobs.iter().map(|(row, _)| row.clone());
+    let rows = || jobs.keys().cloned();
     if distance_work(jobs.values().flat_map(BTreeMap::values)) <= MOST_FID_WORK {
         return rows().collect();
     }
