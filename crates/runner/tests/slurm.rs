@@ -150,7 +150,7 @@ fn task_process(task: usize) -> Option<i32> {
     let end = format!("\0{task}\0");
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let line = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        if line.contains("egsde\0task\0") && line.contains(RUNS) && line.ends_with(&end) {
+        if line.contains("egsde\0slurm-task\0") && line.contains(RUNS) && line.ends_with(&end) {
             return entry.file_name().to_str()?.parse().ok();
         }
     }
