@@ -1,6 +1,7 @@
 //! Errors that tell who must act. Each kind has its own exit code; any other error exits with 3
 //! ("the program broke").
 
+use rayon::prelude::*;
 use signal_hook::consts::SIGPIPE;
 use std::fmt;
 use std::io;
@@ -57,6 +58,17 @@ impl<T, E: Into<anyhow::Error>> OrInvalidInput<T> for Result<T, E> {
     fn or_invalid_input(self, context: impl fmt::Display) -> anyhow::Result<T> {
         self.map_err(|error| invalid_input(one_line(&format!("{context}: {:#}", error.into()))))
     }
+}
+
+/// The values of results computed side by side, in their order.
+///
+/// # Errors
+/// The first error in that order. Rayon's own collecting returns whichever is met first, so that
+/// one mistake of several would be named today and another tomorrow.
+pub fn all_in_order<T: Send>(
+    results: impl IndexedParallelIterator<Item = anyhow::Result<T>>,
+) -> anyhow::Result<Vec<T>> {
+    results.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// Folds line ends, so that an error stays one line.
@@ -130,6 +142,20 @@ mod tests {
         ]
         .map(|e| exit_code(&e));
         assert_eq!(codes, [1, 2, 130, 141, 2, 3]);
+    }
+
+    #[test]
+    fn of_errors_met_side_by_side_the_first_in_order_is_told() {
+        let met_first = std::sync::Barrier::new(2);
+        let results = (0..2usize).into_par_iter().with_max_len(1).map(|i| {
+            met_first.wait();
+            // The first waits until the second has failed.
+            std::thread::sleep(std::time::Duration::from_millis(50 * (1 - i as u64)));
+            Err::<(), _>(anyhow::anyhow!("{i}"))
+        });
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let error = pool.unwrap().install(|| all_in_order(results)).unwrap_err();
+        assert_eq!(error.to_string(), "0");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::overrides::set;
 use super::row::{Row, Varied};
-use crate::error::invalid_input;
+use crate::error::{all_in_order, invalid_input};
 use crate::yaml::{mistake, offer};
 use anyhow::Result;
 use rayon::prelude::*;
@@ -114,9 +114,7 @@ impl Sweep {
     fn vary(&self, row: &Row, at: &str) -> Result<Vec<Row>> {
         let tree = serde_yaml::to_value(row)?;
         let settings = self.settings()?.into_par_iter();
-        settings
-            .map(|setting| varied_row(row, tree.clone(), setting, at))
-            .collect()
+        all_in_order(settings.map(|setting| varied_row(row, tree.clone(), setting, at)))
     }
 }
 

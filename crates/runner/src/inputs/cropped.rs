@@ -2,7 +2,7 @@
 
 use super::image_folder::image_files;
 use super::image_name::check_name;
-use crate::error::OrInvalidInput;
+use crate::error::{OrInvalidInput, all_in_order};
 use anyhow::Result;
 use egsde_data::crop::square;
 use egsde_data::image_file;
@@ -22,7 +22,7 @@ pub fn load_cropped(folder: &Path, side: usize, most: usize) -> Result<ImageSet>
         let image = image_file::read(path).or_invalid_input("picture")?;
         square(&image, side).or_invalid_input(path.display())
     });
-    let squares: Vec<_> = squares.collect::<Result<_>>()?;
+    let squares = all_in_order(squares)?;
     let mut images = ImageSet::empty(side);
     for ((stem, _), square) in files.into_iter().zip(squares) {
         images.names.push(stem);
@@ -54,6 +54,6 @@ pub fn survey(folder: &Path, side: usize) -> Result<Survey> {
     });
     Ok(Survey {
         count: paths.len(),
-        enlarged: enlarged.sum::<Result<usize>>()?,
+        enlarged: all_in_order(enlarged)?.into_iter().sum(),
     })
 }

@@ -12,7 +12,7 @@ pub use scoring_identity::ScoringIdentity;
 use crate::config::experiment::Experiment;
 use crate::config::paper::Paper;
 use crate::config::row::Row;
-use crate::error::invalid_input;
+use crate::error::{all_in_order, invalid_input};
 use crate::inputs::manifest::Input;
 use crate::inputs::task::Task;
 use crate::nearest::offer;
@@ -118,11 +118,7 @@ impl Plan {
                 .map(|seed| Job::new(row, *seed, &shared))
                 .collect()
         };
-        let rows: Vec<Vec<Job>> = experiment
-            .methods
-            .par_iter()
-            .map(jobs_of_row)
-            .collect::<Result<_>>()?;
+        let rows = all_in_order(experiment.methods.par_iter().map(jobs_of_row))?;
         let mut jobs: Vec<Job> = rows.into_iter().flatten().collect();
         let folder = experiment.folder(project);
         share_folders(&mut jobs, &folder);
