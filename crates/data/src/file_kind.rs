@@ -59,7 +59,7 @@ const KINDS: [(&[u8], FileKind); 23] = [
     (b"\x80\x02", other("a pickle")),
 ];
 
-/// The same behind the first bytes, with the place where they stand.
+/// Kinds of files whose mark stands behind the first bytes, with the mark's place.
 const PLACED_KINDS: [(usize, &[u8], FileKind); 6] = [
     (8, b"WEBP", image("a WebP")),
     (4, b"ftypavif", image("an AVIF")),

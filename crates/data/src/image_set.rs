@@ -165,7 +165,7 @@ pub(crate) fn pixels_tensor(pixels: &[u8], count: usize, height: usize, width: u
     pixels_byte_tensor(pixels, count, height, width).to_kind(Kind::Float) / 255.0
 }
 
-/// The same in 0 to 255, bytes.
+/// Row-major 8-bit RGB pixels of `count` images as `[count, 3, height, width]` in 0 to 255, bytes.
 fn pixels_byte_tensor(pixels: &[u8], count: usize, height: usize, width: usize) -> Tensor {
     let shape = [count as i64, height as i64, width as i64, 3];
     let bytes = Tensor::from_slice(pixels).reshape(shape);

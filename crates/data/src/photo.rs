@@ -1,7 +1,7 @@
 //! Photos, turned as the camera was held.
 
 use crate::files::read_bounded;
-use crate::image_file::{MAX_FILE_BYTES, Rgb, decode};
+use crate::image_file::{MAX_FILE_BYTES, Rgb, decode, is_webp};
 use anyhow::{Context, Result};
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
@@ -31,21 +31,7 @@ fn exif(bytes: &[u8]) -> Option<&[u8]> {
     match bytes {
         [0xff, 0xd8, ..] => jpeg_exif(bytes),
         [0x89, b'P', b'N', b'G', ..] => png_exif(bytes),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => webp_exif(bytes),
+        _ if is_webp(bytes) => webp_exif(bytes),
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ pub(crate) enum Entry {
     Unused,
     /// The kernel of a blur or of the high-pass filter, as the network has it.
     FixedKernel,
-    /// The same with other values.
+    /// A kernel of that shape whose values differ from the network's.
     OtherKernel,
     /// Nothing that the network knows.
     Unexpected,

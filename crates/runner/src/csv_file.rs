@@ -37,7 +37,7 @@ pub fn csv_text(path: &Path) -> Result<String> {
 fn delimiter(text: &str) -> u8 {
     let headings = text.lines().next().unwrap_or_default();
     let count = |sign: &char| headings.matches(*sign).count();
-    // Of equal counts the first: `max_by_key` would take the last.
+    // Where counts are equal, the first sign is taken: `max_by_key` would take the last.
     let signs = DELIMITERS.iter().rev();
     signs
         .max_by_key(|sign| count(sign))

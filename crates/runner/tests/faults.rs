@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    Assert, AssertText, OutputAssertExt, TestExperiment, assert_has, assert_same_results,
+    Assert, AssertText, OutputAssertExt, TWO_ROWS, TestExperiment, assert_has, assert_same_results,
     assert_same_runs, checkout, copy_folder, edited, egsde_in, results_of,
 };
 use egsde_data::files::sha256_hex;
@@ -11,20 +11,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::path::Path;
 use std::process::Command;
 
-/// Two rows of eight images, written four at a time.
-const TEXT: &str = r"name: f
-title: F
-task: cat2dog-32
-seeds: [1]
-pictures: 8
-batch_size: 4
-save_every: 4
-methods:
-  - {name: SDEdit, method: sdedit, steps: 10, start: 0.4}
-  - {name: EGSDE, method: egsde, steps: 10, start: 0.4, lambda_s: 20, lambda_i: 0.3}
-";
-
-/// The rows of [`TEXT`] in the other order.
+/// The rows of [`TWO_ROWS`] in the other order.
 const BACKWARDS: &str = r"name: f
 title: F
 task: cat2dog-32
@@ -39,7 +26,7 @@ methods:
 
 #[test]
 fn a_sample_that_is_not_finite_fails_its_job_by_name_and_no_other() {
-    let experiment = TestExperiment::new(&edited(TEXT, "lambda_s: 20", "lambda_s: 1e38"));
+    let experiment = TestExperiment::new(&edited(TWO_ROWS, "lambda_s: 20", "lambda_s: 1e38"));
     let text = experiment.run("r", &[]).code(1).error_text();
     let parts = [
         "job egsde-s1-",
@@ -69,7 +56,7 @@ int clock_gettime(clockid_t id, struct timespec *t) {
 
 #[test]
 fn a_clock_that_jumps_changes_nothing() {
-    let experiment = TestExperiment::new(TEXT);
+    let experiment = TestExperiment::new(TWO_ROWS);
     experiment.run("undisturbed", &[]).success();
     let (source, library) = (experiment.path("clock.c"), experiment.path("clock.so"));
     std::fs::write(&source, JUMPING_CLOCK).unwrap();
@@ -184,7 +171,7 @@ fn verifies(experiment: &TestExperiment, runs: &str) -> bool {
 
 #[test]
 fn damaged_results_are_noticed_and_made_again() {
-    let experiment = TestExperiment::new(TEXT);
+    let experiment = TestExperiment::new(TWO_ROWS);
     experiment.run("undisturbed", &[]).success();
     let undisturbed = results_of(&experiment, "undisturbed");
     copy_folder(&experiment.path("undisturbed"), &experiment.path("r"));
@@ -219,7 +206,7 @@ fn damaged_results_are_noticed_and_made_again() {
 
 #[test]
 fn a_copied_results_folder_verifies_and_a_row_explains_itself() {
-    let experiment = TestExperiment::new(TEXT);
+    let experiment = TestExperiment::new(TWO_ROWS);
     experiment.run("r", &[]).success();
     copy_folder(&experiment.path("r"), &experiment.path("elsewhere"));
     assert!(verifies(&experiment, "elsewhere"));
@@ -312,11 +299,11 @@ const WAYS: [Way; 10] = [
 
 #[test]
 fn ten_ways_to_run_give_the_same_files() {
-    let experiment = TestExperiment::new(TEXT);
+    let experiment = TestExperiment::new(TWO_ROWS);
     experiment.run("plain", &[]).success();
     let plain = results_of(&experiment, "plain");
     for (i, way) in WAYS.iter().enumerate() {
-        experiment.rewrite(if way.backwards { BACKWARDS } else { TEXT });
+        experiment.rewrite(if way.backwards { BACKWARDS } else { TWO_ROWS });
         let runs = format!("way-{i}");
         let options = [
             "--save-every",
@@ -344,7 +331,7 @@ fn merge(experiment: &TestExperiment, from: &[&str], into: &str) -> Assert {
 
 #[test]
 fn shards_merge_into_the_undisturbed_run_and_conflicts_are_named() {
-    let experiment = TestExperiment::new(TEXT);
+    let experiment = TestExperiment::new(TWO_ROWS);
     experiment.run("whole", &[]).success();
     experiment.run("a", &["--shard", "1/2"]).success();
     experiment.run("b", &["--shard", "2/2"]).success();

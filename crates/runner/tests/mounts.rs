@@ -4,23 +4,10 @@ mod common;
 #[path = "common/needs.rs"]
 mod needs;
 
-use common::{AssertText, OutputAssertExt, TestExperiment, assert_same_runs};
+use common::{AssertText, OutputAssertExt, TWO_ROWS, TestExperiment, assert_same_runs};
 use needs::tests;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-
-/// Two rows of eight images, written four at a time.
-const TEXT: &str = r"name: f
-title: F
-task: cat2dog-32
-seeds: [1]
-pictures: 8
-batch_size: 4
-save_every: 4
-methods:
-  - {name: SDEdit, method: sdedit, steps: 10, start: 0.4}
-  - {name: EGSDE, method: egsde, steps: 10, start: 0.4, lambda_s: 20, lambda_i: 0.3}
-";
 
 /// A file system of its own, unmounted in the end.
 struct Mount(PathBuf);
@@ -54,7 +41,7 @@ impl Drop for Mount {
 }
 
 fn a_full_disk_stops_with_one_line_and_goes_on_with_room() {
-    let experiment = TestExperiment::new(TEXT);
+    let experiment = TestExperiment::new(TWO_ROWS);
     experiment.run("undisturbed", &[]).success();
     let mount = Mount::tmpfs(&experiment.path("r"), "size=32k").unwrap();
     let text = experiment.run("r", &[]).code(2).error_text();
@@ -79,7 +66,7 @@ fn a_full_disk_stops_with_one_line_and_goes_on_with_room() {
 }
 
 fn a_read_only_folder_is_named() {
-    let experiment = TestExperiment::new(TEXT);
+    let experiment = TestExperiment::new(TWO_ROWS);
     let mount = Mount::tmpfs(&experiment.path("r"), "size=16m").unwrap();
     experiment.run("r", &["--limit", "1"]).success();
     mount.remount("ro");

@@ -3,6 +3,7 @@
 //! elsewhere, too.
 
 mod augment;
+mod checkpoint;
 pub mod data;
 mod evaluation;
 pub mod gan;

@@ -1,5 +1,6 @@
 //! The training loop: batches, checkpoints to resume from, and the weights at the end.
 
+use crate::checkpoint::{CheckpointPlace, SavedState};
 use crate::data::TrainingData;
 use crate::evaluation::evaluate;
 use crate::loss_log::LossLog;
@@ -9,7 +10,7 @@ use crate::recipe::{RECIPE_KEY, Recipe};
 use anyhow::{Context, Result, ensure};
 use egsde_models::checkpoints::{CheckpointPart, read_weights};
 use egsde_models::networks::NETWORK_KEY;
-use egsde_models::weights::{WeightFile, assign, read_safetensors, write_safetensors};
+use egsde_models::weights::{WeightFile, assign};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -110,15 +111,12 @@ fn initialise_from(objective: &Objective, path: &Path) -> Result<()> {
     assign(objective.vs(), &tensors)
 }
 
-fn checkpoint_path(folder: &Path) -> PathBuf {
-    folder.join("checkpoint.safetensors")
-}
-
 fn recipe_json(recipe: &Recipe) -> Result<String> {
     Ok(serde_json::to_string(recipe)?)
 }
 
-/// The recipe without the fields that may change when training is resumed.
+/// The recipe without the fields that may change when training is resumed: one with more steps than
+/// before is not another one.
 fn resumable_part(recipe: &Recipe) -> Recipe {
     Recipe {
         steps: 0,
@@ -126,67 +124,6 @@ fn resumable_part(recipe: &Recipe) -> Recipe {
         checkpoint_every: 1,
         ..recipe.clone()
     }
-}
-
-/// Loads the checkpoint, if there is one, and returns the step to go on from. A checkpoint of
-/// another recipe is refused; a recipe with more steps than before is not another one.
-fn resume(optimizer: &mut AdamW, recipe: &Recipe, options: &TrainingOptions) -> Result<u64> {
-    let path = checkpoint_path(&options.folder);
-    if !path.exists() {
-        return Ok(0);
-    }
-    let restored = restore_checkpoint(optimizer, recipe, &options.data_sha256, &path);
-    restored.with_context(|| path.display().to_string())
-}
-
-fn metadata_entry<'a>(file: &'a WeightFile, key: &str) -> Result<&'a str> {
-    Ok(file
-        .metadata
-        .get(key)
-        .with_context(|| format!("it carries no {key}"))?)
-}
-
-fn restore_checkpoint(
-    optimizer: &mut AdamW,
-    recipe: &Recipe,
-    data_sha256: &str,
-    path: &Path,
-) -> Result<u64> {
-    let file = read_safetensors(path)?;
-    let saved: Recipe = serde_json::from_str(metadata_entry(&file, "recipe")?).context("recipe")?;
-    ensure!(
-        resumable_part(&saved) == resumable_part(recipe),
-        "it belongs to another recipe: remove it to start from the beginning"
-    );
-    // Checkpoints of earlier versions do not tell it.
-    let data = file.metadata.get("data_sha256");
-    ensure!(
-        data.is_none_or(|found| found == data_sha256),
-        "the pictures have changed since: remove it to start from the beginning"
-    );
-    let step = metadata_entry(&file, "step")?.parse().context("step")?;
-    optimizer.restore(&file.tensors)?;
-    Ok(step)
-}
-
-fn save(
-    optimizer: &AdamW,
-    recipe: &Recipe,
-    step: u64,
-    options: &TrainingOptions,
-) -> Result<PathBuf> {
-    let path = checkpoint_path(&options.folder);
-    let metadata = BTreeMap::from([
-        ("recipe".into(), recipe_json(recipe)?),
-        ("step".into(), step.to_string()),
-        ("data_sha256".into(), options.data_sha256.clone()),
-    ]);
-    let file = WeightFile {
-        tensors: optimizer.state(),
-        metadata,
-    };
-    write_safetensors(&path, &file, Kind::Float)?;
-    Ok(path)
 }
 
 /// Trains `recipe` from its last checkpoint, or from its start, to its end. `on_event` is told the
@@ -215,7 +152,11 @@ pub fn train(
         recipe.clip_norm,
         recipe.ema_decay,
     );
-    let first = resume(&mut optimizer, recipe, options)?;
+    let place = CheckpointPlace {
+        folder,
+        data_sha256: &options.data_sha256,
+    };
+    let first = place.resume(recipe, resumable_part, |state| optimizer.restore(state))?;
     if first > 0 {
         on_event(Event::Resumed { step: first });
     }
@@ -250,7 +191,11 @@ pub fn train(
             });
         }
         if done % recipe.checkpoint_every == 0 || done == last {
-            let path = save(&optimizer, recipe, done, options)?;
+            let state = SavedState {
+                step: done,
+                tensors: optimizer.state(),
+            };
+            let path = place.write(recipe, state)?;
             on_event(Event::Checkpoint {
                 step: done,
                 path: &path,

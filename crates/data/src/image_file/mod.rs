@@ -12,6 +12,7 @@ mod webp;
 
 pub use jpeg::encode_jpeg75;
 pub use png::encode_png;
+pub(crate) use webp::is_webp;
 
 use crate::file_kind::file_kind;
 use crate::files::read_bounded;
@@ -113,21 +114,7 @@ fn decoder(bytes: &[u8]) -> Option<Decode> {
     Some(match bytes {
         [0xff, 0xd8, ..] => jpeg::decode,
         [0x89, b'P', b'N', b'G', ..] => png::decode,
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => webp::decode,
+        _ if is_webp(bytes) => webp::decode,
         [b'B', b'M', ..] => bmp::decode,
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => tiff::decode,
         [b'P', b'1'..=b'6', ..] => pnm::decode,

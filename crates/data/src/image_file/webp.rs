@@ -31,6 +31,11 @@ fn split_chunk(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
 
 const TRUNCATED: &str = "a truncated WebP: fetch or write it again";
 
+/// Whether the first bytes are those of a WebP file.
+pub(crate) fn is_webp(first_bytes: &[u8]) -> bool {
+    first_bytes.starts_with(b"RIFF") && first_bytes.get(8..12) == Some(b"WEBP")
+}
+
 /// Decodes a WebP; of an animation the first frame.
 ///
 /// # Errors

@@ -121,7 +121,7 @@ pub(super) struct Search<'a> {
     /// Where weights lie in a dictionary, by its index and the levels that are left: a hostile file
     /// may hold one dictionary in many places.
     found: HashMap<(usize, usize), Option<Vec<String>>>,
-    /// The same of moving averages.
+    /// Where moving averages lie in a dictionary, under the same keys.
     averages: HashMap<(usize, usize), Option<Vec<String>>>,
 }
 

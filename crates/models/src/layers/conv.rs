@@ -54,7 +54,7 @@ impl ConvOptions {
         Self { zero: true, ..self }
     }
 
-    /// The same without padding.
+    /// These options without padding.
     pub fn no_padding(self) -> Self {
         Self {
             padding: [0; 2],

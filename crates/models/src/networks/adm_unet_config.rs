@@ -32,7 +32,7 @@ pub struct AdmUnetConfig {
     /// Heads of every attention layer, where `num_head_channels` does not decide them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_heads: Option<i64>,
-    /// The same in the upward half, where they are others.
+    /// Heads of the attention layers in the upward half, where their number differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_heads_upsample: Option<i64>,
     /// Six output channels instead of three; the last three steer the learned-range variance.

@@ -55,7 +55,7 @@ struct DdpmUnetKeys {
     in_channels: i64,
     #[serde(default = "three")]
     out_ch: i64,
-    /// Of training alone, as the three keys that follow.
+    /// Training alone reads this key and the three that follow.
     #[serde(default, rename = "dropout")]
     _dropout: f64,
     #[serde(default, rename = "ema")]

@@ -84,7 +84,7 @@ pub struct StarganV2 {
     generator: StarganV2Generator,
     mapping_network: StarganV2Mapping,
     style_encoder: StarganV2StyleEncoder,
-    /// Of faces only.
+    /// The landmark network, which files for faces have.
     fan: Option<WingFan>,
     config: StarganV2Config,
 }

@@ -79,9 +79,9 @@ pub fn verdict(is: Comparison, difference: &Interval, other: f64) -> Verdict {
 /// The values of the two rows of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TwoValues {
-    /// Of the row that the comparison is about.
+    /// The value of the row that the comparison is about.
     pub row: f64,
-    /// Of the other.
+    /// The value of the row with which it is compared.
     pub than: f64,
 }
 

@@ -118,7 +118,7 @@ fn choose<'a>(by_machine: &ByMachine, machines: &'a [Machine]) -> Option<&'a Mac
     if by_machine.contains_key(main) {
         return Some(main);
     }
-    // Of equal counts the first one is taken.
+    // Where counts are equal, the first machine is taken.
     let last_first = machines.iter().rev();
     last_first.max_by_key(|machine| count_on(by_machine, machine))
 }

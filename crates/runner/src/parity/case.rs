@@ -204,7 +204,7 @@ impl<'a> Case<'a> {
         Ok(network)
     }
 
-    /// The same, still to be trained.
+    /// The network of a case, still to be trained.
     pub fn trainable<N: Build>(&self, key: &str) -> Result<Loaded<N>> {
         let Synthetic {
             config,

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 /// Feature passes run in batches of this size, always, so that results do not depend on settings.
 const FEATURE_BATCH: usize = 100;
 
-/// The same for FID Inception (pytorch-fid's default).
+/// Images per feature pass of FID Inception (pytorch-fid's default).
 pub(super) const INCEPTION_BATCH: usize = 50;
 
 /// A feature network of either family.

@@ -1,9 +1,7 @@
 //! `egsde run --preview`: a first look at the run's own images.
 
 use crate::COMPARED;
-use crate::common::{
-    AssertText, OutputAssertExt, TestExperiment, assert_has, assert_same_runs, edited, send_signal,
-};
+use crate::common::{AssertText, TestExperiment, assert_has, assert_same_runs, edited, interrupt};
 use std::process::Stdio;
 
 /// [`COMPARED`] with more images, so that a few of them are less than all.
@@ -86,13 +84,7 @@ fn a_run_that_is_stopped_after_its_preview_goes_on_with_its_images() {
     while !experiment.path("r/tiny/preview/grid.png").exists() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    send_signal(child.id(), "INT");
-    let text = child
-        .wait_with_output()
-        .unwrap()
-        .assert()
-        .code(130)
-        .error_text();
+    let text = interrupt(child);
     assert_has(
         &text,
         &["interrupted: ", "the same command goes on from there"],

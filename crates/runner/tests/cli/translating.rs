@@ -2,7 +2,7 @@
 //! read.
 
 use crate::common::{
-    Assert, AssertText, OutputAssertExt, assert_has, checkout, egsde_in, send_signal,
+    Assert, AssertText, OutputAssertExt, assert_has, checkout, egsde_in, interrupt,
 };
 use crate::{COMPARED, FINISHED};
 use egsde_data::image_file::{Rgb, encode_jpeg75};
@@ -402,13 +402,7 @@ fn an_interrupted_translation_goes_on_where_it_stopped() {
     while album.translations("out").is_empty() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    send_signal(child.id(), "INT");
-    let text = child
-        .wait_with_output()
-        .unwrap()
-        .assert()
-        .code(130)
-        .error_text();
+    let text = interrupt(child);
     let there = album.translations("out").len();
     assert!(there < count, "it ended before the signal came");
     let parts = [

@@ -14,7 +14,7 @@ pub use assert::{Assert, OutputAssertExt};
 use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// The folder of the checkout.
 pub fn checkout() -> PathBuf {
@@ -109,6 +109,27 @@ impl AssertText for Assert {
 pub fn edited(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from:?} is not in {text:?}");
     text.replace(from, to)
+}
+
+/// Two rows of eight images, written four at a time.
+pub const TWO_ROWS: &str = r"name: f
+title: F
+task: cat2dog-32
+seeds: [1]
+pictures: 8
+batch_size: 4
+save_every: 4
+methods:
+  - {name: SDEdit, method: sdedit, steps: 10, start: 0.4}
+  - {name: EGSDE, method: egsde, steps: 10, start: 0.4, lambda_s: 20, lambda_i: 0.3}
+";
+
+/// Interrupts a command whose standard error is piped; returns what it printed there.
+#[track_caller]
+pub fn interrupt(child: Child) -> String {
+    send_signal(child.id(), "INT");
+    let end = child.wait_with_output().unwrap().assert();
+    end.code(130).error_text()
 }
 
 /// A row of a printed table.

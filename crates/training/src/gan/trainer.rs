@@ -7,14 +7,16 @@ use super::cyclegan::{CycleGan, CycleGanNetworks};
 use super::images::DomainImages;
 use super::recipe::{GanLosses, GanRecipe};
 use super::samples::{COLUMNS, write_grid};
+use crate::checkpoint::{CheckpointPlace, SavedState};
 use crate::loss_log::LossLog;
+use crate::recipe::RECIPE_KEY;
 use crate::trainer::step_seed;
 use anyhow::{Context, Result, ensure};
 use egsde_models::networks::NETWORK_KEY;
-use egsde_models::weights::{WeightFile, read_safetensors, write_safetensors};
+use egsde_models::weights::WeightFile;
 use egsde_models::{Loaded, ResnetGenerator};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
 
 /// Progress of a training run.
@@ -211,41 +213,25 @@ impl<'a> Run<'a> {
         self.recipe.schedule().at_epoch(step / self.steps_per_epoch)
     }
 
-    fn checkpoint(&self) -> PathBuf {
-        self.options.folder.join("checkpoint.safetensors")
+    fn place(&self) -> CheckpointPlace<'a> {
+        CheckpointPlace {
+            folder: &self.options.folder,
+            data_sha256: &self.options.data_sha256,
+        }
     }
 
     fn save(&self, step: u64) -> Result<()> {
-        let mut file = WeightFile::default();
-        self.model.save(&mut file.tensors);
-        let recipe = serde_json::to_string(self.recipe)?;
-        file.metadata.insert("recipe".into(), recipe);
-        file.metadata.insert("step".into(), step.to_string());
-        write_safetensors(&self.checkpoint(), &file, Kind::Float)
+        let mut tensors = BTreeMap::new();
+        self.model.save(&mut tensors);
+        let state = SavedState { step, tensors };
+        self.place().write(self.recipe, state)?;
+        Ok(())
     }
 
     /// Loads the checkpoint, if there is one, and returns the step to go on from.
     fn resume(&mut self) -> Result<u64> {
-        let path = self.checkpoint();
-        if !path.exists() {
-            return Ok(0);
-        }
-        let step = self.restore(&path);
-        step.with_context(|| path.display().to_string())
-    }
-
-    fn restore(&mut self, path: &Path) -> Result<u64> {
-        let file = read_safetensors(path)?;
-        let recipe = file.metadata.get("recipe");
-        let recipe = recipe.context("it carries no recipe")?;
-        let saved: GanRecipe = serde_json::from_str(recipe).context("recipe")?;
-        ensure!(
-            resumable_part(&saved) == resumable_part(self.recipe),
-            "it belongs to another recipe: remove it to start from the beginning"
-        );
-        let step = file.metadata.get("step").context("it carries no step")?;
-        self.model.restore(&file.tensors)?;
-        step.parse().context("step")
+        let (place, recipe) = (self.place(), self.recipe);
+        place.resume(recipe, resumable_part, |state| self.model.restore(state))
     }
 
     fn write_samples(&self, step: u64) -> Result<()> {
@@ -269,10 +255,7 @@ impl<'a> Run<'a> {
                 NETWORK_KEY.to_string(),
                 serde_json::to_string(&self.recipe.generator)?,
             ),
-            (
-                "egsde.recipe".to_string(),
-                serde_json::to_string(self.recipe)?,
-            ),
+            (RECIPE_KEY.to_string(), serde_json::to_string(self.recipe)?),
             (
                 "egsde.data_sha256".to_string(),
                 self.options.data_sha256.clone(),

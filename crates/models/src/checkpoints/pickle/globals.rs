@@ -220,7 +220,7 @@ const DANGEROUS_MODULES: [&str; 58] = [
     "zipimport",
 ];
 
-/// The same of PyTorch's and of the types of functions.
+/// Names inside other modules that run code or make functions, beside the modules above.
 const DANGEROUS_NAMES: [&str; 14] = [
     "functools.reduce",
     "logging.config",

@@ -43,7 +43,7 @@ pub struct Scatter {
     pub x_label: &'static str,
     /// Stands beside the vertical axis.
     pub y_label: &'static str,
-    /// Of the horizontal axis.
+    /// The scale of the horizontal axis.
     pub scale: Scale,
     /// The rows.
     pub points: Vec<Point>,
