@@ -82,6 +82,10 @@ update-baselines: setup
 parity: setup
     {{egsde}} parity crates/runner/tests/golden
 
+# Check a GPU: parity, the same pictures twice, speed, memory (`cpu` tries the check itself)
+check-gpu device="cuda:0" *options: setup
+    {{egsde}} check-gpu --device {{device}} {{options}}
+
 # Fetch CIFAR-10 (training and sweeps only)
 fetch-cifar10: setup
     mkdir -p data/cifar10

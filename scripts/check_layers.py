@@ -37,7 +37,7 @@ CRATES = {
 RUNNER_LAYERS = [
     ["lib", "main", "launcher"],
     ["cli"],
-    ["commands", "fuzzing", "parity"],
+    ["commands", "fuzzing", "gpu_check", "parity"],
     ["study", "report", "cluster"],
     ["analysis", "run"],
     ["scoring"],
@@ -49,7 +49,11 @@ RUNNER_LAYERS = [
 ]
 
 # What may be imported from the same layer; nothing else may.
-RUNNER_SIBLINGS = {"commands": ["parity"], "study": ["report"]}
+RUNNER_SIBLINGS = {
+    "commands": ["gpu_check", "parity"],
+    "gpu_check": ["parity"],
+    "study": ["report"],
+}
 
 MAX_LINE = 100
 MAX_CLOSURES_PER_1000_LINES = 2.0

@@ -4,8 +4,13 @@
 # its numbers mean nothing.
 #
 #     scripts/dry_run_paper.sh FOLDER EGSDE      (a scratch project is made in FOLDER)
+#
+# Variables, all optional: DEVICE (cpu), PRECISION (f32), RUNS (the runs folder), EXPERIMENTS (files
+# of experiments/paper).
 set -euo pipefail
 folder=$1 egsde=$(realpath "$2")
+device=${DEVICE:-cpu} precision=${PRECISION:-f32} runs=${RUNS:-runs}
+read -ra experiments <<< "${EXPERIMENTS:-many_to_one_cat table1_cat2dog table1_male2female}"
 here=$(cd "$(dirname "$0")/.." && pwd)
 
 mkdir -p "$folder"/{checkpoints,datasets,results,data}
@@ -48,6 +53,8 @@ few=(
     --set batch_size=2
     --set 'seeds=[1]'
     --set methods.EGSDE.start=0.003
+    --set "runs_dir=$runs"
+    --precision "$precision"
 )
 few_in_table1=(
     --set methods.ILVR.steps=3
@@ -55,12 +62,12 @@ few_in_table1=(
     --set methods.SDEdit.start=0.003
     --set methods.EGSDE†.start=0.003
 )
-for experiment in many_to_one_cat table1_cat2dog table1_male2female; do
+for experiment in "${experiments[@]}"; do
     file=experiments/paper/$experiment.yaml
     options=("${few[@]}")
     [ $experiment = many_to_one_cat ] || options+=("${few_in_table1[@]}")
-    "$egsde" run "$file" "${options[@]}"
+    "$egsde" run "$file" --device "$device" "${options[@]}"
     "$egsde" table "$file" "${options[@]}" | grep -v published
 done
 echo "largest resident memory of a job, bytes:"
-grep -H peak_memory_bytes runs/*/*/scores.json | sed 's/ \+/ /'
+grep -H peak_memory_bytes "$runs"/*/*/scores.json | sed 's/ \+/ /'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures this program on a machine with a GPU, from the root of a checkout:
 #
-#     bash scripts/gpu/measure.sh PART...     unpack, parity, steps, pytorch, paper, train
+#     bash scripts/gpu/measure.sh PART...     unpack, check, parity, steps, pytorch, paper, train
 #
 # Every part prints a short table last and writes its logs into $OUT; README.md beside this file
 # says what each part needs. No part changes a setting of the card. Variables, all optional:
@@ -10,6 +10,7 @@
 #     DEVICE, EGSDE                 the device (cuda:0) and the program
 #     PYTHON, TORCH_LIB             a Python that has PyTorch, the folder of PyTorch's libraries
 #     PRECISIONS, N, LOW, HIGH      for steps: precisions, batch, the two numbers of steps
+#     CHECK                         for check: options of `egsde check-gpu`
 #     BATCHES, SECONDS_LEFT, ONLY   for pytorch: batches, time limit, only these variants
 #     PRECISION                     for paper (bf16) and train (tf32)
 #     RECIPES, EACH, CIFAR_SHA      for train: recipes, seconds for each, hash of the archive
@@ -49,6 +50,14 @@ unpack() {
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader \
         | tee "$out/card.txt"
     "$egsde" --version
+}
+
+# `egsde check-gpu`, whose document goes to $OUT. CHECK may name parts: --only parity,steps.
+check() {
+    local options
+    read -ra options <<< "${CHECK:-}"
+    "$egsde" check-gpu --device "$device" --folder "$work/check" --out "$out/performance-gpu.md" \
+        "${options[@]}" 2> "$out/check.log" || tail -n 3 "$out/check.log"
 }
 
 # The error of every golden case in each precision. Tolerances are those of float32 on a CPU.
@@ -234,9 +243,9 @@ if [ $# = 0 ]; then
 fi
 for part in "$@"; do
     case $part in
-        unpack | parity | steps | pytorch | paper | train) ;;
+        unpack | check | parity | steps | pytorch | paper | train) ;;
         *)
-            echo "measure: no part $part: unpack, parity, steps, pytorch, paper, train" >&2
+            echo "measure: no part $part: unpack, check, parity, steps, pytorch, paper, train" >&2
             exit 2
             ;;
     esac

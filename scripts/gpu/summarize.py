@@ -50,6 +50,8 @@ class JobTimes:
         self.sampling_seconds = sampling.get("sampling_seconds", math.nan)
         self.network_seconds = sampling.get("network_seconds", math.nan)
         self.scoring_seconds = scoring.get("scoring_seconds", math.nan)
+        gpu = sampling.get("gpu") or {}
+        self.gpu_peak_bytes = gpu.get("peak_memory_bytes", math.nan)
         self.images = scores.get("images_sha256") or sampling.get("images_sha256")
 
 
@@ -80,6 +82,8 @@ def show_steps(root, batch, low, high):
                 f"{low} steps {short[row].sampling_seconds:.1f} s",
                 f"scoring {long[row].scoring_seconds:.1f} s",
             ]
+            if not math.isnan(long[row].gpu_peak_bytes):
+                parts.append(f"peak {long[row].gpu_peak_bytes / 2**30:.2f} GiB")
             if row in again and long[row].images is not None:
                 same = again[row].images == long[row].images
                 parts.append("a second run: " + ("the same images" if same else "OTHER IMAGES"))

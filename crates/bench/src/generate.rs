@@ -90,6 +90,7 @@ fn scores(place: usize, per_image_sha256: &str, identity: &ScoringIdentity) -> S
             seconds: 1.0,
             network_seconds: 0.9,
             peak_memory_bytes: 1 << 30,
+            gpu: None,
         },
         scoring: ScoringConditions {
             identity: identity.clone(),

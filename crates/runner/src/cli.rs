@@ -5,7 +5,8 @@ use crate::error::{ReaderGone, exit_code, one_line, without_error_numbers};
 use crate::paths::path_parser;
 use crate::project::Project;
 use crate::runtime::console::{log, stdout};
-use crate::runtime::memory::is_out_of_memory;
+use crate::runtime::device::{is_device_lost, loss_text};
+use crate::runtime::memory::{is_out_of_memory, panic_text};
 use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -68,6 +69,8 @@ enum Command {
     Weights(commands::weights::Args),
     /// Check this build against the reference's golden cases
     Parity(commands::parity::Args),
+    /// Check a GPU: parity, repeatability, speed and memory
+    CheckGpu(commands::check_gpu::Args),
     /// Check data sets, write the embedded sheets
     Data(commands::data::Args),
     /// Train a network of the embedded scale
@@ -115,6 +118,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Eval(args) => commands::eval::run(args, &cli.project_or_here()?),
         Command::Weights(args) => commands::weights::run(args, || cli.project()),
         Command::Parity(args) => commands::parity::run(args),
+        Command::CheckGpu(args) => commands::check_gpu::run(args, &cli.project()?),
         Command::Data(args) => commands::data::run(args, &cli.project()?),
         Command::Train(args) => commands::train::run(args, &cli.project()?),
         Command::Completions(args) => commands::completions::run(args, Cli::command()),
@@ -127,11 +131,27 @@ fn print_error(line: &str) {
     writeln!(log(), "egsde: {}", without_error_numbers(line));
 }
 
+/// Whether a panic tells of the device and not of a mistake in this program.
+fn is_from_device(text: &str) -> bool {
+    is_out_of_memory(text) || is_device_lost(text)
+}
+
+/// An error as one line; of a GPU that no longer works, only what libtorch calls it.
+fn told_at_the_end(text: &str) -> String {
+    // The program's own messages on lost devices name the device and what is left to do.
+    if is_device_lost(text) && text.contains("Torch(") {
+        format!("the GPU no longer works: {}", loss_text(text))
+    } else {
+        one_line(text)
+    }
+}
+
 /// Reports a panic in one line. Errors of libjpeg unwind without a panic and do not come here.
 fn report_panic(panic: &PanicHookInfo) {
     let text = one_line(&panic.to_string());
-    // A lack of memory is met by smaller batches.
-    if !is_out_of_memory(&text) {
+    // A lack of memory is met by smaller batches, a lost GPU by other devices; what ends the
+    // command all the same is told at its end.
+    if !is_from_device(&text) {
         print_error(&format!(
             "internal error ({}): {text}; docs/reliability.md tells what to send",
             crate::CODE
@@ -165,7 +185,7 @@ pub fn main() -> ! {
 /// Prints an error as one line, unless the output's reader has gone; returns the exit code.
 fn report_error(error: &anyhow::Error) -> u8 {
     if !error.is::<ReaderGone>() {
-        print_error(&one_line(&format!("{error:#}")));
+        print_error(&told_at_the_end(&format!("{error:#}")));
     }
     exit_code(error)
 }
@@ -211,7 +231,14 @@ fn run() -> u8 {
             let _ = stdout().flush();
             report_error(&error)
         }
-        Err(_) => 3,
+        Err(cause) => {
+            let text = panic_text(cause.as_ref());
+            // The hook has told of every other panic.
+            if is_from_device(&text) {
+                print_error(&told_at_the_end(&text));
+            }
+            3
+        }
     }
 }
 
@@ -222,6 +249,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_lost_gpu_is_told_without_libtorchs_advice() {
+        let panic = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA error: unspecified \
+                     launch failure\\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\")";
+        let line = told_at_the_end(panic);
+        assert_eq!(
+            line,
+            "the GPU no longer works: CUDA error: unspecified launch failure"
+        );
+        let own = "3 of 5 jobs are left, since cuda:0 no longer works (CUDA error: unknown error)";
+        assert_eq!(told_at_the_end(own), own);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod config;
 mod csv_file;
 mod error;
 pub mod fuzzing;
+pub mod gpu_check;
 pub mod inputs;
 mod nearest;
 pub mod parity;

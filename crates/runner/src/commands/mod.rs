@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod cancel;
+pub mod check_gpu;
 pub mod claims;
 pub mod compare;
 pub mod completions;

@@ -80,6 +80,7 @@ fn check_or_fail(case: &Value, name: &str, args: &Args) -> Verdict {
         device: args.device,
         kind: args.precision.kind(),
         widen: args.widen,
+        ..ParityOptions::default()
     };
     check_case(case, &args.folder, options).unwrap_or_else(|error| {
         writeln!(log(), "egsde: {error:#}");

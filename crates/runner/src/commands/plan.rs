@@ -4,7 +4,7 @@ use crate::plan::experiment_args::ExperimentArgs;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::console::stdout;
-use crate::runtime::device::{device_name, named_device};
+use crate::runtime::device::named_device;
 use crate::runtime::progress::seconds;
 use crate::store::job_dir::JobDir;
 use crate::store::results::Results;
@@ -101,7 +101,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     let plan = args.experiment.plan(project)?;
     plan.check(project)?;
     let results = Results::read(&plan);
-    let (timings, device) = (Timings::read(&plan), device_name(args.device));
+    let timings = Timings::read(&plan);
     let mut remaining = RemainingWork::default();
     let mut grid = comfy_table::Table::new();
     grid.load_style(comfy_table::presets::NOTHING);
@@ -117,7 +117,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
                 state: "done".into(),
                 time: "-".into(),
             },
-            None => remaining.add(&plan, job, timings.seconds(&plan, job, &device)),
+            None => remaining.add(&plan, job, timings.seconds(&plan, job, args.device)),
         };
         let cost = job.identity.settings.evaluations();
         let cost = format!(
@@ -138,6 +138,11 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     )?;
     for line in plan.notes().into_iter().chain(plan.write_problem()) {
         writeln!(stdout(), "{line}")?;
+    }
+    // At the embedded scale nothing is compared with the authors' numbers, and no GPU is needed.
+    if plan.task.protocol.published().is_some() {
+        let precision = plan.experiment.precision;
+        writeln!(stdout(), "precision {precision}: {}", precision.meaning())?;
     }
     print_missing_inputs(&plan, project)
 }

@@ -8,7 +8,7 @@ use crate::inputs::archive::ArchiveManifest;
 use crate::paths::path_parser;
 use crate::project::Project;
 use crate::runtime::console::stdout;
-use crate::runtime::device::open_device;
+use crate::runtime::device::{card, open_device};
 use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_data::cifar10::Cifar10;
@@ -64,11 +64,20 @@ impl TrainingPrecision {
     /// The precision on a device.
     pub(super) fn on_device(self, device: Device) -> Precision {
         match self {
-            Self::Auto if device.is_cuda() || egsde_models::processor_has_bf16() => Precision::Bf16,
+            Self::Auto if computes_in_bf16(device) => Precision::Bf16,
             Self::Auto | Self::F32 => Precision::F32,
             Self::Tf32 => Precision::Tf32,
             Self::Bf16 => Precision::Bf16,
         }
+    }
+}
+
+/// Whether a device computes in bf16 itself; of a GPU whose driver does not tell, it is assumed.
+fn computes_in_bf16(device: Device) -> bool {
+    if device.is_cuda() {
+        card(device).is_none_or(|card| card.capability.has_bf16_and_tf32())
+    } else {
+        egsde_models::processor_has_bf16()
     }
 }
 

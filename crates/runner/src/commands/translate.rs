@@ -12,6 +12,7 @@ use crate::plan::experiment_args::parse_count;
 use crate::plan::job::slug;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
+use crate::run::job_scorer::ScoringTurn;
 use crate::run::pipeline::Pipeline;
 use crate::runtime::console::log;
 use crate::runtime::device::open_device;
@@ -288,7 +289,9 @@ impl<'a> Translator<'a> {
     fn translate(&mut self, sources: &ImageSet) -> Result<ImageSet> {
         if self.pipeline.is_none() {
             let count = self.plan.experiment.pictures;
-            let pipeline = Pipeline::open(self.plan, self.project, self.args.device, count);
+            // Nothing is scored beside.
+            let (device, scoring) = (self.args.device, ScoringTurn::default());
+            let pipeline = Pipeline::open(self.plan, self.project, device, count, scoring);
             self.pipeline = Some(pipeline.or_invalid_input("networks")?);
         }
         let pipeline = self.pipeline.as_ref();

@@ -8,11 +8,12 @@ use crate::inputs::image_folder::image_files;
 use crate::inputs::manifest::{Entry, Pins};
 use crate::project::Project;
 use anyhow::Result;
-use egsde_data::image_file;
+use egsde_data::image_file::{self, Rgb};
 use egsde_data::image_set::ImageSet;
 use egsde_data::resize::{Filter, resize_short_side};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Images of one domain.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -98,21 +99,28 @@ impl From<ImageSource> for ImageSourceKeys {
 /// (Pillow's bicubic). Networks need squares: another shape is named and refused.
 fn load_folder(folder: &Path, side: usize, most: usize) -> Result<ImageSet> {
     let mut images = ImageSet::empty(side);
-    for (stem, path) in image_files(folder)?.into_iter().take(most) {
-        let image = image_file::read(&path).or_invalid_input("source picture")?;
-        let resized = resize_short_side(&image, side, Filter::Bicubic)?;
-        if resized.width != side || resized.height != side {
-            return Err(invalid_input(format!(
-                "{} is not square ({} x {} once resized): crop it first",
-                path.display(),
-                resized.width,
-                resized.height
-            )));
-        }
-        images.names.push(stem);
-        images.pixels.extend(resized.pixels);
+    let files: Vec<(String, PathBuf)> = image_files(folder)?.into_iter().take(most).collect();
+    let read = files.par_iter().map(|(_, path)| read_source(path, side));
+    for ((stem, _), image) in files.iter().zip(read.collect::<Vec<_>>()) {
+        images.names.push(stem.clone());
+        images.pixels.extend(image?.pixels);
     }
     Ok(images)
+}
+
+/// A source image, resized to a square.
+fn read_source(path: &Path, side: usize) -> Result<Rgb> {
+    let image = image_file::read(path).or_invalid_input("source picture")?;
+    let resized = resize_short_side(&image, side, Filter::Bicubic)?;
+    if resized.width != side || resized.height != side {
+        return Err(invalid_input(format!(
+            "{} is not square ({} x {} once resized): crop it first",
+            path.display(),
+            resized.width,
+            resized.height
+        )));
+    }
+    Ok(resized)
 }
 
 impl ImageSource {

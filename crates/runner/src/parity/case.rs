@@ -21,6 +21,8 @@ pub struct ParityOptions {
     pub kind: Kind,
     /// Every tolerance is multiplied by this; 1 is the reference's own.
     pub widen: f64,
+    /// Smaller tolerances are raised to this.
+    pub least_tolerance: f64,
 }
 
 impl Default for ParityOptions {
@@ -30,6 +32,7 @@ impl Default for ParityOptions {
             device: Device::Cpu,
             kind: Kind::Float,
             widen: 1.0,
+            least_tolerance: 0.0,
         }
     }
 }
@@ -220,9 +223,10 @@ impl<'a> Case<'a> {
     pub fn synthetic_network<N: Build>(
         &self,
         config: &NetworkConfig,
+        kind: Kind,
         gain: f64,
     ) -> Result<Loaded<N>> {
-        let mut network = Loaded::<N>::fresh(config, self.options.device, self.options.kind)?;
+        let mut network = Loaded::<N>::fresh(config, self.options.device, kind)?;
         synthetic::fill(&network.vs, gain);
         network.freeze();
         Ok(network)
@@ -237,7 +241,7 @@ impl<'a> Case<'a> {
     fn note_of(&mut self, name: &str, error: f64, tolerance: f64) {
         let new = Deviation {
             error,
-            tolerance: tolerance * self.options.widen,
+            tolerance: (tolerance * self.options.widen).max(self.options.least_tolerance),
         };
         let (fraction, worst) = (new.fraction(), self.worst.fraction());
         // A NaN must win and stay.

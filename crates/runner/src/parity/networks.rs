@@ -5,10 +5,10 @@ use super::images::read_images;
 use anyhow::{Context, Result, ensure};
 use egsde_metrics::protocol::{Protocol, inception_features};
 use egsde_models::networks::inception::InceptionConfig;
-use egsde_models::{Inception, NetworkConfig};
+use egsde_models::{Inception, NetworkConfig, tf32};
 use egsde_sampler::energy::{Similarity, similarity};
 use serde_json::Value;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Images that go through Inception together.
 const INCEPTION_BATCH: usize = 50;
@@ -59,7 +59,7 @@ fn inception_inputs(case: &Case, name: &str, input: &Value) -> Result<Vec<Tensor
         .collect()
 }
 
-/// The features of FID Inception.
+/// The features of FID Inception, which are float32 whatever the precision, as scores are.
 pub fn inception(case: &mut Case) -> Result<()> {
     let (value, device) = (case.value, case.options.device);
     ensure!(
@@ -68,10 +68,10 @@ pub fn inception(case: &mut Case) -> Result<()> {
     );
     let config = NetworkConfig::Inception(InceptionConfig {});
     let gain = value["gain"].as_f64().unwrap_or(1.0);
-    let network = case.synthetic_network::<Inception>(&config, gain)?;
+    let network = case.synthetic_network::<Inception>(&config, Kind::Float, gain)?;
     for (name, input) in value["inputs"].as_object().context("no inputs")? {
         let inputs = inception_inputs(case, name, input)?;
-        let got = inception_features(&network, &inputs, INCEPTION_BATCH, device)?;
+        let got = tf32::without(|| inception_features(&network, &inputs, INCEPTION_BATCH, device))?;
         let want = case.stored(name)?;
         check_shape(name, &got, &want.size())?;
         case.note(relative_error(&got, &want), number(value, "rel_tol")?);

@@ -40,6 +40,19 @@ fn asked_for(plan: &Plan) -> Vec<Condition> {
     ]
 }
 
+/// The device of a job's images, its machine, and of a GPU what else its rounding depends on.
+fn device(scores: &Scores) -> String {
+    let sampling = &scores.sampling;
+    let device = format!("{}: {}", sampling.device, Machine::from(sampling));
+    match &sampling.gpu {
+        Some(gpu) => format!(
+            "{device} ({}, driver {}, cuDNN {})",
+            gpu.name, gpu.driver, gpu.cudnn
+        ),
+        None => device,
+    }
+}
+
 fn kernels(scores: &Scores) -> String {
     if scores.sampling.own_kernels {
         "own and libtorch's"
@@ -52,25 +65,27 @@ fn kernels(scores: &Scores) -> String {
 /// How the images of finished jobs were made.
 fn sampling(results: &Results) -> Vec<Condition> {
     let (mut evaluations, mut images, mut time, mut peak) = (0, 0, 0.0, 0);
+    let mut gpu_peak = None;
     for finished in results.finished() {
         let sampling = &finished.scores.sampling;
         evaluations += finished.job.diffusion_evaluations() * results.plan.experiment.pictures;
         images += sampling.images;
         time += sampling.seconds;
         peak = peak.max(sampling.peak_memory_bytes);
+        gpu_peak = gpu_peak.max(sampling.gpu.as_ref().map(|gpu| gpu.peak_memory_bytes));
     }
     let count = format!("{} of {}", results.count(), results.plan.jobs.len());
-    let devices = distinct(results, |scores| {
-        let machine = Machine::from(&scores.sampling);
-        format!("{}: {machine}", scores.sampling.device)
-    });
     let time = format!(
         "{} for {images} pictures (in the processes that finished the jobs)",
         seconds(time)
     );
+    let mut memory = format!("{:.2} GB", peak as f64 / 1e9);
+    if let Some(peak) = gpu_peak {
+        memory += &format!(", {:.2} GB on the GPU", peak as f64 / 1e9);
+    }
     vec![
         condition("Jobs finished", count),
-        condition("Device", devices),
+        condition("Device", distinct(results, device)),
         condition(
             "libtorch",
             distinct(results, |scores| scores.sampling.libtorch.clone()),
@@ -82,7 +97,7 @@ fn sampling(results: &Results) -> Vec<Condition> {
         ),
         condition("Diffusion evaluations", evaluations.to_string()),
         condition("Sampling", time),
-        condition("Largest memory", format!("{:.2} GB", peak as f64 / 1e9)),
+        condition("Largest memory", memory),
     ]
 }
 

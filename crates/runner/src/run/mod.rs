@@ -1,7 +1,9 @@
 //! Running jobs: the networks on a device, one job, and the workers that share a plan.
 
-pub mod job_runner;
+pub mod job_sampler;
+pub mod job_scorer;
 pub mod pipeline;
 pub mod preview;
 pub mod run_progress;
 pub mod scheduler;
+pub mod workers;

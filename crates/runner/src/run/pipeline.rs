@@ -1,5 +1,7 @@
 //! The networks of a task on one device, opened once for all jobs, and translation with them.
 
+use super::job_scorer::ScoringTurn;
+use super::run_progress::lock;
 use crate::error::invalid_input;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
@@ -7,14 +9,16 @@ use crate::runtime::memory::{OutOfMemory, within_memory};
 use crate::runtime::memory_fault::{self, Place};
 use anyhow::{Result, bail};
 use egsde_data::image_set::ImageSet;
+use egsde_models::cuda::takes_own_ways;
 use egsde_models::networks::Diffusion;
 use egsde_models::{Dse, Loaded};
 use egsde_sampler::energy::SourceFeatures;
 use egsde_sampler::finite_check::{FiniteCheck, NonFinite};
 use egsde_sampler::method::{Method, MethodConfig, MethodSettings};
-use egsde_sampler::noise::ImageNoise;
+use egsde_sampler::noise::{ImageNoise, Purpose, draw_ahead};
 use egsde_sampler::settings::Networks;
 use std::cell::Cell;
+use std::sync::{Mutex, TryLockError};
 use tch::{Device, Tensor};
 
 /// Bytes of source features that rows share.
@@ -46,10 +50,13 @@ pub struct Pipeline {
     /// and matrix products round differently for different shapes, so a free size would move
     /// results.
     batch_size: Cell<usize>,
+    /// Held while the device also scores.
+    scoring: ScoringTurn,
 }
 
 impl Pipeline {
-    /// Opens and verifies the networks that a plan's jobs need, for `source_count` source images.
+    /// Opens and verifies the networks that a plan's jobs need, for `source_count` source images;
+    /// `scoring` is held while the device also scores.
     ///
     /// # Errors
     /// Invalid input: a network that is missing, another one, or cannot do what a row asks.
@@ -58,6 +65,7 @@ impl Pipeline {
         project: &Project,
         device: Device,
         source_count: usize,
+        scoring: ScoringTurn,
     ) -> Result<Self> {
         let (task, kind) = (&plan.task, plan.experiment.precision.kind());
         let diffusion = task.diffusion.open_diffusion(project, device, kind)?;
@@ -73,6 +81,7 @@ impl Pipeline {
             source_features: shares_features.then(|| SourceFeatures::new(SHARED_FEATURES)),
             device,
             batch_size: Cell::new(plan.experiment.batch_size.min(source_count)),
+            scoring,
         };
         plan.jobs.iter().try_for_each(|job| pipeline.check(job))?;
         Ok(pipeline)
@@ -104,8 +113,8 @@ impl Pipeline {
     }
 
     /// Translates the source images at `indices`, in batches of one size. A batch for which the
-    /// device has no room is halved, for good. `count_step` is called with the number of images
-    /// after each step.
+    /// device has no room, even while it does not score, is halved, for good. `count_step` is
+    /// called with the number of images after each step.
     ///
     /// # Errors
     /// No memory for a single image, or a translation that is not finite.
@@ -128,7 +137,9 @@ impl Pipeline {
             let batch = source.select(&padded(&wanted, size));
             let count = wanted.len();
             let step = &mut || count_step(count as u64);
-            match within_memory(|| self.translate_batch(job, method, &batch, step))? {
+            match alone_without_room(&self.scoring, || {
+                self.translate_batch(job, method, &batch, step)
+            })? {
                 Ok(whole) => translated.append(whole.first(count)),
                 Err(OutOfMemory(text)) if size == 1 => {
                     bail!(
@@ -168,13 +179,44 @@ impl Pipeline {
             check.check(repeat, i, y);
             count_step();
         };
-        let out = method
-            .translate(&x0, &noise, &mut observe)?
-            .to_device(Device::Cpu);
+        let order = draws_ahead(method, self.device);
+        let out = draw_ahead(&noise, &order, |noise| {
+            method.translate(&x0, noise, &mut observe)
+        })?;
+        let out = out.to_device(Device::Cpu);
         match check.non_finite().first() {
             Some(found) => bail!(non_finite_text(found, batch)),
             None => ImageSet::from_tensor(&out, batch.names.clone()),
         }
+    }
+}
+
+/// Does the work within the memory that there is. What finds no room while the device also scores
+/// is done again once it does not.
+fn alone_without_room<T>(
+    scoring: &Mutex<()>,
+    mut work: impl FnMut() -> Result<T>,
+) -> Result<Result<T, OutOfMemory>> {
+    let was_scoring = is_held(scoring);
+    let first = within_memory(&mut work)?;
+    if first.is_ok() || !(was_scoring || is_held(scoring)) {
+        return Ok(first);
+    }
+    let _turn = lock(scoring);
+    within_memory(work)
+}
+
+fn is_held(scoring: &Mutex<()>) -> bool {
+    matches!(scoring.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// The draws to make ahead, beside the networks: all on a GPU. On a CPU, networks and draws share
+/// the cores, and nothing is gained.
+pub(crate) fn draws_ahead(method: &dyn Method, device: Device) -> Vec<Purpose> {
+    if takes_own_ways(device) {
+        method.draws()
+    } else {
+        Vec::new()
     }
 }
 
@@ -190,4 +232,46 @@ fn non_finite_text(found: &NonFinite, batch: &ImageSet) -> String {
          to 0) on: lower lambda_s or lambda_i",
         batch.names[found.image], found.image, found.step
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_batch_without_room_waits_for_scoring_before_it_is_halved() {
+        let scoring = Mutex::new(());
+        let (began, has_begun) = channel();
+        let (failed, has_failed) = channel();
+        let (mut calls, scoring) = (0, &scoring);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let _turn = lock(scoring);
+                began.send(()).unwrap();
+                has_failed.recv().unwrap();
+            });
+            has_begun.recv().unwrap();
+            let done = alone_without_room(scoring, || {
+                calls += 1;
+                if calls == 1 {
+                    failed.send(()).unwrap();
+                    bail!("CUDA out of memory. Tried to allocate 2.00 GiB");
+                }
+                Ok(calls)
+            });
+            assert_eq!(done.unwrap(), Ok(2));
+        });
+    }
+
+    #[test]
+    fn a_batch_without_room_beside_nothing_is_halved_at_once() {
+        let mut calls = 0;
+        let done = alone_without_room::<()>(&Mutex::new(()), || {
+            calls += 1;
+            bail!("out of memory")
+        });
+        assert!(done.unwrap().is_err());
+        assert_eq!(calls, 1);
+    }
 }

@@ -1,23 +1,21 @@
-//! A run: one worker per device, all taking jobs from one queue, beside whatever other processes
-//! work on the same experiment.
+//! A run: which of a plan's jobs are taken, on which devices.
 
-use super::job_runner::{JobRunner, stop_if_signalled};
+use super::job_sampler::JobSampler;
+use super::job_scorer::JobScorer;
 use super::preview::{Preview, PreviewRequest};
-use super::run_progress::{RunProgress, lock};
-use crate::error::{OrInvalidInput, check_failed, ends_the_run, one_line};
+use super::run_progress::RunProgress;
+use super::workers::{Outcome, Stages, Work, WorkerPool};
+use crate::error::{check_failed, invalid_input};
+use crate::inputs::task::Task;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
-use crate::runtime::memory::panic_error;
 use crate::runtime::signal;
-use crate::store::job_dir::JobDir;
-use crate::store::results::{Results, read_scores};
+use crate::store::results::Results;
 use anyhow::Result;
+use egsde_data::image_set::ImageSet;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::Arc;
 use tch::Device;
 
 /// How to run; none of it changes a result (another kind of device does, to the last rounding).
@@ -27,154 +25,6 @@ pub struct Resources {
     pub devices: Vec<Device>,
     /// Images between two writes.
     pub save_every: usize,
-}
-
-/// How long a worker waits before it looks again at jobs that another process holds.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
-
-/// What a worker does with a job.
-#[derive(Clone, Copy)]
-enum Work<'a> {
-    /// It makes and scores the first images.
-    Preview(&'a Job),
-    /// It makes all that is missing.
-    Whole(&'a Job),
-}
-
-/// What the workers share.
-struct WorkerPool<'a> {
-    plan: &'a Plan,
-    project: &'a Project,
-    save_every: usize,
-    queue: Mutex<VecDeque<Work<'a>>>,
-    preview: Option<&'a Preview<'a>>,
-    bar: RunProgress,
-    ran: Mutex<Vec<String>>,
-    failed: Mutex<Vec<String>>,
-    /// Set once something ends the whole run: no worker begins another job.
-    stopped: AtomicBool,
-    reported_waiting: AtomicBool,
-}
-
-impl<'a> WorkerPool<'a> {
-    fn dir(&self, job: &Job) -> JobDir {
-        JobDir::new(&self.plan.folder, job)
-    }
-
-    /// Runs jobs in order; those that another process holds come last, when it has finished them or
-    /// is gone.
-    fn work(&self, device: Device) -> Result<()> {
-        let (save_every, bar) = (self.save_every, &self.bar);
-        let runner = JobRunner::open(self.plan, self.project, device, save_every, bar)?;
-        let mut held = Vec::new();
-        while let Some(work) = self.next_work(&mut held) {
-            stop_if_signalled(self.plan, || format!("{} jobs done", lock(&self.ran).len()))?;
-            match work {
-                Work::Preview(job) => self.preview_job(&runner, job)?,
-                Work::Whole(job) => {
-                    let dir = self.dir(job);
-                    match dir.try_lock().or_invalid_input("cannot write results")? {
-                        None => held.push(job),
-                        // Another process may have finished it since.
-                        Some(_) if self.is_finished(job, &dir) => {}
-                        Some(_lock) => self.run_job(&runner, job, &dir)?,
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_finished(&self, job: &Job, dir: &JobDir) -> bool {
-        read_scores(self.plan, job).is_some_and(|scores| dir.problems_beside(&scores).is_empty())
-    }
-
-    /// The next work or, when only held jobs are left, one of those after a wait.
-    fn next_work(&self, held: &mut Vec<&'a Job>) -> Option<Work<'a>> {
-        if self.stopped.load(Ordering::SeqCst) {
-            return None;
-        }
-        let next = lock(&self.queue).pop_front();
-        if next.is_some() || held.is_empty() {
-            return next;
-        }
-        if !self.reported_waiting.swap(true, Ordering::SeqCst) {
-            self.bar.print_line(&format!(
-                "{}: waiting for {} jobs that another process works on",
-                self.plan.experiment.name,
-                held.len()
-            ));
-        }
-        std::thread::sleep(LOOK_AGAIN);
-        Some(Work::Whole(held.remove(0)))
-    }
-
-    /// Makes a job's part of the preview, unless another process works on the job. What breaks in
-    /// it breaks again, and is reported, when the whole job is run.
-    fn preview_job(&self, runner: &JobRunner, job: &Job) -> Result<()> {
-        let Some(preview) = self.preview else {
-            return Ok(());
-        };
-        let dir = self.dir(job);
-        let scores = match dir.try_lock().or_invalid_input("cannot write results")? {
-            None => None,
-            Some(_lock) => {
-                let count = preview.pictures();
-                let done = catch_unwind(AssertUnwindSafe(|| runner.preview(job, &dir, count)));
-                match done.unwrap_or_else(|panic| Err(panic_error(panic.as_ref()))) {
-                    Ok(scores) => Some(scores),
-                    Err(error) if ends_the_run(&error) => return Err(error),
-                    Err(_) => None,
-                }
-            }
-        };
-        if let Some(text) = preview.take(job, scores)? {
-            self.bar.print_line(&text);
-        }
-        Ok(())
-    }
-
-    /// A job that fails, or panics, does not stop the others; what all of them would meet does.
-    fn run_job(&self, runner: &JobRunner, job: &Job, dir: &JobDir) -> Result<()> {
-        let done = catch_unwind(AssertUnwindSafe(|| runner.run(job, dir)));
-        match done.unwrap_or_else(|panic| Err(panic_error(panic.as_ref()))) {
-            Ok(()) => lock(&self.ran).push(job.id.clone()),
-            Err(error) if ends_the_run(&error) => return Err(error),
-            Err(error) => {
-                let reason = one_line(&format!("{error:#}"));
-                self.bar
-                    .print_line(&format!("egsde: job {} failed: {reason}", job.id));
-                lock(&self.failed).push(job.id.clone());
-            }
-        }
-        Ok(())
-    }
-
-    /// [`WorkerPool::work`]; whatever ends it early ends the other workers too.
-    fn run_worker(&self, device: Device) -> Result<()> {
-        let result = catch_unwind(AssertUnwindSafe(|| self.work(device)));
-        let result = result.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())));
-        if result.is_err() {
-            self.stopped.store(true, Ordering::SeqCst);
-        }
-        result
-    }
-
-    /// Runs one worker per device; returns the first error.
-    fn run_workers(&self, devices: &[Device]) -> Result<()> {
-        let results: Vec<Result<()>> = std::thread::scope(|scope| {
-            let spawn = |device: &Device| {
-                let device = *device;
-                scope.spawn(move || self.run_worker(device))
-            };
-            let workers: Vec<_> = devices.iter().map(spawn).collect();
-            let joined = workers.into_iter().map(|worker| worker.join());
-            joined
-                .map(|joined| joined.unwrap_or_else(|panic| Err(panic_error(panic.as_ref()))))
-                .collect()
-        });
-        results.into_iter().collect()
-    }
 }
 
 /// A part of a plan's jobs, for machines that share nothing: `2/8` is every eighth job from the
@@ -271,11 +121,72 @@ fn bar(plan: &Plan, preview: Option<&Preview>, jobs: &[&Job]) -> RunProgress {
     bar
 }
 
+/// The first images of a task's source, as many as the experiment takes.
+fn load_sources(task: &Task, project: &Project, wanted: usize) -> Result<ImageSet> {
+    let source = task.source.load(project, task.image_size, wanted)?;
+    if source.len() < wanted {
+        return Err(invalid_input(format!(
+            "pictures is {wanted}, but {} has only {}",
+            task.source.domain,
+            source.len()
+        )));
+    }
+    Ok(source)
+}
+
+/// Networks and evaluator on one device.
+fn open_stages<'a>(
+    plan: &'a Plan,
+    project: &'a Project,
+    device: Device,
+    save_every: usize,
+    bar: &'a RunProgress,
+) -> Result<Stages<'a>> {
+    let precision = plan.experiment.precision;
+    precision.prepare(device).map_err(invalid_input)?;
+    let source = load_sources(&plan.task, project, plan.experiment.pictures)?;
+    let source = Arc::new(source);
+    let scorer = JobScorer::open(plan, project, device, source.clone(), bar)?;
+    let turn = scorer.turn();
+    let sampler = JobSampler::new(plan, project, device, source, save_every, turn, bar);
+    Ok(Stages {
+        sampler: Box::new(sampler),
+        scorer: Box::new(scorer),
+    })
+}
+
+/// The number of jobs that ran.
+///
+/// # Errors
+/// Check failed: a job failed, or no device was left for it.
+fn count_ran(outcome: &Outcome) -> Result<usize> {
+    let Outcome {
+        ran,
+        failed,
+        lost,
+        left,
+    } = outcome;
+    let total = ran.len() + failed.len() + left;
+    if *left > 0 {
+        return Err(check_failed(format!(
+            "{left} of {total} jobs are left, since {}; the same command goes on from there",
+            lost.join(", ")
+        )));
+    }
+    if !failed.is_empty() {
+        let (count, names) = (failed.len(), failed.join(", "));
+        return Err(check_failed(format!(
+            "{count} of {total} jobs failed: {names}"
+        )));
+    }
+    Ok(ran.len())
+}
+
 /// Runs what is not finished and reads the new results; returns how many jobs this process ran.
 /// Whatever can be known before the first network evaluation is checked first.
 ///
 /// # Errors
-/// Invalid input, a signal, or jobs that failed (by name).
+/// Invalid input, a signal, jobs that failed (by name), or jobs that no device was left for.
 pub fn run_plan(
     results: &mut Results,
     project: &Project,
@@ -305,36 +216,21 @@ pub fn run_plan_after_preview(
     }
     signal::listen()?;
     let preview = preview.and_then(|request| Preview::new(request, plan, &jobs));
-    let pool = WorkerPool {
-        plan,
-        project,
-        save_every: resources.save_every,
-        bar: bar(plan, preview.as_ref(), &jobs),
-        queue: Mutex::new(queue(preview.as_ref(), &jobs)),
-        preview: preview.as_ref(),
-        ran: Mutex::default(),
-        failed: Mutex::default(),
-        stopped: AtomicBool::new(false),
-        reported_waiting: AtomicBool::new(false),
-    };
-    let outcome = pool.run_workers(&resources.devices);
-    pool.bar.finish();
-    outcome?;
-    let (ran, failed) = (lock(&pool.ran).len(), lock(&pool.failed).clone());
+    let (bar, save_every) = (bar(plan, preview.as_ref(), &jobs), resources.save_every);
+    let open = |device| open_stages(plan, project, device, save_every, &bar);
+    let work = queue(preview.as_ref(), &jobs);
+    let outcome =
+        WorkerPool::new(plan, work, preview.as_ref(), &bar, &open).run(&resources.devices);
+    bar.finish();
+    let outcome = outcome?;
     results.read_missing();
-    match failed.len() {
-        0 => Ok(ran),
-        n => Err(check_failed(format!(
-            "{n} of {} jobs failed: {}",
-            n + ran,
-            failed.join(", ")
-        ))),
-    }
+    count_ran(&outcome)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::exit_code;
 
     #[test]
     fn shards_divide_the_jobs() {
@@ -348,5 +244,23 @@ mod tests {
         for text in ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_lost_device_counts_only_where_jobs_are_left() {
+        let mut outcome = Outcome {
+            ran: vec!["a".into(), "b".into()],
+            lost: vec!["cuda:0 no longer works (CUDA error: unspecified launch failure)".into()],
+            ..Outcome::default()
+        };
+        assert_eq!(count_ran(&outcome).unwrap(), 2);
+        outcome.left = 3;
+        let error = count_ran(&outcome).unwrap_err();
+        assert_eq!(exit_code(&error), 1);
+        let text = error.to_string();
+        assert!(
+            text.starts_with("3 of 5 jobs are left, since cuda:0 no longer works"),
+            "{text}"
+        );
     }
 }

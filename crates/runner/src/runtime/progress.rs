@@ -18,6 +18,8 @@ pub struct Progress {
     done: u64,
     began: Instant,
     last_line: Option<Instant>,
+    /// Whether nothing is shown, because another bar is.
+    is_silent: bool,
 }
 
 /// Least time between two log lines.
@@ -47,6 +49,16 @@ impl Progress {
             done: 0,
             began: Instant::now(),
             last_line: None,
+            is_silent: false,
+        }
+    }
+
+    /// Progress that is not shown, of work beside another that is.
+    pub fn silent() -> Self {
+        Self {
+            bar: None,
+            is_silent: true,
+            ..Self::new("", "", 0)
         }
     }
 
@@ -66,6 +78,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_message(message.to_string());
             bar.set_position(done);
+        } else if self.is_silent {
+            // Another bar is on the terminal.
         } else if done >= self.total || self.last_line.is_none_or(|at| at.elapsed() > INTERVAL) {
             self.last_line = Some(Instant::now());
             writeln!(log(), "{}", self.line(message));

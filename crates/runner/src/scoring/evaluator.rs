@@ -206,9 +206,9 @@ fn evaluate_files(
     let mut bad = BadImages::default();
     let values = folders.compare(&pairs, &mut bad)?.values;
     let paths: Vec<&PathBuf> = files.iter().collect();
-    let mut bar = Progress::new("FID", "pictures", files.len() as u64);
+    // The bar of the run is shown meanwhile.
+    let mut bar = Progress::silent();
     let features = folders.features(Path::new("translations"), &paths, &mut bar, &mut bad)?;
-    bar.finish();
     Ok(PerImage { values, features })
 }
 

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use egsde_data::files::{TEMPORARY, sha256_file, sha256_hex, write_atomically};
 use egsde_data::image_file::{self, Rgb, encode_jpeg75};
 use egsde_data::image_set::{ImageSet, encode_png};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -283,10 +284,15 @@ impl JobDir {
     /// # Errors
     /// A file cannot be written.
     pub fn write_images(&self, checksums: &mut Checksums, images: &ImageSet) -> Result<()> {
-        for (i, name) in images.names.iter().enumerate() {
+        let write = |(i, name): (usize, &String)| -> Result<Vec<u8>> {
             let bytes = self.encode(images, i)?;
             write_atomically(&self.image(name), &bytes)?;
-            checksums.add(&self.image_entry(name), &bytes);
+            Ok(bytes)
+        };
+        let names = images.names.par_iter().enumerate();
+        let written = names.map(write).collect::<Result<Vec<_>>>()?;
+        for (name, bytes) in images.names.iter().zip(&written) {
+            checksums.add(&self.image_entry(name), bytes);
         }
         checksums.write(&self.path)
     }
@@ -297,8 +303,11 @@ impl JobDir {
     /// An image is missing or was changed; the error names the first such image.
     pub fn read_all(&self, names: &[String], side: usize) -> Result<ImageSet> {
         let (checksums, mut images) = (self.checksums(), ImageSet::empty(side));
-        for name in names {
-            let pixels = self.read_image(&checksums, name, side);
+        let all_pixels: Vec<Option<Vec<u8>>> = names
+            .par_iter()
+            .map(|name| self.read_image(&checksums, name, side))
+            .collect();
+        for (name, pixels) in names.iter().zip(all_pixels) {
             let pixels = pixels.with_context(|| {
                 format!("{} is missing or was changed", self.image(name).display())
             })?;

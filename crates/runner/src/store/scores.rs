@@ -1,10 +1,13 @@
 //! `scores.json`: a job's numbers and the conditions under which they were made, under a seal.
 
 use crate::plan::ScoringIdentity;
+use crate::runtime::device::card;
 use anyhow::Result;
 use egsde_data::files::sha256_hex;
+use egsde_models::cuda::{cudnn_version, take_peak_bytes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tch::Device;
 
 /// File name inside a job's folder.
 pub const SCORES_FILE: &str = "scores.json";
@@ -34,10 +37,47 @@ pub struct SamplingConditions {
     pub images: usize,
     /// Seconds spent on sampling them.
     pub seconds: f64,
-    /// Seconds of these inside networks (on a GPU, in handing work over).
+    /// Seconds of these in which the networks computed, measured on the device.
     pub network_seconds: f64,
     /// Largest resident memory of that process so far, bytes; 0 where the system does not tell.
     pub peak_memory_bytes: u64,
+    /// The GPU; none of images made on a CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuConditions>,
+}
+
+/// The GPU on which a job's images were made, and the software that rounding depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GpuConditions {
+    /// For example NVIDIA H100 80GB HBM3.
+    pub name: String,
+    /// Its compute capability, for example 9.0.
+    pub capability: String,
+    /// Version of the driver.
+    pub driver: String,
+    /// Version of cuDNN; empty where it is not known.
+    pub cudnn: String,
+    /// The most bytes that tensors took on it while this job was sampled, the networks included.
+    pub peak_memory_bytes: u64,
+}
+
+impl GpuConditions {
+    /// Those of a device, with the largest use of its memory since they were last asked for; none
+    /// of a CPU.
+    pub fn take(device: Device) -> Option<Self> {
+        let peak_memory_bytes = take_peak_bytes(device)?;
+        let (name, capability, driver) = match card(device) {
+            Some(card) => (card.name, card.capability.to_string(), card.driver),
+            None => Default::default(),
+        };
+        Some(Self {
+            name,
+            capability,
+            driver,
+            cudnn: cudnn_version().unwrap_or_default(),
+            peak_memory_bytes,
+        })
+    }
 }
 
 /// How a job's images were scored.
@@ -135,6 +175,7 @@ pub(crate) mod testing {
                 seconds: 1.25,
                 network_seconds: 1.0,
                 peak_memory_bytes: 7,
+                gpu: None,
             },
             scoring: ScoringConditions {
                 identity: ScoringIdentity {
@@ -165,5 +206,22 @@ mod tests {
             None
         );
         assert_eq!(Scores::from_sealed(b"{}"), None);
+    }
+
+    #[test]
+    fn only_images_of_a_gpu_tell_which() {
+        let mut scores = testing::scores();
+        let text = String::from_utf8(scores.to_sealed().unwrap()).unwrap();
+        assert!(!text.contains("gpu"), "{text}");
+        assert_eq!(GpuConditions::take(Device::Cpu), None);
+        scores.sampling.gpu = Some(GpuConditions {
+            name: "NVIDIA L4".into(),
+            capability: "8.9".into(),
+            driver: "580.65.06".into(),
+            cudnn: "9.19.0".into(),
+            peak_memory_bytes: 5 << 30,
+        });
+        let bytes = scores.to_sealed().unwrap();
+        assert_eq!(Scores::from_sealed(&bytes), Some(scores));
     }
 }

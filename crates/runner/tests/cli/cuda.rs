@@ -2,6 +2,8 @@
 //! missing.
 
 use crate::common::{AssertText, OutputAssertExt, assert_has, checkout, egsde, egsde_in};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// The question whether there is CUDA, whose first answer libtorch keeps.
@@ -66,4 +68,43 @@ fn a_plan_for_a_gpu_needs_none() {
     let plan = egsde(&["plan", "experiments/table1.yaml", "--device", "cuda:0"]).printed();
     assert_has(&plan, &[" of 12 jobs done"]);
     egsde(&["plan", "experiments/table1.yaml", "--device", "gpu"]).refused(&["there are cpu"]);
+}
+
+/// A stand-in for a Python that has PyTorch: it answers with the times of one variant.
+const PYTHON: &str = r#"#!/bin/sh
+echo '{"results": {"eager, batch 2": {"sdedit_ms": 1.5, "egsde_ms": 33.25}}}' > "$3"
+"#;
+
+#[test]
+fn the_check_of_a_gpu_runs_on_a_cpu_and_ends_with_its_verdicts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, python) = (folder.path().join("out.md"), folder.path().join("python"));
+    std::fs::write(&python, PYTHON).unwrap();
+    std::fs::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
+    let printed = egsde_in(&checkout())
+        .args(["check-gpu", "--device", "cpu", "--small", "--only"])
+        .args([
+            "steps,pytorch",
+            "--batch-size",
+            "2",
+            "--steps",
+            "2",
+            "--python",
+        ])
+        .args([&python, Path::new("--folder"), folder.path()])
+        .args([Path::new("--out"), &out])
+        .assert()
+        .printed();
+    for method in ["SDEdit", "ILVR", "EGSDE"] {
+        for precision in ["f32", "bf16"] {
+            let twice = format!("{method} in {precision} twice");
+            assert_has(&printed, &[method, &twice]);
+        }
+    }
+    assert_has(&printed, &["EGSDE, PyTorch", "33.2", "the same pictures"]);
+    assert!(
+        !printed.contains("tf32 twice") && !printed.contains("FAILED"),
+        "{printed}"
+    );
+    assert_eq!(std::fs::read_to_string(out).unwrap(), printed);
 }

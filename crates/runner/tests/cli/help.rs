@@ -3,7 +3,7 @@
 use crate::common::{AssertText, assert_has, egsde, files_below};
 
 /// Every command that people call.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "plan",
     "run",
     "table",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 22] = [
     "eval",
     "weights",
     "parity",
+    "check-gpu",
     "data",
     "train",
     "translate",

@@ -379,3 +379,29 @@ fn rows_of_equal_settings_share_one_job() {
         &["nothing to do"],
     );
 }
+
+/// Rows that ask for the source's features at equal and at other times, one of them twice with the
+/// result of its first repeat as its source.
+const SHARING_ROWS: [&str; 4] = [
+    "  - {name: A, method: egsde, steps: 10, start: 0.4, lambda_s: 20}\n",
+    "  - {name: B, method: egsde, steps: 10, start: 0.3, lambda_s: 30, repeats: 2}\n",
+    "  - {name: C, method: egsde, steps: 10, start: 0.4, lambda_s: 30, source_noise: fresh}\n",
+    "  - {name: D, method: egsde, steps: 20, start: 0.4, lambda_s: 30}\n",
+];
+
+fn sharing_experiment(rows: &[&str]) -> String {
+    let head = "name: s\ntitle: S\ntask: cat2dog-32\nseeds: [1]\npictures: 3\nbatch_size: 2\n";
+    format!("{head}methods:\n{}", rows.concat())
+}
+
+#[test]
+fn rows_that_share_source_features_equal_rows_that_do_not() {
+    let experiment = TestExperiment::new(&sharing_experiment(&SHARING_ROWS));
+    experiment.run("together", &[]).success();
+    for row in SHARING_ROWS {
+        // A plan of one such row shares nothing.
+        experiment.rewrite(&sharing_experiment(&[row]));
+        experiment.run("alone", &[]).success();
+    }
+    assert_same_runs(&experiment, "together", "alone");
+}

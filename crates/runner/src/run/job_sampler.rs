@@ -1,54 +1,40 @@
-//! Runs one job after another on one device: images, scores, what they were made with.
+//! Makes the images of jobs on one device, one job after another.
 
+use super::job_scorer::ScoringTurn;
 use super::pipeline::Pipeline;
 use super::run_progress::RunProgress;
-use crate::error::{Interrupted, OrInvalidInput, invalid_input};
+use super::workers::{SampleJob, Sampled, stop_if_signalled};
+use crate::error::{OrInvalidInput, invalid_input};
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::device::device_name;
 use crate::runtime::machine::processor;
-use crate::runtime::signal;
-use crate::scoring::{Evaluation, Evaluator};
 use crate::store::checksums::Checksums;
-use crate::store::job_dir::{JobDir, pixels_sha256};
-use crate::store::per_image::PerImage;
-use crate::store::scores::{SamplingConditions, Scores, ScoringConditions, peak_memory_bytes};
-use crate::store::timings::Timings;
+use crate::store::job_dir::JobDir;
+use crate::store::scores::{GpuConditions, SamplingConditions, peak_memory_bytes};
 use anyhow::{Context, Result};
 use egsde_data::image_set::ImageSet;
 use egsde_models::networks::seconds_in_networks;
 use egsde_sampler::method::Method;
+use rayon::prelude::*;
 use std::cell::OnceCell;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 use tch::Device;
 
-/// What one device works with. All devices of a run share the bar.
-pub struct JobRunner<'a> {
+/// What one device samples with. All devices of a run share the bar.
+pub struct JobSampler<'a> {
     plan: &'a Plan,
     project: &'a Project,
-    source: ImageSet,
+    source: Arc<ImageSet>,
     /// Opened by the first job that samples.
     pipeline: OnceCell<Pipeline>,
-    evaluator: Evaluator,
     device: Device,
     save_every: usize,
+    scoring: ScoringTurn,
     bar: &'a RunProgress,
-}
-
-/// Ends the work after a signal; `state` tells what is kept.
-pub(crate) fn stop_if_signalled(plan: &Plan, state: impl FnOnce() -> String) -> Result<()> {
-    let Some(code) = signal::requested() else {
-        return Ok(());
-    };
-    let folder = plan.folder.display();
-    let text = format!(
-        "interrupted: {}; the same command goes on from there ({folder})",
-        state()
-    );
-    Err(Interrupted { text, code }.into())
 }
 
 /// Encodes and writes each set of images that `sample` hands over while it makes the next. What was
@@ -83,55 +69,42 @@ fn write_beside_sampling(
 
 /// What sampling a job took in this process.
 #[derive(Default)]
-struct Sampled {
+struct Spent {
     images: usize,
     seconds: f64,
     network_seconds: f64,
+    gpu: Option<GpuConditions>,
 }
 
-impl<'a> JobRunner<'a> {
-    /// Opens source images and evaluator and checks that they can do the jobs.
-    ///
-    /// # Errors
-    /// Invalid input: something is missing, another file, or too few.
-    pub fn open(
+impl<'a> JobSampler<'a> {
+    /// A sampler of translations of `source`, with `scoring` held while the device scores. Networks
+    /// are opened when an image is missing.
+    pub fn new(
         plan: &'a Plan,
         project: &'a Project,
         device: Device,
+        source: Arc<ImageSet>,
         save_every: usize,
+        scoring: ScoringTurn,
         bar: &'a RunProgress,
-    ) -> Result<Self> {
-        plan.experiment
-            .precision
-            .prepare(device)
-            .map_err(invalid_input)?;
-        let (task, wanted) = (&plan.task, plan.experiment.pictures);
-        let source = task.source.load(project, task.image_size, wanted)?;
-        if source.len() < wanted {
-            return Err(invalid_input(format!(
-                "pictures is {wanted}, but {} has only {}",
-                task.source.domain,
-                source.len()
-            )));
-        }
-        let evaluator = Evaluator::open(plan, project, device)?;
-        let pipeline = OnceCell::new();
-        Ok(Self {
+    ) -> Self {
+        Self {
             plan,
             project,
             source,
-            pipeline,
-            evaluator,
+            pipeline: OnceCell::new(),
             device,
             save_every,
+            scoring,
             bar,
-        })
+        }
     }
 
     fn pipeline(&self) -> Result<&Pipeline> {
         if self.pipeline.get().is_none() {
             let count = self.source.len();
-            let opened = Pipeline::open(self.plan, self.project, self.device, count);
+            let turn = self.scoring.clone();
+            let opened = Pipeline::open(self.plan, self.project, self.device, count, turn);
             // Every other job would meet the same.
             let _ = self.pipeline.set(opened.or_invalid_input("networks")?);
         }
@@ -162,24 +135,26 @@ impl<'a> JobRunner<'a> {
         }
     }
 
-    /// Those of the first `wanted` sources whose translations are not there yet, by index.
+    /// Those of the first `wanted` sources whose translations are not there yet, by index; found on
+    /// all cores.
     fn missing_images(&self, dir: &JobDir, checksums: &Checksums, wanted: usize) -> Vec<usize> {
         let side = self.plan.task.image_size;
-        let names = self.source.names.iter().take(wanted).enumerate();
+        let names = self.source.names.par_iter().take(wanted).enumerate();
         let missing = names.filter(|(_, name)| dir.read_image(checksums, name, side).is_none());
         missing.map(|(i, _)| i).collect()
     }
 
     /// Makes those of the first `wanted` images that are not there yet.
-    fn sample(&self, job: &Job, dir: &JobDir, wanted: usize) -> Result<Sampled> {
+    fn make_images(&self, job: &Job, dir: &JobDir, wanted: usize) -> Result<Spent> {
         let mut checksums = dir.checksums();
         let missing = self.missing_images(dir, &checksums, wanted);
         self.bar.skip_to(job, wanted - missing.len());
         if missing.is_empty() {
-            return Ok(Sampled::default());
+            return Ok(Spent::default());
         }
         let pipeline = self.pipeline()?;
         let (began, before) = (Instant::now(), seconds_in_networks());
+        let _ = GpuConditions::take(self.device);
         let method = pipeline.method(&job.identity.settings)?;
         write_beside_sampling(dir, &mut checksums, |keep| {
             let mut done = wanted - missing.len();
@@ -194,10 +169,11 @@ impl<'a> JobRunner<'a> {
             Ok(())
         })?;
         self.bar.note_shown(job, wanted);
-        Ok(Sampled {
+        Ok(Spent {
             images: missing.len(),
             seconds: began.elapsed().as_secs_f64(),
             network_seconds: seconds_in_networks() - before,
+            gpu: GpuConditions::take(self.device),
         })
     }
 
@@ -231,7 +207,7 @@ impl<'a> JobRunner<'a> {
         self.pipeline.get().map_or(planned, Pipeline::batch_size)
     }
 
-    fn sampling_conditions(&self, sampled: &Sampled) -> SamplingConditions {
+    fn conditions(&self, spent: &Spent) -> SamplingConditions {
         let kind = self.plan.experiment.precision.kind();
         SamplingConditions {
             code: crate::CODE.into(),
@@ -242,92 +218,44 @@ impl<'a> JobRunner<'a> {
             own_kernels: egsde_models::kernels_in_use(self.device, kind),
             save_every: self.save_every,
             batch_size: self.batch_size(),
-            images: sampled.images,
-            seconds: sampled.seconds,
-            network_seconds: sampled.network_seconds,
+            images: spent.images,
+            seconds: spent.seconds,
+            network_seconds: spent.network_seconds,
             peak_memory_bytes: peak_memory_bytes(),
+            gpu: spent.gpu.clone(),
         }
     }
 
-    /// Runs one job, from wherever it stands to its scores.
-    ///
-    /// # Errors
-    /// Invalid input that other jobs would meet too, a signal, or what broke in this job.
-    pub fn run(&self, job: &Job, dir: &JobDir) -> Result<()> {
+    fn sampled(&self, spent: &Spent, earlier: Option<SamplingConditions>) -> Sampled {
+        let conditions = match earlier {
+            Some(earlier) if spent.images == 0 => earlier,
+            _ => self.conditions(spent),
+        };
+        Sampled {
+            conditions,
+            images: spent.images,
+            seconds: spent.seconds,
+        }
+    }
+}
+
+impl SampleJob for JobSampler<'_> {
+    fn sample(&self, job: &Job, dir: &JobDir) -> Result<Sampled> {
         // Images that were scored before keep the conditions under which they were made.
         let earlier = dir.scores().map(|scores| scores.sampling);
         dir.begin(job).or_invalid_input("cannot write results")?;
         self.check_external(job, dir)?;
-        let sampled = self.sample(job, dir, self.source.len())?;
-        let sampling = match earlier {
-            Some(earlier) if sampled.images == 0 => earlier,
-            _ => self.sampling_conditions(&sampled),
-        };
-        self.score(dir, sampling)?;
-        let device = device_name(self.device);
-        let kept = Timings::add(self.plan, job, &device, sampled.images, sampled.seconds);
-        // The job is done; only the next plan's estimate lacks this time.
-        if let Err(error) = kept {
-            self.bar
-                .print_line(&format!("cannot keep how long it took: {error:#}"));
-        }
-        Ok(())
+        let spent = self.make_images(job, dir, self.source.len())?;
+        Ok(self.sampled(&spent, earlier))
     }
 
-    /// Makes the first `count` images of a job that are not there yet, and scores these alone. The
-    /// job goes on with the others; the scores are kept nowhere.
-    ///
-    /// # Errors
-    /// As [`JobRunner::run`].
-    pub fn preview(&self, job: &Job, dir: &JobDir, count: usize) -> Result<Scores> {
+    fn sample_first(&self, job: &Job, dir: &JobDir, count: usize) -> Result<Sampled> {
         dir.begin(job).or_invalid_input("cannot write results")?;
         self.check_external(job, dir)?;
-        let sampled = match job.external_images {
-            Some(_) => Sampled::default(),
-            None => self.sample(job, dir, count)?,
+        let spent = match job.external_images {
+            Some(_) => Spent::default(),
+            None => self.make_images(job, dir, count)?,
         };
-        let (scores, _) = self.evaluate(dir, count, self.sampling_conditions(&sampled))?;
-        Ok(scores)
-    }
-
-    /// Scores of the first `count` images that lie in a job's folder, with the hash of the
-    /// per-image values left open, and these values.
-    fn evaluate(
-        &self,
-        dir: &JobDir,
-        count: usize,
-        sampling: SamplingConditions,
-    ) -> Result<(Scores, PerImage)> {
-        let source = self.source.first(count);
-        let translated = dir.read_all(&source.names, self.plan.task.image_size)?;
-        let names = source.names.iter();
-        let files: Vec<PathBuf> = names.map(|name| dir.image(name)).collect();
-        let began = Instant::now();
-        let evaluated = self.evaluator.evaluate(&source, &files, &translated)?;
-        let seconds = began.elapsed().as_secs_f64();
-        let Evaluation { metrics, per_image } = evaluated;
-        let scores = Scores {
-            metrics,
-            images: source.len(),
-            images_sha256: pixels_sha256(&translated),
-            per_image_sha256: String::new(),
-            sampling,
-            scoring: ScoringConditions {
-                identity: self.plan.scoring.clone(),
-                code: crate::CODE.into(),
-                device: device_name(self.device),
-                seconds,
-            },
-        };
-        Ok((scores, per_image))
-    }
-
-    /// Scores the images that lie in a job's folder, which ends the job.
-    fn score(&self, dir: &JobDir, sampling: SamplingConditions) -> Result<()> {
-        let (mut scores, per_image) = self.evaluate(dir, self.source.len(), sampling)?;
-        scores.per_image_sha256 = dir
-            .write_per_image(&per_image)
-            .or_invalid_input("cannot write results")?;
-        dir.finish(&scores).or_invalid_input("cannot write results")
+        Ok(self.sampled(&spent, None))
     }
 }

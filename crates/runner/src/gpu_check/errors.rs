@@ -1,0 +1,102 @@
+//! How far the golden cases that the device computes lie from the reference, in each precision.
+
+use crate::config::precision::Precision;
+use crate::parity::{ParityOptions, Verdict, check_case, read_cases};
+use crate::runtime::console::log;
+use anyhow::Result;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tch::Device;
+
+/// Operations of networks, whose errors depend on the precision.
+const OF_NETWORKS: [&str; 4] = ["network_forward", "domain_specific_energy", "egsde", "ilvr"];
+
+/// Operations that are float32 in every precision.
+const ALWAYS_FLOAT32: [&str; 2] = ["low_pass", "inception_features"];
+
+/// The error that a precision may have where the reference's own tolerance, which is meant for
+/// float32 on a CPU, allows less.
+fn least_tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 1e-4,
+        Precision::Tf32 => 5e-3,
+        Precision::Bf16 => 3e-2,
+    }
+}
+
+/// A case's largest error in each precision.
+#[derive(Debug, Clone)]
+pub struct CaseErrors {
+    /// The case's name.
+    pub case: String,
+    /// The verdicts; what could not be computed has the error NaN.
+    pub verdicts: BTreeMap<String, Verdict>,
+}
+
+/// The verdict on one case in a precision; none of a case that no device computes.
+fn check_on_device(
+    case: &Value,
+    folder: &Path,
+    device: Device,
+    precision: Precision,
+) -> Option<Verdict> {
+    let op = case["op"].as_str().unwrap_or_default();
+    let least_tolerance = match op {
+        op if OF_NETWORKS.contains(&op) => least_tolerance(precision),
+        op if ALWAYS_FLOAT32.contains(&op) => 0.0,
+        _ => return None,
+    };
+    let options = ParityOptions {
+        device,
+        kind: precision.kind(),
+        least_tolerance,
+        ..ParityOptions::default()
+    };
+    Some(check_case(case, folder, options).unwrap_or_else(|error| {
+        let name = case["case"].as_str().unwrap_or_default();
+        writeln!(log(), "egsde: {name} in {precision}: {error:#}");
+        Verdict {
+            case: name.into(),
+            op: op.into(),
+            max_rel_err: f64::NAN,
+            tensor: String::new(),
+            tolerance: least_tolerance,
+            ok: false,
+        }
+    }))
+}
+
+/// The errors of all cases that a device computes, in each of `precisions`.
+///
+/// # Errors
+/// There are no readable cases in `folder`.
+pub fn case_errors(
+    folder: &Path,
+    device: Device,
+    precisions: &[Precision],
+) -> Result<Vec<CaseErrors>> {
+    let cases = read_cases(folder)?;
+    let mut found: Vec<CaseErrors> = Vec::new();
+    for precision in precisions {
+        // What was left out of `precisions` is refused here; nothing else is.
+        precision.prepare(device).map_err(anyhow::Error::msg)?;
+        for case in &cases {
+            let Some(verdict) = check_on_device(case, folder, device, *precision) else {
+                continue;
+            };
+            let place = found.iter().position(|other| other.case == verdict.case);
+            let place = place.unwrap_or_else(|| {
+                found.push(CaseErrors {
+                    case: verdict.case.clone(),
+                    verdicts: BTreeMap::new(),
+                });
+                found.len() - 1
+            });
+            let verdicts = &mut found[place].verdicts;
+            verdicts.insert(precision.to_string(), verdict);
+        }
+        writeln!(log(), "check-gpu: parity in {precision} is computed");
+    }
+    Ok(found)
+}

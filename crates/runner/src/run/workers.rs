@@ -1,0 +1,763 @@
+//! The workers of a run: one per device, all taking jobs from one queue, beside whatever other
+//! processes work on the same experiment. Each samples one job while it scores the one before. A
+//! worker whose GPU no longer works gives its jobs back, and the others take them over.
+
+use super::preview::Preview;
+use super::run_progress::{RunProgress, lock};
+use crate::error::{Interrupted, OrInvalidInput, ends_the_run, one_line};
+use crate::plan::{Job, Plan};
+use crate::runtime::device::{device_name, is_device_lost, loss_text};
+use crate::runtime::memory::panic_error;
+use crate::runtime::signal;
+use crate::store::job_dir::{JobDir, JobLock};
+use crate::store::results::read_scores;
+use crate::store::scores::{SamplingConditions, Scores};
+use anyhow::Result;
+use std::collections::{BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use tch::Device;
+
+/// What sampling a job came to.
+#[derive(Debug)]
+pub struct Sampled {
+    /// How the images were made; of images that were there before, as they were made then.
+    pub conditions: SamplingConditions,
+    /// Images that were made now.
+    pub images: usize,
+    /// Seconds that they took.
+    pub seconds: f64,
+}
+
+/// Makes the images of jobs.
+pub trait SampleJob {
+    /// Makes what is missing.
+    ///
+    /// # Errors
+    /// Invalid input that other jobs would meet too, a signal, or what broke in this job.
+    fn sample(&self, job: &Job, dir: &JobDir) -> Result<Sampled>;
+
+    /// Makes those of the first `count` images that are missing.
+    ///
+    /// # Errors
+    /// As [`SampleJob::sample`].
+    fn sample_first(&self, job: &Job, dir: &JobDir, count: usize) -> Result<Sampled>;
+}
+
+/// Scores the images of jobs.
+pub trait ScoreJob {
+    /// Scores images that are all there, which ends the job.
+    ///
+    /// # Errors
+    /// As [`SampleJob::sample`].
+    fn score(&self, job: &Job, dir: &JobDir, sampled: Sampled) -> Result<()>;
+
+    /// Scores of the first `count` images alone, which are kept nowhere.
+    ///
+    /// # Errors
+    /// As [`SampleJob::sample`].
+    fn score_first(&self, dir: &JobDir, count: usize, sampled: Sampled) -> Result<Scores>;
+}
+
+/// What a worker does with a job.
+#[derive(Clone, Copy)]
+pub enum Work<'a> {
+    /// It makes and scores the first images.
+    Preview(&'a Job),
+    /// It makes and scores all that is missing.
+    Whole(&'a Job),
+}
+
+impl<'a> Work<'a> {
+    fn job(self) -> &'a Job {
+        match self {
+            Self::Preview(job) | Self::Whole(job) => job,
+        }
+    }
+}
+
+/// What one worker does with jobs, in this order; the second runs in a thread of its own.
+pub struct Stages<'a> {
+    /// Makes images.
+    pub sampler: Box<dyn SampleJob + 'a>,
+    /// Scores them.
+    pub scorer: Box<dyn ScoreJob + Send + 'a>,
+}
+
+/// Opens the stages on a device.
+pub type OpenStages<'a> = dyn Fn(Device) -> Result<Stages<'a>> + Sync + 'a;
+
+/// How long a worker waits before it looks again at jobs that another process holds.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
+/// Jobs that wait for their scores while the next one is sampled.
+const WAITING_FOR_SCORES: usize = 1;
+
+/// Ends the work after a signal; `state` tells what is kept.
+pub(crate) fn stop_if_signalled(plan: &Plan, state: impl FnOnce() -> String) -> Result<()> {
+    let Some(code) = signal::requested() else {
+        return Ok(());
+    };
+    let folder = plan.folder.display();
+    let text = format!(
+        "interrupted: {}; the same command goes on from there ({folder})",
+        state()
+    );
+    Err(Interrupted { text, code }.into())
+}
+
+/// A worker's GPU no longer works.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct DeviceLost(String);
+
+/// The jobs of this process that have not ended.
+#[derive(Default)]
+struct JobQueue<'a> {
+    waiting: VecDeque<Work<'a>>,
+    /// Those that another process works on.
+    held: VecDeque<&'a Job>,
+    /// How many the workers of this process have taken.
+    in_flight: usize,
+    /// Those that came back from a lost GPU.
+    returned: BTreeSet<&'a str>,
+}
+
+/// What became of the jobs.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Jobs that were done, by id.
+    pub ran: Vec<String>,
+    /// Jobs that failed, by id.
+    pub failed: Vec<String>,
+    /// The devices that were lost, with what they said.
+    pub lost: Vec<String>,
+    /// Jobs that no device was left for.
+    pub left: usize,
+}
+
+/// What the workers share.
+pub struct WorkerPool<'a> {
+    plan: &'a Plan,
+    bar: &'a RunProgress,
+    open: &'a OpenStages<'a>,
+    preview: Option<&'a Preview<'a>>,
+    queue: Mutex<JobQueue<'a>>,
+    /// Notified when a job ends or comes back.
+    changed: Condvar,
+    ran: Mutex<Vec<String>>,
+    failed: Mutex<Vec<String>>,
+    lost: Mutex<Vec<String>>,
+    /// Set once something ends the whole run: no worker begins another job.
+    stopped: AtomicBool,
+    reported_waiting: AtomicBool,
+}
+
+/// Work that a worker has taken. Unless it is ended, it goes back into the queue.
+struct TakenJob<'p, 'a> {
+    pool: &'p WorkerPool<'a>,
+    work: Work<'a>,
+    job: &'a Job,
+    lock: Option<JobLock>,
+    has_ended: bool,
+}
+
+impl TakenJob<'_, '_> {
+    /// The job is done, has failed, or was done by another process.
+    fn end(mut self) {
+        self.mark_ended();
+    }
+
+    fn mark_ended(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        self.lock = None;
+        self.has_ended = true;
+        lock(&self.pool.queue).in_flight -= 1;
+        self.pool.changed.notify_all();
+    }
+
+    /// Another process works on it.
+    fn hold(mut self) {
+        self.has_ended = true;
+        let mut queue = lock(&self.pool.queue);
+        queue.in_flight -= 1;
+        queue.held.push_back(self.job);
+        self.pool.changed.notify_all();
+    }
+
+    /// One stage of the job; none when it failed, which ends this job and no other. What all jobs
+    /// would meet is an error, and so is the loss of the GPU.
+    fn attempt<T>(&mut self, stage: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        let done = catch_unwind(AssertUnwindSafe(stage));
+        let error = match done.unwrap_or_else(|panic| Err(panic_error(panic.as_ref()))) {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) if ends_the_run(&error) => return Err(error),
+            Err(error) => error,
+        };
+        let text = format!("{error:#}");
+        if is_device_lost(&text) {
+            return Err(DeviceLost(loss_text(&text)).into());
+        }
+        // What breaks in a preview breaks again, and is reported, when the whole job is run.
+        if let Work::Whole(job) = self.work {
+            self.pool.fail(&job.id, &text);
+        }
+        self.mark_ended();
+        Ok(None)
+    }
+}
+
+impl Drop for TakenJob<'_, '_> {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        self.lock = None;
+        let is_second_time = {
+            let mut queue = lock(&self.pool.queue);
+            queue.in_flight -= 1;
+            let is_second_time = !queue.returned.insert(&self.job.id);
+            if !is_second_time {
+                queue.waiting.push_front(self.work);
+            }
+            is_second_time
+        };
+        // It may be the job itself that breaks the devices.
+        if is_second_time {
+            self.pool
+                .fail(&self.job.id, "two devices were lost with it");
+        }
+        self.pool.changed.notify_all();
+    }
+}
+
+/// Work whose images are there, on its way to its scores.
+struct ToScore<'p, 'a> {
+    taken: TakenJob<'p, 'a>,
+    sampled: Sampled,
+    /// Told once the scores are there, where the other thread waits for them.
+    done: Option<SyncSender<()>>,
+}
+
+impl<'a> WorkerPool<'a> {
+    /// A pool for `work` on jobs of a plan; `preview` takes what previews find.
+    pub fn new(
+        plan: &'a Plan,
+        work: VecDeque<Work<'a>>,
+        preview: Option<&'a Preview<'a>>,
+        bar: &'a RunProgress,
+        open: &'a OpenStages<'a>,
+    ) -> Self {
+        Self {
+            plan,
+            bar,
+            open,
+            preview,
+            queue: Mutex::new(JobQueue {
+                waiting: work,
+                ..JobQueue::default()
+            }),
+            changed: Condvar::new(),
+            ran: Mutex::default(),
+            failed: Mutex::default(),
+            lost: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            reported_waiting: AtomicBool::new(false),
+        }
+    }
+
+    fn dir(&self, job: &Job) -> JobDir {
+        JobDir::new(&self.plan.folder, job)
+    }
+
+    fn fail(&self, id: &str, text: &str) {
+        let reason = one_line(text);
+        self.bar
+            .print_line(&format!("egsde: job {id} failed: {reason}"));
+        lock(&self.failed).push(id.into());
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+    }
+
+    fn is_finished(&self, job: &Job, dir: &JobDir) -> bool {
+        read_scores(self.plan, job).is_some_and(|scores| dir.problems_beside(&scores).is_empty())
+    }
+
+    fn report_waiting(&self, count: usize) {
+        if !self.reported_waiting.swap(true, Ordering::SeqCst) {
+            self.bar.print_line(&format!(
+                "{}: waiting for {count} jobs that another process works on",
+                self.plan.experiment.name
+            ));
+        }
+    }
+
+    /// The next job; when only held ones are left, one of those after a wait. None once every job
+    /// has ended: until then one may come back from a lost GPU.
+    fn next_job(&self) -> Option<TakenJob<'_, 'a>> {
+        let mut queue = lock(&self.queue);
+        let mut waited = false;
+        loop {
+            if self.stopped.load(Ordering::SeqCst) {
+                return None;
+            }
+            let mut next = queue.waiting.pop_front();
+            if next.is_none() && waited {
+                next = queue.held.pop_front().map(Work::Whole);
+            }
+            if let Some(work) = next {
+                queue.in_flight += 1;
+                return Some(TakenJob {
+                    pool: self,
+                    work,
+                    job: work.job(),
+                    lock: None,
+                    has_ended: false,
+                });
+            }
+            if queue.held.is_empty() && queue.in_flight == 0 {
+                return None;
+            }
+            if !queue.held.is_empty() {
+                self.report_waiting(queue.held.len());
+            }
+            let (after, timeout) = self
+                .changed
+                .wait_timeout(queue, LOOK_AGAIN)
+                .unwrap_or_else(PoisonError::into_inner);
+            queue = after;
+            waited = timeout.timed_out();
+        }
+    }
+
+    /// Samples jobs in order and hands them over to be scored; those that another process holds
+    /// come last, when it has finished them or is gone.
+    fn sample_jobs<'p>(
+        &'p self,
+        sampler: &dyn SampleJob,
+        scores: &SyncSender<ToScore<'p, 'a>>,
+    ) -> Result<()> {
+        while let Some(taken) = self.next_job() {
+            stop_if_signalled(self.plan, || format!("{} jobs done", lock(&self.ran).len()))?;
+            let is_handed_over = match taken.work {
+                Work::Preview(_) => self.sample_preview(taken, sampler, scores)?,
+                Work::Whole(_) => self.sample_whole(taken, sampler, scores)?,
+            };
+            // The other thread has gone when it met what ends this worker too.
+            if !is_handed_over {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Samples a whole job; false where nothing takes it over.
+    fn sample_whole<'p>(
+        &'p self,
+        mut taken: TakenJob<'p, 'a>,
+        sampler: &dyn SampleJob,
+        scores: &SyncSender<ToScore<'p, 'a>>,
+    ) -> Result<bool> {
+        let (job, dir) = (taken.job, self.dir(taken.job));
+        match dir.try_lock().or_invalid_input("cannot write results")? {
+            None => taken.hold(),
+            // Another process may have finished it since.
+            Some(_) if self.is_finished(job, &dir) => taken.end(),
+            Some(held) => {
+                taken.lock = Some(held);
+                if let Some(sampled) = taken.attempt(|| sampler.sample(job, &dir))? {
+                    let done = None;
+                    let to_score = ToScore {
+                        taken,
+                        sampled,
+                        done,
+                    };
+                    return Ok(scores.send(to_score).is_ok());
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes a job's part of the preview, unless another process works on the job, and waits for
+    /// its scores: the job itself may be the next in the queue.
+    fn sample_preview<'p>(
+        &'p self,
+        mut taken: TakenJob<'p, 'a>,
+        sampler: &dyn SampleJob,
+        scores: &SyncSender<ToScore<'p, 'a>>,
+    ) -> Result<bool> {
+        let Some(preview) = self.preview else {
+            taken.end();
+            return Ok(true);
+        };
+        let (job, dir) = (taken.job, self.dir(taken.job));
+        let held = dir.try_lock().or_invalid_input("cannot write results")?;
+        let mut sampled = None;
+        if held.is_some() {
+            taken.lock = held;
+            sampled = taken.attempt(|| sampler.sample_first(job, &dir, preview.pictures()))?;
+        }
+        let Some(sampled) = sampled else {
+            self.show_preview(job, None)?;
+            taken.end();
+            return Ok(true);
+        };
+        let (done, is_done) = sync_channel(1);
+        let done = Some(done);
+        let to_score = ToScore {
+            taken,
+            sampled,
+            done,
+        };
+        Ok(scores.send(to_score).is_ok() && is_done.recv().is_ok())
+    }
+
+    fn show_preview(&self, job: &Job, scores: Option<Scores>) -> Result<()> {
+        let Some(preview) = self.preview else {
+            return Ok(());
+        };
+        if let Some(text) = preview.take(job, scores)? {
+            self.bar.print_line(&text);
+        }
+        Ok(())
+    }
+
+    /// Scores what the other thread of this worker has sampled.
+    fn score_jobs(&self, scorer: &dyn ScoreJob, sampled: Receiver<ToScore<'_, 'a>>) -> Result<()> {
+        for to_score in sampled {
+            let ToScore {
+                mut taken,
+                sampled,
+                done,
+            } = to_score;
+            let (job, dir) = (taken.job, self.dir(taken.job));
+            match taken.work {
+                Work::Whole(_) => {
+                    let scored = taken.attempt(|| scorer.score(job, &dir, sampled))?;
+                    if scored.is_some() {
+                        lock(&self.ran).push(job.id.clone());
+                    }
+                }
+                Work::Preview(_) => {
+                    let count = self.preview.map_or(0, Preview::pictures);
+                    let scores = taken.attempt(|| scorer.score_first(&dir, count, sampled))?;
+                    self.show_preview(job, scores)?;
+                }
+            }
+            taken.end();
+            if let Some(done) = done {
+                // The other thread waits for it.
+                let _ = done.send(());
+            }
+        }
+        Ok(())
+    }
+
+    /// [`WorkerPool::score_jobs`]; what ends the run ends it here and not at the end of the job
+    /// that is sampled beside.
+    fn run_scorer(&self, scorer: &dyn ScoreJob, sampled: Receiver<ToScore<'_, 'a>>) -> Result<()> {
+        let result = catch_into_error(|| self.score_jobs(scorer, sampled));
+        if result
+            .as_ref()
+            .is_err_and(|error| !error.is::<DeviceLost>())
+        {
+            self.stop();
+        }
+        result
+    }
+
+    /// Works on jobs until none is left.
+    fn work(&self, device: Device) -> Result<()> {
+        let stages = catch_into_error(|| (self.open)(device)).map_err(lost_if_device_lost)?;
+        let Stages { sampler, scorer } = stages;
+        let (sampling, scoring) = std::thread::scope(|scope| {
+            let (sender, sampled) = sync_channel(WAITING_FOR_SCORES);
+            let scoring = scope.spawn(move || {
+                let result = self.run_scorer(scorer.as_ref(), sampled);
+                (result, scorer)
+            });
+            let sampling = catch_into_error(|| self.sample_jobs(sampler.as_ref(), &sender));
+            drop(sender);
+            (sampling, scoring.join())
+        });
+        let (scoring, scorer) = match scoring {
+            Ok((result, scorer)) => (result, Some(scorer)),
+            Err(panic) => (Err(panic_error(panic.as_ref())), None),
+        };
+        let result = sampling.and(scoring);
+        if is_lost(&result) {
+            // A GPU that no longer works may end the process when its memory is given back.
+            std::mem::forget((sampler, scorer));
+        }
+        result
+    }
+
+    /// [`WorkerPool::work`]; whatever ends it early ends the other workers too, but for the loss of
+    /// its GPU.
+    fn run_worker(&self, device: Device) -> Result<()> {
+        let result = catch_into_error(|| self.work(device));
+        let Err(error) = result else {
+            return Ok(());
+        };
+        if let Some(DeviceLost(text)) = error.downcast_ref() {
+            let text = format!("{} no longer works ({text})", device_name(device));
+            self.bar
+                .print_line(&format!("egsde: {text}: its jobs go to other devices"));
+            lock(&self.lost).push(text);
+            return Ok(());
+        }
+        self.stop();
+        Err(error)
+    }
+
+    /// Runs one worker per device until every job has ended or no device is left.
+    ///
+    /// # Errors
+    /// The first thing that ended the whole run: invalid input, or a signal.
+    pub fn run(self, devices: &[Device]) -> Result<Outcome> {
+        let results: Vec<Result<()>> = std::thread::scope(|scope| {
+            let spawn = |device: &Device| {
+                let (pool, device) = (&self, *device);
+                scope.spawn(move || pool.run_worker(device))
+            };
+            let workers: Vec<_> = devices.iter().map(spawn).collect();
+            let joined = workers.into_iter().map(|worker| worker.join());
+            joined
+                .map(|joined| joined.unwrap_or_else(|panic| Err(panic_error(panic.as_ref()))))
+                .collect()
+        });
+        results.into_iter().collect::<Result<()>>()?;
+        let left = lock(&self.queue);
+        Ok(Outcome {
+            ran: lock(&self.ran).clone(),
+            failed: lock(&self.failed).clone(),
+            lost: lock(&self.lost).clone(),
+            left: left.waiting.len() + left.held.len(),
+        })
+    }
+}
+
+/// Whether a worker ended because its GPU no longer works.
+fn is_lost(result: &Result<()>) -> bool {
+    result.as_ref().is_err_and(|error| error.is::<DeviceLost>())
+}
+
+/// The work's result; a panic is an error.
+fn catch_into_error<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    result.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
+}
+
+/// The loss of a GPU as such; any other error as it is.
+fn lost_if_device_lost(error: anyhow::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    if is_device_lost(&text) {
+        DeviceLost(loss_text(&text)).into()
+    } else {
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::experiment::Experiment;
+    use crate::config::overrides::Assignment;
+    use crate::project::Project;
+    use crate::store::scores::testing::scores;
+    use std::path::Path;
+    use std::sync::Barrier;
+
+    const LOST: Device = Device::Cuda(0);
+    const GOOD: Device = Device::Cuda(1);
+
+    /// As tch panics with what libtorch says.
+    const ILLEGAL_ACCESS: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA \
+        error: an illegal memory access was encountered\\nCUDA kernel errors might be \
+        asynchronously reported at some other API call, so the stacktrace below might be \
+        incorrect.\\nException raised from c10_cuda_check_implementation\\nframe #0: c10::Error\")";
+
+    const EXECUTION_FAILED: &str = "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED";
+
+    const EXPERIMENT: &str = "
+name: w
+title: W
+task: cat2dog-32
+seeds: [1, 2, 3, 4, 5]
+pictures: 2
+methods:
+  - {name: SDEdit, method: sdedit, steps: 10, start: 0.4}
+";
+
+    fn plan(runs: &Path) -> Plan {
+        let project = Project::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+        let runs_dir = Assignment {
+            typed: "--set runs_dir".into(),
+            key: "runs_dir".into(),
+            value: runs.display().to_string(),
+        };
+        let path = Path::new("w.yaml");
+        let experiment = Experiment::parse(EXPERIMENT, path, &project, &[runs_dir]).unwrap();
+        Plan::new(experiment, &project).unwrap()
+    }
+
+    /// Where the device [`LOST`] says so, and which job breaks on any device.
+    #[derive(Clone, Copy, Default)]
+    struct Faults {
+        sampling: Option<&'static str>,
+        scoring: Option<&'static str>,
+        breaks_everywhere: Option<u64>,
+    }
+
+    /// Stages that compute nothing.
+    struct FakeStages<'t> {
+        device: Device,
+        faults: Faults,
+        /// Both devices have begun a job when they pass.
+        both_began: &'t Barrier,
+        began: AtomicBool,
+        scored: &'t Mutex<Vec<(u64, Device)>>,
+    }
+
+    impl FakeStages<'_> {
+        fn meet_fault(&self, job: &Job, fault: Option<&'static str>) -> Result<()> {
+            if self.faults.breaks_everywhere == Some(job.identity.seed) {
+                panic!("{ILLEGAL_ACCESS}");
+            }
+            match fault {
+                Some(text) if self.device == LOST => Err(anyhow::Error::msg(text)),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    impl SampleJob for FakeStages<'_> {
+        fn sample_first(&self, job: &Job, dir: &JobDir, _: usize) -> Result<Sampled> {
+            self.sample(job, dir)
+        }
+
+        fn sample(&self, job: &Job, _: &JobDir) -> Result<Sampled> {
+            if !self.began.swap(true, Ordering::SeqCst) {
+                self.both_began.wait();
+            }
+            self.meet_fault(job, self.faults.sampling)?;
+            Ok(Sampled {
+                conditions: scores().sampling,
+                images: 2,
+                seconds: 1.0,
+            })
+        }
+    }
+
+    impl ScoreJob for FakeStages<'_> {
+        fn score_first(&self, _: &JobDir, _: usize, _: Sampled) -> Result<Scores> {
+            Ok(scores())
+        }
+
+        fn score(&self, job: &Job, _: &JobDir, _: Sampled) -> Result<()> {
+            self.meet_fault(job, self.faults.scoring)?;
+            lock(self.scored).push((job.identity.seed, self.device));
+            Ok(())
+        }
+    }
+
+    /// What became of five jobs, and which device scored each, by seed.
+    fn run(devices: &[Device], faults: Faults) -> (Outcome, Vec<(u64, Device)>) {
+        let runs = tempfile::tempdir().unwrap();
+        let plan = plan(runs.path());
+        let bar = RunProgress::new("w", 1);
+        let (both_began, scored) = (Barrier::new(devices.len()), Mutex::default());
+        let open = |device| {
+            let fake = || FakeStages {
+                device,
+                faults,
+                both_began: &both_began,
+                began: AtomicBool::new(false),
+                scored: &scored,
+            };
+            Ok(Stages {
+                sampler: Box::new(fake()),
+                scorer: Box::new(fake()),
+            })
+        };
+        let work = plan.jobs.iter().map(Work::Whole).collect();
+        let pool = WorkerPool::new(&plan, work, None, &bar, &open);
+        let outcome = pool.run(devices).unwrap();
+        let mut by_seed = lock(&scored).clone();
+        by_seed.sort_by_key(|(seed, _)| *seed);
+        (outcome, by_seed)
+    }
+
+    #[test]
+    fn the_jobs_of_a_lost_gpu_go_to_the_other_one() {
+        for text in [ILLEGAL_ACCESS, EXECUTION_FAILED] {
+            for faults in [
+                Faults {
+                    sampling: Some(text),
+                    ..Faults::default()
+                },
+                Faults {
+                    scoring: Some(text),
+                    ..Faults::default()
+                },
+            ] {
+                let (outcome, scored) = run(&[LOST, GOOD], faults);
+                let every_job: Vec<_> = (1..=5).map(|seed| (seed, GOOD)).collect();
+                assert_eq!(scored, every_job);
+                assert_eq!((outcome.ran.len(), outcome.left), (5, 0));
+                assert!(outcome.failed.is_empty(), "{:?}", outcome.failed);
+                assert_eq!(outcome.lost.len(), 1);
+                let text = &outcome.lost[0];
+                assert!(text.starts_with("cuda:0 no longer works (") && !text.contains("frame"));
+            }
+        }
+    }
+
+    #[test]
+    fn without_another_device_the_jobs_are_left_and_none_has_failed() {
+        let faults = Faults {
+            sampling: Some(ILLEGAL_ACCESS),
+            ..Faults::default()
+        };
+        let (outcome, scored) = run(&[LOST], faults);
+        assert!(scored.is_empty() && outcome.ran.is_empty() && outcome.failed.is_empty());
+        assert_eq!(outcome.left, 5);
+        assert_eq!(
+            outcome.lost,
+            ["cuda:0 no longer works (CUDA error: an illegal memory access was encountered)"]
+        );
+    }
+
+    #[test]
+    fn a_job_that_breaks_two_devices_has_failed_and_does_not_break_a_third() {
+        let faults = Faults {
+            breaks_everywhere: Some(1),
+            ..Faults::default()
+        };
+        let (outcome, scored) = run(&[Device::Cuda(2), GOOD, Device::Cuda(3)], faults);
+        assert_eq!((outcome.lost.len(), outcome.left), (2, 0));
+        assert_eq!(outcome.failed.len(), 1);
+        let seeds: Vec<u64> = scored.iter().map(|(seed, _)| *seed).collect();
+        assert_eq!(seeds, [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn another_error_fails_its_job_and_keeps_the_device() {
+        let faults = Faults {
+            sampling: Some("the translation of cat-00001 is not finite"),
+            ..Faults::default()
+        };
+        let (outcome, scored) = run(&[LOST], faults);
+        assert!(scored.is_empty() && outcome.lost.is_empty());
+        assert_eq!((outcome.failed.len(), outcome.left), (5, 0));
+    }
+}
