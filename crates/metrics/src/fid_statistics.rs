@@ -203,6 +203,7 @@ pub fn parse(bytes: &[u8]) -> Result<Statistics> {
         mu: Tensor::from_slice(&mu),
         sigma: Tensor::from_slice(&sigma).reshape([d as i64, d as i64]),
         count: 0,
+        factor: None,
     })
 }
 
@@ -353,6 +354,7 @@ mod tests {
             mu,
             sigma,
             count: 0,
+            factor: None,
         })
         .unwrap();
         assert!(format!("{:#}", parse(&bytes).unwrap_err()).contains("NaN"));

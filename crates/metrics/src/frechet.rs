@@ -14,6 +14,9 @@ pub struct Statistics {
     pub sigma: Tensor,
     /// Number of images; 0 where it is not known.
     pub count: i64,
+    /// A factor `h`, `[d, n]`, with `h h^T` the covariance; there where the features are at hand
+    /// and at most half as many as their dimensions. It makes distances cheap and exact.
+    pub factor: Option<Tensor>,
 }
 
 impl Statistics {
@@ -23,6 +26,7 @@ impl Statistics {
             mu: self.mu.shallow_clone(),
             sigma: self.sigma.shallow_clone(),
             count: self.count,
+            factor: self.factor.as_ref().map(Tensor::shallow_clone),
         }
     }
 
@@ -31,7 +35,7 @@ impl Statistics {
     /// # Errors
     /// n is less than 2, or the tensor is no matrix.
     pub fn from_features(features: &Tensor) -> Result<Self> {
-        let (n, _) = features.size2()?;
+        let (n, d) = features.size2()?;
         ensure!(
             n >= 2,
             "a covariance needs at least 2 pictures, there are {n}"
@@ -40,18 +44,24 @@ impl Statistics {
         let mu = x.mean_dim([0i64].as_slice(), false, Kind::Double);
         let centred = x - &mu;
         let sigma = centred.transpose(0, 1).matmul(&centred) / (n - 1) as f64;
+        let factor = || centred.transpose(0, 1) / ((n - 1) as f64).sqrt();
         Ok(Self {
             mu,
             sigma,
             count: n,
+            factor: (2 * n <= d).then(factor),
         })
     }
 }
 
-/// A factor `h` with `h h^T` the symmetric positive semi-definite matrix. Cholesky's is many times
-/// faster but needs full rank; otherwise the symmetric root is taken, with eigenvalues that
-/// rounding made negative cut to 0.
-fn factor(symmetric: &Tensor) -> Tensor {
+/// A factor `h` with `h h^T` the covariance: the images' own where they are few, else Cholesky's,
+/// which is many times faster than a root but needs full rank; otherwise the symmetric root, with
+/// eigenvalues that rounding made negative cut to 0.
+fn factor(statistics: &Statistics) -> Tensor {
+    if let Some(factor) = &statistics.factor {
+        return factor.shallow_clone();
+    }
+    let symmetric = &statistics.sigma;
     let (lower, info) = symmetric.linalg_cholesky_ex(false, false);
     if info.int64_value(&[]) == 0 {
         return lower;
@@ -61,9 +71,14 @@ fn factor(symmetric: &Tensor) -> Tensor {
     (&vectors * roots.unsqueeze(0)).matmul(&vectors.transpose(0, 1))
 }
 
-/// A factor `[d, r]` of the same kind with as many columns as the matrix has eigenvalues that are
-/// more than rounding. What rounding leaves in place of zeros is small, but its roots are not.
-fn truncated_factor(symmetric: &Tensor) -> Tensor {
+/// A factor `[d, r]` of the same kind: the images' own where they are few, else one with as many
+/// columns as the covariance has eigenvalues that are more than rounding. What rounding leaves in
+/// place of zeros is small, but its roots are not.
+fn truncated_factor(statistics: &Statistics) -> Tensor {
+    if let Some(factor) = &statistics.factor {
+        return factor.shallow_clone();
+    }
+    let symmetric = &statistics.sigma;
     let (values, vectors) = symmetric.linalg_eigh("L");
     let rounding = f64::EPSILON * symmetric.size()[0] as f64 * values.abs().max().double_value(&[]);
     let kept = values.gt(rounding).nonzero().squeeze_dim(1);
@@ -71,10 +86,10 @@ fn truncated_factor(symmetric: &Tensor) -> Tensor {
     vectors.index_select(1, &kept) * roots.unsqueeze(0)
 }
 
-/// `tr((a b)^(1/2))` of symmetric positive semi-definite matrices as the sum of the singular values
+/// `tr((a b)^(1/2))` of two covariances as the sum of the singular values
 /// of `f^T g` with `a = f f^T` and `b = g g^T`. Unlike roots of eigenvalues it is exact to rounding
 /// where a or b lacks rank, but it takes several times as long.
-fn exact_root_trace(a: &Tensor, b: &Tensor) -> f64 {
+fn exact_root_trace(a: &Statistics, b: &Statistics) -> f64 {
     let inner = truncated_factor(a)
         .transpose(0, 1)
         .matmul(&truncated_factor(b));
@@ -91,24 +106,28 @@ const CANCELLATION: f64 = 1e-4;
 
 /// `|mu_a - mu_b|^2 + tr(a) + tr(b) - 2 tr((a b)^(1/2))`, at least 0. The last trace is taken from
 /// the eigenvalues of `h^T b h` with `a = h h^T`, which is symmetric and needs no general matrix
-/// root; where the distance is small beside the traces, from singular values.
+/// root; where the distance is small beside the traces, from singular values. With fewer images
+/// than dimensions on a side the matrix has that side's number of images, on both sides the exact
+/// way is the cheap one.
 ///
 /// # Errors
 /// The features have different dimensions.
 pub fn frechet_distance(a: &Statistics, b: &Statistics) -> Result<f64> {
-    FrechetReference::new(a).distance_to(b)
+    let (reference, other) = match (&a.factor, &b.factor) {
+        (None, Some(_)) => (b, a),
+        _ => (a, b),
+    };
+    FrechetReference::new(reference).distance_to(other)
 }
 
 /// One side of many distances, with its covariance factored once.
 #[derive(Debug)]
 pub struct FrechetReference {
-    /// Mean, `[d]`.
-    mu: Tensor,
-    /// Covariance, `[d, d]`.
-    sigma: Tensor,
+    /// Its mean and covariance.
+    statistics: Statistics,
     /// Trace of the covariance.
     trace: f64,
-    /// Factor of the covariance, `[d, d]`; see [`factor`].
+    /// Factor of the covariance, `[d, d]` or narrower; see [`factor`].
     factor: Tensor,
 }
 
@@ -172,10 +191,9 @@ impl FrechetReference {
     /// Factors the covariance of one side.
     pub fn new(statistics: &Statistics) -> Self {
         Self {
-            mu: statistics.mu.shallow_clone(),
-            sigma: statistics.sigma.shallow_clone(),
+            statistics: statistics.shallow_clone(),
             trace: statistics.sigma.trace().double_value(&[]),
-            factor: factor(&statistics.sigma),
+            factor: factor(statistics),
         }
     }
 
@@ -184,26 +202,29 @@ impl FrechetReference {
     /// # Errors
     /// The features have different dimensions.
     pub fn distance_to(&self, other: &Statistics) -> Result<f64> {
+        let mu = &self.statistics.mu;
         ensure!(
-            self.mu.size() == other.mu.size(),
+            mu.size() == other.mu.size(),
             "features of {:?} and {:?} dimensions do not compare",
-            self.mu.size(),
+            mu.size(),
             other.mu.size()
         );
-        let inner = self
-            .factor
-            .transpose(0, 1)
-            .matmul(&other.sigma)
-            .matmul(&self.factor);
-        let symmetric = (&inner + inner.transpose(0, 1)) / 2.0;
         let trace = other.sigma.trace();
-        let distance = self.distance_from_parts(&other.mu, &trace, &symmetric);
         let traces = self.trace + trace.double_value(&[]);
-        if distance >= CANCELLATION * traces {
-            return Ok(distance);
+        if self.statistics.factor.is_none() || other.factor.is_none() {
+            let inner = self
+                .factor
+                .transpose(0, 1)
+                .matmul(&other.sigma)
+                .matmul(&self.factor);
+            let symmetric = (&inner + inner.transpose(0, 1)) / 2.0;
+            let distance = self.distance_from_parts(&other.mu, &trace, &symmetric);
+            if distance >= CANCELLATION * traces {
+                return Ok(distance);
+            }
         }
-        let means = (&self.mu - &other.mu).square().sum(Kind::Double);
-        let cross = exact_root_trace(&self.sigma, &other.sigma);
+        let means = (mu - &other.mu).square().sum(Kind::Double);
+        let cross = exact_root_trace(&self.statistics, other);
         Ok((means.double_value(&[]) + traces - 2.0 * cross).max(0.0))
     }
 
@@ -215,7 +236,7 @@ impl FrechetReference {
             .clamp_min(0.0)
             .sqrt()
             .sum(Kind::Double);
-        let means = (&self.mu - mu).square().sum(Kind::Double);
+        let means = (&self.statistics.mu - mu).square().sum(Kind::Double);
         (means + self.trace + trace - cross * 2.0).double_value(&[])
     }
 
@@ -266,6 +287,7 @@ mod tests {
             mu: Tensor::from_slice(mu),
             sigma,
             count: 9,
+            factor: None,
         }
     }
 
@@ -331,6 +353,31 @@ mod tests {
             (distance / (1e-6 * trace(&a)) - 1.0).abs() < 1e-6,
             "{distance}"
         );
+    }
+
+    /// The same statistics as they are read from a file.
+    fn without_factor(statistics: &Statistics) -> Statistics {
+        Statistics {
+            factor: None,
+            ..statistics.shallow_clone()
+        }
+    }
+
+    #[test]
+    fn few_images_are_at_the_distance_of_their_covariances() {
+        tch::manual_seed(8);
+        let x = Tensor::randn([9, 40], (Kind::Double, Device::Cpu));
+        let y = Tensor::randn([60, 40], (Kind::Double, Device::Cpu)) * 1.5 + 0.2;
+        let few = Statistics::from_features(&x).unwrap();
+        let fewer = Statistics::from_features(&(x.narrow(0, 0, 5) * 2.0)).unwrap();
+        let many = Statistics::from_features(&y).unwrap();
+        assert!(few.factor.is_some() && many.factor.is_none());
+        for (a, b) in [(&few, &many), (&many, &few), (&few, &fewer)] {
+            let got = frechet_distance(a, b).unwrap();
+            let want = frechet_distance(&without_factor(a), &without_factor(b)).unwrap();
+            // The roots of what rounding leaves of eigenvalues that are 0.
+            assert!((got - want).abs() < 1e-5 * want, "{got} {want}");
+        }
     }
 
     #[test]
