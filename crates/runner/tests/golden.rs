@@ -146,8 +146,6 @@ fn training_steps_of_cut_are_the_references() {
 }
 
 #[test]
-#[ignore = "known to fail: one entry of the first update has the other sign, where its gradient is \
-            close to 0; the cause is not found yet"]
 fn training_steps_of_fastcut_are_the_references() {
     assert_rivals("fastcut_steps", 1);
 }

@@ -57,6 +57,8 @@ pub struct TrainingOptions {
     pub init_from: Option<PathBuf>,
     /// Step at which to stop for now, leaving a checkpoint.
     pub stop_at: Option<u64>,
+    /// Asked after each step whether to stop at once, leaving a checkpoint.
+    pub interrupted: fn() -> bool,
 }
 
 /// Result of training.
@@ -126,8 +128,46 @@ fn resumable_part(recipe: &Recipe) -> Recipe {
     }
 }
 
+/// The losses since the last report, and the log that reports go to.
+struct Progress {
+    log: LossLog,
+    losses: Vec<Tensor>,
+}
+
+impl Progress {
+    /// Opens the log in `folder` after `first` steps.
+    fn new(folder: &Path, first: u64) -> Result<Self> {
+        Ok(Self {
+            log: LossLog::open(folder, first)?,
+            losses: Vec::new(),
+        })
+    }
+
+    /// Logs the mean loss of the steps since the last report.
+    ///
+    /// # Errors
+    /// A loss that is not finite, or a log that cannot be written.
+    fn report(&mut self, step: u64, learning_rate: f64, norm: f64) -> Result<Event<'static>> {
+        let losses = std::mem::take(&mut self.losses);
+        let loss = Tensor::stack(&losses, 0)
+            .mean(Kind::Float)
+            .double_value(&[]);
+        ensure!(
+            loss.is_finite(),
+            "the loss is {loss} at step {step}: lower learning_rate or clip_norm"
+        );
+        let line = format!("{step},{loss:.6},{learning_rate:.3e},{norm:.4}");
+        self.log.append(LOG_HEADER, &line)?;
+        Ok(Event::Step {
+            step,
+            loss,
+            learning_rate,
+        })
+    }
+}
+
 /// Trains `recipe` from its last checkpoint, or from its start, to its end. `on_event` is told the
-/// progress.
+/// progress. None where training was interrupted: the checkpoint holds what was done.
 ///
 /// # Errors
 /// A recipe or `init_from` that does not work, a checkpoint of another recipe, files that cannot be
@@ -137,7 +177,7 @@ pub fn train(
     data: &TrainingData,
     options: &TrainingOptions,
     mut on_event: impl FnMut(Event),
-) -> Result<Outcome> {
+) -> Result<Option<Outcome>> {
     recipe.check()?;
     let folder = &options.folder;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -160,37 +200,23 @@ pub fn train(
     if first > 0 {
         on_event(Event::Resumed { step: first });
     }
-    let mut log = LossLog::open(folder, first)?;
+    let mut progress = Progress::new(folder, first)?;
     let last = options.stop_at.unwrap_or(recipe.steps).min(recipe.steps);
-    let mut losses: Vec<Tensor> = Vec::new();
     for step in first..last {
         // Every step has a seed of its own, so that a resumed run draws what an undisturbed one
         // would have drawn.
         tch::manual_seed(step_seed(recipe.seed, step));
         let loss = objective.loss(recipe);
         loss.backward();
-        losses.push(loss.detach());
+        progress.losses.push(loss.detach());
         let learning_rate = recipe.learning_rate_at(step);
         let norm = optimizer.update(step, learning_rate);
         let done = step + 1;
-        if done % REPORT_EVERY == 0 || done == last {
-            let loss = Tensor::stack(&losses, 0)
-                .mean(Kind::Float)
-                .double_value(&[]);
-            losses.clear();
-            ensure!(
-                loss.is_finite(),
-                "the loss is {loss} at step {done}: lower learning_rate or clip_norm"
-            );
-            let line = format!("{done},{loss:.6},{learning_rate:.3e},{norm:.4}");
-            log.append(LOG_HEADER, &line)?;
-            on_event(Event::Step {
-                step: done,
-                loss,
-                learning_rate,
-            });
+        let interrupted = done < last && (options.interrupted)();
+        if done % REPORT_EVERY == 0 || done == last || interrupted {
+            on_event(progress.report(done, learning_rate, norm)?);
         }
-        if done % recipe.checkpoint_every == 0 || done == last {
+        if done % recipe.checkpoint_every == 0 || done == last || interrupted {
             let state = SavedState {
                 step: done,
                 tensors: optimizer.state(),
@@ -201,8 +227,11 @@ pub fn train(
                 path: &path,
             });
         }
+        if interrupted {
+            return Ok(None);
+        }
     }
-    finish(recipe, &objective, &optimizer, options, last.max(first))
+    finish(recipe, &objective, &optimizer, options, last.max(first)).map(Some)
 }
 
 /// A precision's name in weight files.

@@ -6,9 +6,6 @@ use tch::{Kind, Tensor};
 /// PyTorch's default, added to the variance.
 const EPS: f64 = 1e-5;
 
-/// Height and width of `[n, c, h, w]`.
-const OVER_PIXELS: [i64; 2] = [2, 3];
-
 /// Normalises each channel of each image by its own mean and variance (divided by `h w`), in
 /// training as in application: no running statistics (Ulyanov et al. 2016).
 #[derive(Debug)]
@@ -34,16 +31,18 @@ impl InstanceNorm {
 
     /// Normalises `x` `[n, c, h, w]`, in float32 whatever its kind; shape and kind stay.
     ///
-    /// It is the formula, in float64: libtorch 2.11's own `instance_norm` gives a wrong gradient on
-    /// the CPU for a single image whose gradient lies channels-last, and `group_norm` sums in
-    /// float32, whose rounding is enough to turn a ReLU behind it on or off.
+    /// It is libtorch's batch normalisation of one image with `n c` channels, as in libtorch's own
+    /// `instance_norm`: means and variances in float64, to the same rounding as the authors' code.
+    /// That `instance_norm` gives a wrong gradient on the CPU for a single image whose gradient
+    /// lies channels-last; here the gradient goes through one dimension, which makes it contiguous.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let double = x.to_kind(Kind::Double);
-        let centred = &double - double.mean_dim(OVER_PIXELS.as_slice(), true, Kind::Double);
-        let variance = centred
-            .square()
-            .mean_dim(OVER_PIXELS.as_slice(), true, Kind::Double);
-        let normed = (centred * (variance + EPS).rsqrt()).to_kind(Kind::Float);
+        let [n, c, h, w] = x.size()[..] else {
+            panic!("images [n, c, h, w], not {:?}", x.size());
+        };
+        let rows = x.to_kind(Kind::Float).contiguous().view([1, n * c, h, w]);
+        let none = None::<&Tensor>;
+        let normed = Tensor::batch_norm(&rows, none, none, none, none, true, 0.0, EPS, false);
+        let normed = normed.reshape([-1]).view([n, c, h, w]);
         let out = match &self.affine {
             Some([weight, bias]) => normed * weight.reshape([-1, 1, 1]) + bias.reshape([-1, 1, 1]),
             None => normed,

@@ -4,7 +4,8 @@ pub use super::training_args::Args;
 
 use super::train_translation::train_translation;
 use super::training_args::{
-    check_output, checkpoint_folder, open_cifar10, print_written, read_recipe,
+    check_output, checkpoint_folder, interrupted, interruption, open_cifar10, print_written,
+    read_recipe,
 };
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::inputs::cropped::load_cropped;
@@ -12,6 +13,7 @@ use crate::inputs::image_folder::folder_sha256;
 use crate::project::Project;
 use crate::runtime::console::{log, stdout};
 use crate::runtime::progress::Progress;
+use crate::runtime::signal;
 use anyhow::Result;
 use egsde_data::files::sha256_hex;
 use egsde_models::weights::write_safetensors;
@@ -109,6 +111,7 @@ fn train_network(args: &Args, project: &Project) -> Result<()> {
         data_sha256: data.sha256,
         init_from: recipe.init_from.as_ref().map(|path| project.resolve(path)),
         stop_at: args.stop_at,
+        interrupted,
     };
     writeln!(
         log(),
@@ -123,7 +126,9 @@ fn train_network(args: &Args, project: &Project) -> Result<()> {
         show_event(event, &recipe, &mut bar)
     });
     bar.finish();
-    let outcome = outcome.or_invalid_input(args.recipe.display())?;
+    let Some(outcome) = outcome.or_invalid_input(args.recipe.display())? else {
+        return Err(interruption(&recipe.name, &options.folder));
+    };
     write_safetensors(&output, &outcome.weights, Kind::Half)?;
     let evaluation = serde_json::to_string(&outcome.evaluation)?;
     writeln!(
@@ -149,6 +154,7 @@ struct TaskKey {
 /// [`egsde_training::gan::train_gan`].
 pub fn run(args: &Args, project: &Project) -> Result<()> {
     let TaskKey { task } = read_recipe(args)?;
+    signal::listen()?;
     match task {
         TrainingTask::Translation => train_translation(args, project),
         TrainingTask::Diffusion | TrainingTask::NoisedClassifier | TrainingTask::Classifier => {

@@ -1,8 +1,8 @@
 //! `egsde train` of a GAN that translates between two classes of CIFAR-10.
 
 use super::training_args::{
-    Args, TrainingPrecision, check_output, checkpoint_folder, open_cifar10, print_written,
-    read_recipe,
+    Args, TrainingPrecision, check_output, checkpoint_folder, interrupted, interruption,
+    open_cifar10, print_written, read_recipe,
 };
 use crate::config::precision::Precision;
 use crate::error::{OrInvalidInput, invalid_input};
@@ -88,6 +88,7 @@ pub(super) fn train_translation(args: &Args, project: &Project) -> Result<()> {
         folder: checkpoint_folder(args, project, &recipe.name),
         data_sha256,
         stop_at: args.stop_at,
+        interrupted,
     };
     writeln!(
         log(),
@@ -105,6 +106,9 @@ pub(super) fn train_translation(args: &Args, project: &Project) -> Result<()> {
     }
     let GanOutcome { step, steps, .. } = outcome;
     let Some(generator) = outcome.generator else {
+        if interrupted() {
+            return Err(interruption(&recipe.name, &options.folder));
+        }
         return writeln!(
             stdout(),
             "{}: step {step} of {steps}; the same command goes on from there",

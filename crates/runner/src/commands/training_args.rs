@@ -3,12 +3,13 @@
 
 use crate::config::overrides::{Assignment, read_with_changes};
 use crate::config::precision::Precision;
-use crate::error::invalid_input;
+use crate::error::{Interrupted, invalid_input};
 use crate::inputs::archive::ArchiveManifest;
 use crate::paths::path_parser;
 use crate::project::Project;
 use crate::runtime::console::stdout;
 use crate::runtime::device::{card, open_device};
+use crate::runtime::signal;
 use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_data::cifar10::Cifar10;
@@ -113,6 +114,23 @@ pub(super) fn read_recipe<R: DeserializeOwned>(args: &Args) -> Result<R> {
     let changes = args.sets.iter().map(|set| Assignment::from_set(set));
     let changes = changes.collect::<Result<Vec<_>>>()?;
     read_with_changes(&args.recipe, &changes)
+}
+
+/// Whether a signal came that asks training to stop.
+pub(super) fn interrupted() -> bool {
+    signal::requested().is_some()
+}
+
+/// The end of a training that a signal stopped after its checkpoint was written.
+pub(super) fn interruption(name: &str, folder: &Path) -> anyhow::Error {
+    let text = format!(
+        "{name}: interrupted; the checkpoint is in {}, the same command goes on from there",
+        folder.display()
+    );
+    match signal::requested() {
+        Some(code) => Interrupted { text, code }.into(),
+        None => anyhow::anyhow!(text),
+    }
 }
 
 /// The folder of the checkpoints and the loss log of the recipe `name`.

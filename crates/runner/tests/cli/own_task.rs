@@ -2,8 +2,9 @@
 //! them.
 
 use crate::common::project::TestProject;
-use crate::common::{AssertText, assert_has, table_mean};
+use crate::common::{AssertText, assert_has, edited, interrupt, table_mean};
 use image::{Rgb, RgbImage};
+use std::process::Stdio;
 
 /// The smallest diffusion network there is, for weights by formula.
 const DIFFUSION: &str = "kind: adm_unet
@@ -314,4 +315,35 @@ fn networks_are_trained_on_own_folders_and_become_a_task() {
     ] {
         train("extractor", &["--set", change]).refused_after_log_lines(&[parts]);
     }
+}
+
+#[test]
+fn an_interrupted_training_goes_on_from_its_last_step() {
+    let project = project_with_photos();
+    let text = recipe("diffusion", "diffusion", "night", DIFFUSION);
+    project.write("long.yaml", edited(&text, "steps: 4", "steps: 100000"));
+    let arguments = ["train", "long.yaml", "--precision", "f32"];
+    let mut training = project.command(&arguments);
+    let child = training.stderr(Stdio::piped()).spawn().unwrap();
+    let checkpoint = project.path(".training/diffusion/checkpoint.safetensors");
+    while !checkpoint.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let text = interrupt(child);
+    assert_has(
+        &text,
+        &["interrupted", "the same command goes on from there"],
+    );
+    assert!(!project.path("checkpoints/diffusion.safetensors").exists());
+    let logged = project.read(".training/diffusion/loss.csv");
+    let last = logged.lines().last().unwrap();
+    let step = last.split(',').next().unwrap();
+    // Nothing of what was computed is lost: the log's last step is the checkpoint's.
+    let resumed = [&arguments[..], &["--stop-at", "1"]].concat();
+    let resumed = project.egsde(&resumed).success();
+    assert_has(
+        &resumed.error_text(),
+        &[&format!("resumed at step {step}\n")],
+    );
+    assert_has(&resumed.output_text(), &[&format!("step {step},")]);
 }

@@ -56,6 +56,8 @@ pub struct GanOptions {
     pub data_sha256: String,
     /// Step at which to stop for now, leaving a checkpoint.
     pub stop_at: Option<u64>,
+    /// Asked after each step whether to stop at once, leaving a checkpoint.
+    pub interrupted: fn() -> bool,
 }
 
 /// Result of training.
@@ -346,12 +348,15 @@ pub fn train_gan(
         on_event(GanEvent::Resumed { step: first });
     }
     let mut log = LossLog::open(folder, first)?;
-    let last = options.stop_at.unwrap_or(steps).min(steps);
+    let mut last = options.stop_at.unwrap_or(steps).min(steps);
     let mut averages = Averages::default();
     for step in first..last {
         let learning_rate = run.learning_rate(step);
         averages.add(run.step(step, learning_rate));
         let done = step + 1;
+        if (options.interrupted)() {
+            last = done;
+        }
         let writes = done % recipe.checkpoint_every == 0 || done == last;
         if done % REPORT_EVERY == 0 || done == last {
             let losses = averages.take();
@@ -371,6 +376,9 @@ pub fn train_gan(
         }
         if writes {
             run.save(done)?;
+        }
+        if done == last {
+            break;
         }
     }
     let step = last.max(first);
