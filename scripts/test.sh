@@ -4,7 +4,8 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p target
 log=target/test.log
-cargo test --release --locked -- --test-threads 1 2>&1 | tee "$log"
+runner="target.'cfg(all())'.runner=['bash','$PWD/scripts/run_tests_of.sh']"
+cargo --config "$runner" test --release --locked 2>&1 | tee "$log"
 code=${PIPESTATUS[0]}
 
 # The sum of the numbers before the word $1 in the lines that end each test program.
