@@ -14,6 +14,7 @@ use crate::runtime::console::{log, stdout};
 use crate::runtime::progress::Progress;
 use anyhow::Result;
 use egsde_data::files::sha256_hex;
+use egsde_data::resize::Filter;
 use egsde_models::weights::write_safetensors;
 use egsde_training::recipe::TrainingTask;
 use egsde_training::{Event, Recipe, TrainingData, TrainingOptions, train};
@@ -67,7 +68,7 @@ fn read_folders(recipe: &Recipe, project: &Project) -> Result<Data> {
         project.check_path(folder, "folders")?;
         let folder = project.resolve(folder);
         hashes += &format!("{class} {}\n", folder_sha256(&folder)?);
-        let set = load_cropped(&folder, side as usize, usize::MAX)?;
+        let set = load_cropped(&folder, side as usize, usize::MAX, Filter::Bicubic)?;
         writeln!(
             log(),
             "{class}: {} pictures of {}",

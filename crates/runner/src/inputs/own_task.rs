@@ -16,6 +16,7 @@ use egsde_models::NetworkConfig;
 use egsde_models::weights::read_safetensors;
 use egsde_training::Recipe;
 use egsde_training::recipe::RECIPE_KEY;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tch::{Device, Kind};
 
@@ -291,6 +292,7 @@ impl OwnTask {
             reference,
             diffusion,
             extractor,
+            generators: BTreeMap::new(),
             classes,
             features,
             table: Some(format!("experiments/{}.yaml", self.name).into()),

@@ -9,6 +9,7 @@ mod claims;
 mod comparing;
 mod console;
 mod cuda;
+mod generators;
 mod help;
 mod identity;
 mod own_task;
