@@ -111,7 +111,7 @@ fn load_folder(folder: &Path, side: usize, most: usize, filter: Filter) -> Resul
 }
 
 /// A source image, resized to a square.
-pub(super) fn read_source(path: &Path, side: usize, filter: Filter) -> Result<Rgb> {
+fn read_source(path: &Path, side: usize, filter: Filter) -> Result<Rgb> {
     let image = image_file::read(path).or_invalid_input("source picture")?;
     let resized = resize_short_side(&image, side, filter)?;
     if resized.width != side || resized.height != side {

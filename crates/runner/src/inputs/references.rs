@@ -2,14 +2,14 @@
 
 use super::cropped::read_cropped;
 use super::image_folder::image_files;
-use super::image_source::{ImagePlace, ImageSource, read_source};
+use super::image_source::{ImagePlace, ImageSource};
 use super::manifest::Pins;
-use crate::error::{all_in_order, invalid_input};
+use crate::error::{OrInvalidInput, all_in_order, invalid_input};
 use crate::project::Project;
 use anyhow::Result;
-use egsde_data::image_file::Rgb;
+use egsde_data::image_file::{self, Rgb};
 use egsde_data::image_set::ImageSet;
-use egsde_data::resize::Filter;
+use egsde_data::resize::{Filter, resize};
 use egsde_sampler::generators::ReferenceImages;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,12 @@ use tch::Tensor;
 
 /// How one image of a folder becomes a square of some side.
 type ReadImage = fn(&Path, usize, Filter) -> Result<Rgb>;
+
+/// A published image, resized to a square whatever its shape, as StarGAN v2's loader does.
+fn read_published(path: &Path, side: usize, filter: Filter) -> Result<Rgb> {
+    let image = image_file::read(path).or_invalid_input("reference picture")?;
+    resize(&image, side, side, filter).or_invalid_input(path.display())
+}
 
 /// Where the images are.
 enum Place {
@@ -51,17 +57,12 @@ impl References {
                 Place::Set(source.load(project, side, usize::MAX)?)
             }
             ImagePlace::Published(entry) => {
+                Self::check(source, project)?;
                 let input = entry.resolve(project, &Pins::read(project)?)?;
-                if input.pictures.is_none() {
-                    return Err(invalid_input(format!(
-                        "{} is no folder of pictures: guidance: reference draws pictures",
-                        input.key
-                    )));
-                }
                 input.verify_once(project)?;
                 Place::Files(
                     image_files(&input.path)?.into_values().collect(),
-                    read_source,
+                    read_published,
                 )
             }
             ImagePlace::Folder(folder) => {
@@ -74,6 +75,24 @@ impl References {
             side,
             filter,
         })
+    }
+
+    /// Refuses a reference that has no images to draw, as far as its task tells.
+    ///
+    /// # Errors
+    /// Invalid input: a file of statistics.
+    pub fn check(source: &ImageSource, project: &Project) -> Result<()> {
+        let Some(entry) = source.published() else {
+            return Ok(());
+        };
+        let input = entry.resolve(project, &Pins::default())?;
+        match input.pictures {
+            Some(_) => Ok(()),
+            None => Err(invalid_input(format!(
+                "{} is no folder of pictures: guidance: reference draws pictures of the reference",
+                input.key
+            ))),
+        }
     }
 
     fn select(&self, indices: &[usize]) -> Result<ImageSet> {

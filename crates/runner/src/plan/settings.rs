@@ -2,6 +2,7 @@
 
 use crate::config::row::Row;
 use crate::error::invalid_input;
+use crate::inputs::references::References;
 use crate::inputs::task::Task;
 use crate::project::Project;
 use anyhow::{Context, Result};
@@ -29,7 +30,8 @@ impl NetworkFacts {
     }
 }
 
-/// Refuses a row for whose method the task has no generator, or one that is known not to fit.
+/// Refuses a row for whose method the task has no generator, or one that is known not to fit, or no
+/// images to draw.
 fn check_generator(row: &Row, task: &Task, facts: &NetworkFacts, project: &Project) -> Result<()> {
     let Some(name) = row.method.generator() else {
         return Ok(());
@@ -41,6 +43,9 @@ fn check_generator(row: &Row, task: &Task, facts: &NetworkFacts, project: &Proje
              ...}}}}` (docs/own-task.md)"
         )
     })?;
+    if row.method.uses_references() {
+        References::check(&task.reference, project)?;
+    }
     match generator.known_config(project) {
         Some(config) => (name.check(&config, task.image_size))
             .with_context(|| format!("{file}: generators.{name}")),

@@ -17,6 +17,7 @@ mod previewing;
 mod projects;
 mod reading;
 mod refusals;
+mod released_generators;
 mod running;
 mod scoring;
 mod tables;
