@@ -22,8 +22,8 @@ pub(crate) enum Entry {
     Unexpected,
 }
 
-/// Whether an entry of this name may be none of a network's weights, as far as names tell it: a fixed
-/// kernel's values must still be the network's.
+/// Whether an entry of this name may be none of a network's weights, as far as names tell it: a
+/// fixed kernel's values must still be the network's.
 pub(crate) fn may_be_no_weight(key: &str, variables: &BTreeMap<String, Vec<i64>>) -> bool {
     let (layer, name) = key.rsplit_once('.').unwrap_or(("", key));
     match name {

@@ -64,9 +64,9 @@ impl GeneratorName {
         Ok(())
     }
 
-    /// An output `y` `[n, 3, h, w]` around [-1, 1] as the image in [0, 1] that its authors store: 8-bit
-    /// values are truncated (CUT, CycleGAN: `tensor2im`) or rounded (StarGAN v2: torchvision's
-    /// `save_image`).
+    /// An output `y` `[n, 3, h, w]` around [-1, 1] as the image in [0, 1] that its authors store:
+    /// 8-bit values are truncated (CUT, CycleGAN: `tensor2im`) or rounded (StarGAN v2:
+    /// torchvision's `save_image`).
     pub fn image(self, y: &Tensor) -> Tensor {
         image_from_pixels(&match self {
             Self::Cut | Self::Cyclegan => truncated_pixels(y),
@@ -89,7 +89,7 @@ pub enum Generator {
     /// CUT's or CycleGAN's.
     Resnet(Loaded<ResnetGenerator>),
     /// StarGAN v2's, with the networks that make its styles.
-    StarganV2(Loaded<StarganV2>),
+    StarganV2(Box<Loaded<StarganV2>>),
 }
 
 impl Generator {

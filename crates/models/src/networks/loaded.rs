@@ -121,8 +121,8 @@ pub(super) fn read_with_config(path: &Path) -> Result<(WeightFile, NetworkConfig
 }
 
 /// Reads the weights of a network from a file of any format. Where `part` is the model and does not
-/// fit, every set of the file is read together if more of the network's keys are then there: networks
-/// of several parts are kept so.
+/// fit, every set of the file is read together if more of the network's keys are then there:
+/// networks of several parts are kept so.
 ///
 /// # Errors
 /// The file cannot be read; whether it fits is not checked.

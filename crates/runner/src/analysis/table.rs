@@ -132,8 +132,8 @@ fn smaller_batches(results: &Results) -> SmallerBatches {
     found
 }
 
-/// The rows whose translations are stored otherwise than the experiment asks: generators' are always
-/// stored without loss, as their authors store them. None where there is no such row.
+/// The rows whose translations are stored otherwise than the experiment asks: generators' are
+/// always stored without loss, as their authors store them. None where there is no such row.
 fn other_format(results: &Results) -> Option<String> {
     let plan = results.plan;
     let jobs = plan.jobs.iter();

@@ -247,7 +247,9 @@ impl NetworkFile {
             GeneratorName::Cut | GeneratorName::Cyclegan => {
                 Generator::Resnet(self.open(project, device, kind)?)
             }
-            GeneratorName::StarganV2 => Generator::StarganV2(self.open(project, device, kind)?),
+            GeneratorName::StarganV2 => {
+                Generator::StarganV2(Box::new(self.open(project, device, kind)?))
+            }
         })
     }
 

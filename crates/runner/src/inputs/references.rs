@@ -41,8 +41,8 @@ pub struct References {
 }
 
 impl References {
-    /// Finds the images, hashes verified. Files are resized to `side` px with `filter` when they are
-    /// drawn.
+    /// Finds the images, hashes verified. Files are resized to `side` px with `filter` when they
+    /// are drawn.
     ///
     /// # Errors
     /// Invalid input: they are missing, others, or a file of statistics.

@@ -114,8 +114,8 @@ impl Task {
         Some(DiffusionFacts::new(&config))
     }
 
-    /// One line on each of its images' files and folders and of these networks that is missing, with
-    /// how to get it. Published files are told of by their manifest.
+    /// One line on each of its images' files and folders and of these networks that is missing,
+    /// with how to get it. Published files are told of by their manifest.
     pub fn missing_files(&self, networks: &[&NetworkFile], project: &Project) -> Vec<String> {
         let images = [&self.source, &self.reference].into_iter();
         let mut missing: Vec<String> = images

@@ -205,8 +205,8 @@ impl Job {
         })
     }
 
-    /// Evaluations per image of the network that makes it: steps of the diffusion network, or one of
-    /// a generator.
+    /// Evaluations per image of the network that makes it: steps of the diffusion network, or one
+    /// of a generator.
     pub fn evaluations(&self) -> usize {
         self.identity.settings.evaluations().of_translator()
     }

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tch::Device;
 
-/// Seconds per evaluation of the network that makes images, everything of its step included, by kind
-/// of work.
+/// Seconds per evaluation of the network that makes images, everything of its step included, by
+/// kind of work.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timings(BTreeMap<String, f64>);

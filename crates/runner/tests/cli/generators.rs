@@ -3,8 +3,8 @@
 use crate::common::images::{image_states, largest_difference};
 use crate::common::project::TestProject;
 use crate::common::{
-    AssertText, RunFile, assert_has, assert_same_results, copy_folder, files_below, table_mean,
-    table_row,
+    AssertText, RunFile, assert_has, assert_same_results, checkout, copy_folder, files_below,
+    table_mean, table_row,
 };
 use egsde_data::files::sha256_file;
 use egsde_data::image_set::ImageSet;
@@ -496,6 +496,48 @@ fn weights_whose_numbers_overflow_end_the_job_and_are_named() {
         &["is not finite: the weights of the generator of cut"],
     );
     assert!(!log.contains("lambda"), "{log}");
+}
+
+/// A small file of CUT's as its authors write them, and its configuration.
+const OWN: &str = "crates/runner/tests/golden/rivals/checkpoints/cat2dog_cut_latest_net_G.pth";
+const OWN_NETWORK: &str = "{kind: resnet_generator, input_nc: 3, output_nc: 3, ngf: 2, n_blocks: 9, norm: instance, \
+     antialias_down: true, antialias_up: true}";
+
+#[test]
+fn a_checkpoint_of_ones_own_becomes_a_row_as_it_is_and_converted() {
+    let one_row = ROWS.split("  - ").take(2).collect::<Vec<_>>().join("  - ");
+    let project = gan_project(&one_row);
+    project.write(
+        "latest_net_G.pth",
+        std::fs::read(checkout().join(OWN)).unwrap(),
+    );
+    project.write("cut.yaml", OWN_NETWORK);
+    let task = project.read(TASK);
+    let (head, _) = task.split_once("generators:").unwrap();
+    let name_generator = |file: &str, more: &str| {
+        let sha256 = sha256_file(&project.path(file)).unwrap();
+        let cut = format!("generators:\n  cut: {{file: {file}, sha256: {sha256}{more}}}\n");
+        project.write(TASK, head.to_string() + &cut);
+    };
+    name_generator("latest_net_G.pth", ", network: cut.yaml");
+    project.run().success();
+    let converted = "checkpoints/own/mine.safetensors";
+    let convert = [
+        "weights",
+        "convert",
+        "latest_net_G.pth",
+        converted,
+        "--network",
+        "cut.yaml",
+    ];
+    project.egsde(&convert).success();
+    std::fs::rename(project.path("runs"), project.path("before")).unwrap();
+    name_generator(converted, "");
+    project.run().success();
+    let [before, after] = ["before", "runs"].map(|runs| images_in(&project, runs));
+    let pixels_of = |images: &[RunFile]| images.iter().flat_map(pixels).collect::<Vec<u8>>();
+    assert_eq!(before.len(), PICTURES);
+    assert_eq!(pixels_of(&before), pixels_of(&after));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The files of CUT, CycleGAN and StarGAN v2 in the forms in which their authors released them, small
-//! ones of the golden cases, and the configurations of the whole ones.
+//! The files of CUT, CycleGAN and StarGAN v2 in the forms in which their authors released them,
+//! small ones of the golden cases, and the configurations of the whole ones.
 
 use crate::common::project::TestProject;
 use crate::common::{AssertText, assert_has, checkout, edited, egsde};
