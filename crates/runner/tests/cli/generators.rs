@@ -500,8 +500,9 @@ fn weights_whose_numbers_overflow_end_the_job_and_are_named() {
 
 /// A small file of CUT's as its authors write them, and its configuration.
 const OWN: &str = "crates/runner/tests/golden/rivals/checkpoints/cat2dog_cut_latest_net_G.pth";
-const OWN_NETWORK: &str = "{kind: resnet_generator, input_nc: 3, output_nc: 3, ngf: 2, n_blocks: 9, norm: instance, \
-     antialias_down: true, antialias_up: true}";
+const OWN_NETWORK: &str = "{kind: resnet_generator, input_nc: 3, output_nc: 3, ngf: 2, \
+                           n_blocks: 9, norm: instance, antialias_down: true, \
+                           antialias_up: true}";
 
 #[test]
 fn a_checkpoint_of_ones_own_becomes_a_row_as_it_is_and_converted() {
