@@ -20,6 +20,11 @@ pub enum GeneratorName {
     StarganV2,
 }
 
+impl GeneratorName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cut, Self::Cyclegan, Self::StarganV2];
+}
+
 impl fmt::Display for GeneratorName {
     /// As rows spell it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
