@@ -96,17 +96,22 @@ fn generators(jobs: &[Job]) -> BTreeSet<GeneratorName> {
         .collect()
 }
 
-/// The networks of a task that jobs evaluate, and the one that scores them. A table of generators
-/// alone needs no diffusion network and no extractor.
-fn networks<'a>(task: &'a Task, jobs: &[Job]) -> Vec<&'a NetworkFile> {
-    let evaluated = generators(jobs);
+/// The networks of a task's own that jobs evaluate, and the one that scores them. A table of
+/// generators alone needs no diffusion network and no extractor.
+fn own_networks<'a>(task: &'a Task, jobs: &[Job]) -> Vec<&'a NetworkFile> {
+    let uses_diffusion = |job: &Job| job.identity.settings.uses_diffusion();
     let mut networks = Vec::new();
-    let settings = |job: &Job| job.identity.settings.uses_diffusion();
-    if evaluated.is_empty() || jobs.iter().any(settings) {
+    if generators(jobs).is_empty() || jobs.iter().any(uses_diffusion) {
         networks.extend([&task.diffusion, &task.extractor]);
     }
     networks.push(&task.features);
-    for name in evaluated {
+    networks
+}
+
+/// The same, and the generators that jobs evaluate.
+fn networks<'a>(task: &'a Task, jobs: &[Job]) -> Vec<&'a NetworkFile> {
+    let mut networks = own_networks(task, jobs);
+    for name in generators(jobs) {
         networks.extend(task.generators.get(&name));
     }
     networks
@@ -185,8 +190,20 @@ impl Plan {
     /// One line on each file and folder that its jobs need and the task itself names, where it is
     /// missing, with how to get it.
     pub fn missing_files(&self, project: &Project) -> Vec<String> {
-        let networks = networks(&self.task, &self.jobs);
-        self.task.missing_files(&networks, project)
+        let mut missing = (self.task).missing_files(&own_networks(&self.task, &self.jobs), project);
+        let task_file = project.task_file(&self.experiment.task);
+        for name in self.generators() {
+            let file = self
+                .task
+                .generators
+                .get(&name)
+                .and_then(NetworkFile::hashed);
+            let text = file.and_then(|file| file.missing(project));
+            missing.extend(
+                text.map(|text| format!("{}: generators.{name}: {text}", task_file.display())),
+            );
+        }
+        missing
     }
 
     /// Whether rows of this plan evaluate the diffusion network.

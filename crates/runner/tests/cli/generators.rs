@@ -444,7 +444,11 @@ fn a_missing_generator_is_one_line_that_says_how_to_get_it() {
     let plan = project.egsde(&["plan", EXPERIMENT]).printed();
     assert_has(
         &plan,
-        &["missing: ", "checkpoints/own/cut.safetensors", hash],
+        &[
+            "gans.yaml: generators.cut: ",
+            "checkpoints/own/cut.safetensors",
+            hash,
+        ],
     );
     let parts = [
         "configs/tasks/gans.yaml: generators.cut: ",
