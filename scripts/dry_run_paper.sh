@@ -38,6 +38,7 @@ cd "$folder"
 # Makes the checkpoint $1 with the network $2 and the gain $3, unless it is there.
 synthesize() {
     [ ! -f "checkpoints/$1" ] || return 0
+    mkdir -p "checkpoints/$(dirname "$1")"
     "$egsde" weights synthesize --network "configs/networks/$2.yaml" --gain "$3" "checkpoints/$1"
 }
 
@@ -46,6 +47,9 @@ synthesize cat2dog_dse.pt dse_2_classes_256 1
 synthesize celebahq_female_ddpm.pth celebahq_female_ddpm_256 1
 synthesize male2female_dse.pt dse_2_classes_256 1
 synthesize afhq_dse.pt dse_3_classes_256 1
+synthesize cat2dog_cut_pretrained/latest_net_G.pth cut_256 1
+synthesize afhq/100000_nets_ema.ckpt stargan_v2_afhq_256 1
+synthesize celeba_hq/100000_nets_ema.ckpt stargan_v2_celebahq_256 1
 synthesize pt_inception-2015-12-05-6726825d.pth fid_inception 1.6
 
 few=(

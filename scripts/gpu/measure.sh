@@ -118,6 +118,9 @@ synthesize_all() {
     synthesize "$folder" celebahq_female_ddpm.pth celebahq_female_ddpm_256 1 &
     synthesize "$folder" male2female_dse.pt dse_2_classes_256 1 &
     synthesize "$folder" afhq_dse.pt dse_3_classes_256 1 &
+    synthesize "$folder" cat2dog_cut_pretrained/latest_net_G.pth cut_256 1 &
+    synthesize "$folder" afhq/100000_nets_ema.ckpt stargan_v2_afhq_256 1 &
+    synthesize "$folder" celeba_hq/100000_nets_ema.ckpt stargan_v2_celebahq_256 1 &
     synthesize "$folder" pt_inception-2015-12-05-6726825d.pth fid_inception 1.6 &
     wait
 }
@@ -125,7 +128,7 @@ synthesize_all() {
 # Weights by formula, shared by all scratch projects.
 synthesize() {
     local folder=$1 name=$2 network=$3 gain=$4
-    mkdir -p "$work/weights"
+    mkdir -p "$(dirname "$work/weights/$name")" "$(dirname "$folder/checkpoints/$name")"
     if [ ! -f "$work/weights/$name" ]; then
         "$egsde" weights synthesize --network "configs/networks/$network.yaml" --gain "$gain" \
             "$work/weights/$name" > /dev/null

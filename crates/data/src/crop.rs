@@ -23,19 +23,19 @@ fn middle(image: &Rgb, width: usize, height: usize) -> Rgb {
     }
 }
 
-/// The middle of an image as a square of `side` pixels: the short side is resized (Pillow's
-/// bicubic), and of the long side the middle is kept.
+/// The middle of an image as a square of `side` pixels: the short side is resized as by Pillow with
+/// `filter`, and of the long side the middle is kept.
 ///
 /// # Errors
 /// An image without pixels, or a side of 0.
-pub fn square(image: &Rgb, side: usize) -> Result<Rgb> {
+pub fn square(image: &Rgb, side: usize, filter: Filter) -> Result<Rgb> {
     ensure!(
         image.width > 0 && image.height > 0,
         "an image without pixels"
     );
     let most = LONG * image.width.min(image.height);
     let cut = middle(image, image.width.min(most), image.height.min(most));
-    let resized = resize_short_side(&cut, side, Filter::Bicubic)?;
+    let resized = resize_short_side(&cut, side, filter)?;
     Ok(middle(&resized, side, side))
 }
 
@@ -52,7 +52,7 @@ mod tests {
             height: 4,
             pixels: row.repeat(4),
         };
-        let cut = square(&wide, 4).unwrap();
+        let cut = square(&wide, 4, Filter::Bicubic).unwrap();
         let expected: Vec<u8> = (1..5u8).flat_map(|x| [x; 3]).collect();
         assert_eq!((cut.width, cut.height), (4, 4));
         assert_eq!(cut.pixels, expected.repeat(4));
@@ -61,12 +61,12 @@ mod tests {
             height: 7,
             pixels: (0..7u8).flat_map(|y| [y; 12]).collect(),
         };
-        let cut = square(&tall, 4).unwrap();
+        let cut = square(&tall, 4, Filter::Bicubic).unwrap();
         assert_eq!(
             cut.pixels,
             (1..5u8).flat_map(|y| [y; 12]).collect::<Vec<_>>()
         );
-        let large = square(&wide, 2).unwrap();
+        let large = square(&wide, 2, Filter::Bicubic).unwrap();
         assert_eq!(large.pixels.len(), 12);
     }
     #[test]
@@ -76,7 +76,7 @@ mod tests {
             height: 1,
             pixels: vec![9; 3_000_000],
         };
-        let cut = square(&line, 256).unwrap();
+        let cut = square(&line, 256, Filter::Bicubic).unwrap();
         assert_eq!(cut.pixels, vec![9; 256 * 256 * 3]);
     }
 }

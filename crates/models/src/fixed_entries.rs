@@ -22,6 +22,18 @@ pub(crate) enum Entry {
     Unexpected,
 }
 
+/// Whether an entry of this name may be none of a network's weights, as far as names tell it: a
+/// fixed kernel's values must still be the network's.
+pub(crate) fn may_be_no_weight(key: &str, variables: &BTreeMap<String, Vec<i64>>) -> bool {
+    let (layer, name) = key.rsplit_once('.').unwrap_or(("", key));
+    match name {
+        "num_batches_tracked" | "filt" => true,
+        "running_mean" | "running_var" => !variables.contains_key(&format!("{layer}.weight")),
+        "filter" => layer.rsplit('.').next() == Some("hpf"),
+        _ => false,
+    }
+}
+
 /// Largest difference of a kernel's values that rounding can make.
 const KERNEL_TOLERANCE: f64 = 1e-5;
 

@@ -6,9 +6,13 @@ mod common;
 
 use common::project::TestProject;
 use common::{AssertText, assert_has, checkout, table_mean, table_row};
+use egsde_data::resize::{Filter, resize};
+use egsde_models::{Loaded, NetworkConfig, ResnetGenerator, StarganV2};
 use egsde_runner::inputs::task::Task;
+use egsde_sampler::noise::{ImageNoise, latents};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use tch::{Device, Kind, Tensor};
 
 const INCEPTION: &str = "configs/networks/fid_inception.yaml";
 const PINS: &str = "datasets/pins.yaml";
@@ -363,4 +367,168 @@ fn published_folders_are_hashed_once_per_process() {
         .expect("the folder is not hashed a second time");
     let error = cats.verify_once(&toy.open()).unwrap_err().to_string();
     assert_has(&error, &["val/cat: SHA-256 is", PINS]);
+}
+
+/// Generators at 64 px as the toy project's manifest publishes them: file, configuration, network.
+const GENERATORS: [[&str; 3]; 2] = [
+    [
+        "cut_pretrained/latest_net_G.pth",
+        "configs/networks/cut.yaml",
+        "{kind: resnet_generator, input_nc: 3, output_nc: 3, ngf: 4, n_blocks: 2, \
+         norm: instance, antialias_down: true, antialias_up: true}",
+    ],
+    [
+        "animals/100000_nets_ema.ckpt",
+        "configs/networks/stargan.yaml",
+        "{kind: stargan_v2, img_size: 64, style_dim: 8, latent_dim: 4, max_conv_dim: 16, \
+         w_hpf: 0, domains: [cat, dog]}",
+    ],
+];
+
+/// Adds rows of the generators to the toy project, whose weights are not there yet.
+fn add_generators(project: &TestProject) {
+    let mut manifest = project.read("checkpoints/manifest.yaml");
+    for [file, config, network] in GENERATORS {
+        project.write(config, network);
+        manifest += &format!("  - {{file: {file}, what: generator, network: {config}}}\n");
+    }
+    project.write("checkpoints/manifest.yaml", manifest);
+    let [[cut, ..], [stargan, ..]] = GENERATORS;
+    let published = "published: {manifest: checkpoints/manifest.yaml, entry:";
+    let generators = format!(
+        "generators:\n  cut: {{{published} {cut}}}}}\n  stargan_v2: {{{published} {stargan}}}}}\n"
+    );
+    let task = project.read("configs/tasks/toy.yaml");
+    project.write("configs/tasks/toy.yaml", task + &generators);
+    let experiment = project.read("e.yaml");
+    let (head, _) = experiment.split_once("methods:").unwrap();
+    let rows = "methods:
+  - {name: CUT, method: cut}
+  - {name: StarGAN v2 (latent), method: stargan_v2, guidance: latent}
+  - {name: StarGAN v2 (reference), method: stargan_v2, guidance: reference}
+";
+    project.write("e.yaml", head.to_string() + rows);
+}
+
+/// The sources at 64 px as Pillow resizes them with a filter, in [-1, 1].
+fn toy_sources(project: &TestProject, filter: Filter) -> Tensor {
+    let mut images = Vec::new();
+    for i in 0..3 {
+        let path = project.path(&format!("data/toy/val/cat/im{i}.jpg"));
+        let image = egsde_data::image_file::read(&path).unwrap();
+        images.push(resize(&image, 64, 64, filter).unwrap().tensor());
+    }
+    Tensor::cat(&images, 0) * 2.0 - 1.0
+}
+
+/// The translations of the finished job whose folder begins so, `[3, 3, 64, 64]` in whole numbers.
+fn toy_translations(project: &TestProject, begins: &str) -> Tensor {
+    let jobs = std::fs::read_dir(project.path("runs/toy"))
+        .unwrap()
+        .flatten();
+    let mut jobs = jobs.filter(|job| job.path().join("scores.json").is_file());
+    let job = jobs.find(|job| job.file_name().to_string_lossy().starts_with(begins));
+    let images = job
+        .expect("the row has a finished job")
+        .path()
+        .join("images");
+    let mut translations = Vec::new();
+    for i in 0..3 {
+        let image = egsde_data::image_file::read(&images.join(format!("im{i}.png"))).unwrap();
+        translations.push(image.tensor() * 255.0);
+    }
+    Tensor::cat(&translations, 0)
+}
+
+/// All pixels must be those wanted, but for one level in one of 1,000 (another batch rounds so).
+#[track_caller]
+fn assert_levels(got: &Tensor, want: &Tensor) {
+    let difference = (got - want).abs();
+    assert!(difference.max().double_value(&[]) < 1.5, "{difference}");
+    let others = difference.gt(0.5).mean(Kind::Double).double_value(&[]);
+    assert!(others <= 1e-3, "{others}");
+}
+
+#[test]
+fn generators_see_and_store_images_as_their_authors_networks_do() {
+    let project = toy_project_with_weights();
+    add_generators(&project);
+    let parts = [
+        "configs/tasks/toy.yaml: generators.cut: missing: ",
+        "latest_net_G.pth (generator, SHA-256 not published",
+        "the drawer",
+    ];
+    assert_run_refused(&project, &parts);
+    for [file, config, _] in GENERATORS {
+        let file = format!("checkpoints/{file}");
+        std::fs::create_dir_all(project.path(&file).parent().unwrap()).unwrap();
+        synthesize(&project, config, "1.5", &file);
+    }
+    // No row needs these.
+    project.remove("checkpoints/diffusion.pt");
+    project.remove("checkpoints/dse.pt");
+    let log = project.run().success().error_text();
+    assert_has(
+        &log,
+        &["checkpoints/cut_pretrained/latest_net_G.pth: SHA-256"],
+    );
+    assert_has(&project.read(PINS), &["animals/100000_nets_ema.ckpt"]);
+
+    let [cut, stargan] = GENERATORS.map(|[file, config, _]| {
+        let config: NetworkConfig = serde_yaml::from_str(&project.read(config)).unwrap();
+        (project.path(&format!("checkpoints/{file}")), config)
+    });
+    let (cpu, kind) = (Device::Cpu, Kind::Float);
+    let generator = Loaded::<ResnetGenerator>::open_as(&cut.0, &cut.1, cpu, kind).unwrap();
+    let x0 = toy_sources(&project, Filter::Bicubic);
+    let y = tch::no_grad(|| generator.translate(&x0));
+    let want = ((y + 1.0) / 2.0 * 255.0).floor();
+    assert_levels(&toy_translations(&project, "cut-s1"), &want);
+
+    let networks = Loaded::<StarganV2>::open_as(&stargan.0, &stargan.1, cpu, kind).unwrap();
+    let x0 = toy_sources(&project, Filter::Bilinear);
+    let noise = ImageNoise {
+        seed: 1,
+        names: ["im0", "im1", "im2"].map(String::from).to_vec(),
+        side: 64,
+        device: cpu,
+    };
+    let style = networks.latent_style(&latents(&noise, 4).unwrap(), 1);
+    let stored = |x0: &Tensor| {
+        let y = tch::no_grad(|| networks.translate(x0, &style));
+        (((y + 1.0) / 2.0).clamp(0.0, 1.0) * 255.0 + 0.5).floor()
+    };
+    let (got, want) = (
+        toy_translations(&project, "stargan-v2--latent--s1"),
+        stored(&x0),
+    );
+    assert_levels(&got, &want);
+    // Pillow's other filter would be noticed.
+    let bicubic = stored(&toy_sources(&project, Filter::Bicubic));
+    let others = (bicubic - want).abs().gt(0.5).mean(Kind::Double);
+    assert!(others.double_value(&[]) > 0.01, "{others}");
+}
+
+#[test]
+fn a_reference_of_statistics_has_no_images_to_draw() {
+    let project = toy_project_with_weights();
+    add_generators(&project);
+    for [file, config, _] in GENERATORS {
+        let file = format!("checkpoints/{file}");
+        std::fs::create_dir_all(project.path(&file).parent().unwrap()).unwrap();
+        synthesize(&project, config, "1.5", &file);
+    }
+    let manifest = project.read("datasets/toy.yaml");
+    let files = "files:\n  - {file: dogs.npz, what: statistics}\n";
+    project.write("datasets/toy.yaml", manifest + files);
+    project.replace(
+        "configs/tasks/toy.yaml",
+        "entry: val/dog",
+        "entry: dogs.npz",
+    );
+    let parts = [
+        "row \"StarGAN v2 (reference)\"",
+        "dogs.npz is no folder of pictures",
+    ];
+    project.egsde(&["plan", "e.yaml"]).refused(&parts);
 }

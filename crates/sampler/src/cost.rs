@@ -18,6 +18,9 @@ pub struct ExpertCost {
 pub struct Evaluations {
     /// Evaluations of the diffusion network.
     pub diffusion: usize,
+    /// Evaluations of the generator of a method without time steps. What makes its styles and masks
+    /// (StarGAN v2's mapping network, style encoder and landmark network) counts as a part of it.
+    pub generator: usize,
     /// Evaluations of the extractor without gradient.
     pub extractor: usize,
     /// Evaluations of the extractor forward and backward.
@@ -52,6 +55,20 @@ impl Evaluations {
             total.extractor_gradient += active * repeats * cost.gradient;
         }
         total
+    }
+
+    /// Cost of a GAN: its generator translates in one evaluation.
+    pub fn for_generator() -> Self {
+        Self {
+            generator: 1,
+            ..Self::default()
+        }
+    }
+
+    /// Evaluations of the network that makes the image: steps of the diffusion network, or one of a
+    /// generator. This is what tables show as the cost of a row.
+    pub fn of_translator(&self) -> usize {
+        self.diffusion + self.generator
     }
 
     /// Cost of [`Ilvr`](crate::method::Ilvr) with `steps` respaced steps: all of them, and no

@@ -4,6 +4,7 @@ pub mod analytic;
 pub mod cost;
 pub mod energy;
 pub mod finite_check;
+pub mod generators;
 pub mod low_pass;
 pub mod method;
 pub mod noise;

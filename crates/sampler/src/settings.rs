@@ -1,7 +1,8 @@
 //! What the settings of methods and experts are settled against and built on.
 
 use crate::energy::SourceFeatures;
-use anyhow::{Result, ensure};
+use crate::generators::{Generator, ReferenceImages};
+use anyhow::{Context, Result, ensure};
 use egsde_models::networks::Diffusion;
 use egsde_models::{Dse, Loaded, NetworkConfig};
 use tch::Device;
@@ -17,6 +18,10 @@ pub struct TaskFacts<'a> {
     pub classes: &'a [String],
     /// The diffusion network, where it is known already.
     pub diffusion: Option<DiffusionFacts>,
+    /// The domain of the reference images.
+    pub target: &'a str,
+    /// The domains of the task's StarGAN v2 by label, where it has one that is known already.
+    pub stargan_v2_domains: Option<&'a [String]>,
 }
 
 /// What settings take from a diffusion network.
@@ -66,14 +71,36 @@ impl TaskFacts<'_> {
 /// What methods and experts are built on.
 #[derive(Clone, Copy)]
 pub struct Networks<'a> {
-    /// The noise predictor, trained on the target domain.
-    pub diffusion: &'a Diffusion,
+    /// The noise predictor, trained on the target domain; none where no method needs it.
+    pub diffusion: Option<&'a Diffusion>,
     /// The domain-specific extractor; none where no expert needs it.
     pub extractor: Option<&'a Loaded<Dse>>,
+    /// The generator of the method that is built; none of methods without one.
+    pub generator: Option<&'a Generator>,
+    /// The images of the target domain; none where no method draws from them.
+    pub references: Option<&'a dyn ReferenceImages>,
     /// Where rows with the same sources and noise share the source's features.
     pub source_features: Option<&'a SourceFeatures>,
     /// Side of the square images in pixels.
     pub image_size: usize,
     /// Where the networks lie.
     pub device: Device,
+}
+
+impl<'a> Networks<'a> {
+    /// The noise predictor.
+    ///
+    /// # Errors
+    /// It was not opened.
+    pub fn diffusion(&self) -> Result<&'a Diffusion> {
+        self.diffusion.context("the diffusion network is missing")
+    }
+
+    /// The generator.
+    ///
+    /// # Errors
+    /// It was not opened.
+    pub fn generator(&self) -> Result<&'a Generator> {
+        self.generator.context("the generator is missing")
+    }
 }

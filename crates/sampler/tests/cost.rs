@@ -87,6 +87,7 @@ fn the_cost_of_an_sde_is_what_it_evaluates() {
             (RANGE, ClassProbability::COST),
         ];
         let want = Evaluations {
+            generator: 0,
             diffusion: diffusion.0.get(),
             extractor: constant.get(),
             extractor_gradient: constant.get() + range.get(),

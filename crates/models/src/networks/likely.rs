@@ -2,7 +2,9 @@
 
 use super::NetworkConfig;
 use super::likely_adm::AdmEncoder;
-use super::likely_shapes::{Shapes, has_prefix, indices, size};
+use super::likely_gans::{guess_resnet_generator, guess_stargan_v2};
+use super::likely_shapes::{Guess, Shapes, has_prefix, indices, size};
+use crate::fixed_entries::may_be_no_weight;
 use crate::weights::list_names;
 use serde_json::{Value, json};
 
@@ -17,18 +19,18 @@ pub struct LikelyNetwork {
     pub misfits: Option<String>,
 }
 
-/// A configuration as JSON, with what was assumed.
-struct Guess {
-    config: Value,
-    assumed: Vec<(&'static str, String)>,
-}
-
 /// The configuration that weights of these keys and shapes likely have. `None` where they are those
 /// of no family that is known here.
 pub fn likely_network(shapes: &Shapes) -> Option<LikelyNetwork> {
-    let guessed = [guess_adm_unet, guess_dse, guess_ddpm_unet, guess_fixed]
-        .into_iter()
-        .find_map(|guess| guess(shapes))?;
+    let guesses = [
+        guess_adm_unet,
+        guess_dse,
+        guess_ddpm_unet,
+        guess_resnet_generator,
+        guess_stargan_v2,
+        guess_fixed,
+    ];
+    let guessed = guesses.into_iter().find_map(|guess| guess(shapes))?;
     let config: NetworkConfig = serde_json::from_value(guessed.config).ok()?;
     let wanted = match config.check() {
         Ok(()) => config.weight_shapes().ok()?,
@@ -58,7 +60,7 @@ fn list_misfits(wanted: &Shapes, shapes: &Shapes) -> Option<String> {
         }
     }
     for key in shapes.keys() {
-        if !wanted.contains_key(key) && !key.ends_with("num_batches_tracked") {
+        if !wanted.contains_key(key) && !may_be_no_weight(key, wanted) {
             unexpected.push(key.clone());
         }
     }

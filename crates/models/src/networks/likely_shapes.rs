@@ -1,5 +1,6 @@
-//! Looking into keys and shapes of weights.
+//! Looking into keys and shapes of weights, and what is guessed from them.
 
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// More blocks than any network has in one list.
@@ -24,4 +25,10 @@ pub(super) fn indices(shapes: &Shapes, prefix: &str) -> usize {
 
 pub(super) fn has_prefix(shapes: &Shapes, prefix: &str) -> bool {
     shapes.keys().any(|key| key.starts_with(prefix))
+}
+
+/// A configuration as JSON, with what was assumed.
+pub(super) struct Guess {
+    pub config: Value,
+    pub assumed: Vec<(&'static str, String)>,
 }

@@ -121,7 +121,8 @@ pub(super) fn read_with_config(path: &Path) -> Result<(WeightFile, NetworkConfig
 }
 
 /// Reads the weights of a network from a file of any format. Where `part` is the model and does not
-/// fit, every set of the file is tried together: networks of several parts are kept so.
+/// fit, every set of the file is read together if more of the network's keys are then there:
+/// networks of several parts are kept so.
 ///
 /// # Errors
 /// The file cannot be read; whether it fits is not checked.
@@ -136,8 +137,13 @@ pub fn read_checkpoint_of(
     if part != CheckpointPart::Model || read.as_ref().is_ok_and(fits) {
         return read;
     }
+    let count_known = |read: &Checkpoint| {
+        let keys = read.weights.tensors.keys();
+        keys.filter(|key| shapes.contains_key(*key)).count()
+    };
+    let known = read.as_ref().map_or(0, count_known);
     match read_checkpoint(path, CheckpointPart::All) {
-        Ok(whole) if fits(&whole) => Ok(whole),
+        Ok(whole) if count_known(&whole) > known => Ok(whole),
         _ => read,
     }
 }

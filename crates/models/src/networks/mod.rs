@@ -21,6 +21,7 @@ mod heads;
 mod keys;
 mod likely;
 mod likely_adm;
+mod likely_gans;
 mod likely_shapes;
 mod loaded;
 mod multipliers;

@@ -8,7 +8,7 @@ use super::stargan_v2_style_encoder::{StarganV2StyleEncoder, StarganV2StyleEncod
 use super::timing::timed;
 use super::wing_fan::{WingFan, WingFanConfig};
 use super::wing_masks::Masks;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use tch::nn::Path;
@@ -101,18 +101,9 @@ impl StarganV2 {
         }
     }
 
-    /// The label of a domain.
-    ///
-    /// # Errors
-    /// It has no such domain; the error names those it has.
-    pub fn label(&self, domain: &str) -> Result<i64> {
-        let domains = &self.config.domains;
-        let found = domains.iter().position(|name| name == domain);
-        let found = found.with_context(|| {
-            let known = domains.join(", ");
-            format!("StarGAN v2 knows no domain {domain:?}, there are {known}")
-        })?;
-        Ok(found as i64)
+    /// The names of the domains in the order of their labels.
+    pub fn domains(&self) -> &[String] {
+        &self.config.domains
     }
 
     /// Length of the random vector behind a latent-guided style.

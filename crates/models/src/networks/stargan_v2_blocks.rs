@@ -10,7 +10,7 @@ use tch::nn::Path;
 const SQRT_HALF: f64 = std::f64::consts::FRAC_1_SQRT_2;
 
 /// Width at the full resolution times the side of the image.
-const WIDTH_TIMES_SIDE: i64 = 1 << 14;
+pub(super) const WIDTH_TIMES_SIDE: i64 = 1 << 14;
 
 /// Sides that the networks can have, as powers of 2.
 pub(super) const LOG2_SIDES: std::ops::RangeInclusive<u32> = 5..=10;

@@ -152,9 +152,8 @@ impl Costs {
             if !is_translated_here(job) {
                 continue;
             }
-            // A generator without time steps is evaluated once.
             let evaluations = Cell {
-                mean: job.diffusion_evaluations().max(1) as f64,
+                mean: job.evaluations() as f64,
                 ..Cell::default()
             };
             let of_row = cells.entry(job.row.clone()).or_default();

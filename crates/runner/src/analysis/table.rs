@@ -7,6 +7,7 @@ use super::paired::PairedRows;
 use super::published::{PublishedTable, published_notes, published_rows};
 use super::table_row::shown_metrics;
 pub use super::table_row::{Cell, CellNote, Origin, TableRow};
+use crate::config::image_format::ImageFormat;
 use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
 use anyhow::Result;
@@ -14,7 +15,7 @@ use egsde_metrics::intervals::half_width_factor;
 use egsde_metrics::registry::Metric;
 use polars::prelude::*;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The table of an experiment.
 #[derive(Debug, Clone, Serialize)]
@@ -131,6 +132,23 @@ fn smaller_batches(results: &Results) -> SmallerBatches {
     found
 }
 
+/// The rows whose translations are stored otherwise than the experiment asks: generators' are
+/// always stored without loss, as their authors store them. None where there is no such row.
+fn other_format(results: &Results) -> Option<String> {
+    let plan = results.plan;
+    let jobs = plan.jobs.iter();
+    let stored = jobs.filter(|job| job.identity.format != plan.experiment.format);
+    let rows: BTreeSet<&str> = stored.map(|job| job.row.as_str()).collect();
+    let rows: Vec<&str> = rows.into_iter().collect();
+    (!rows.is_empty()).then(|| {
+        format!(
+            "Stored as {}, as their authors store them: {}.",
+            ImageFormat::Png.description(),
+            rows.join(", ")
+        )
+    })
+}
+
 /// What a reader must know about our rows.
 fn notes(results: &Results) -> Vec<String> {
     let (experiment, task) = (&results.plan.experiment, &results.plan.task);
@@ -143,6 +161,7 @@ fn notes(results: &Results) -> Vec<String> {
         task.image_size,
         experiment.format.description()
     )];
+    notes.extend(other_format(results));
     notes.push(match task.protocol.published() {
         None => format!(
             "The FID column of our rows is a {}: not comparable with the published Inception FID. \

@@ -11,7 +11,7 @@ use anyhow::Result;
 pub struct CostedJob<'a> {
     /// The job.
     pub job: &'a Job,
-    /// Evaluations of the diffusion network, at least 1.
+    /// Evaluations of the network that makes its images, at least 1.
     pub evaluations: usize,
 }
 

@@ -7,7 +7,9 @@ use crate::runtime::console::stdout;
 use crate::store::job_dir::JobDir;
 use crate::store::results::Results;
 use anyhow::Result;
+use egsde_sampler::generators::GeneratorName;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Arguments of `egsde explain`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +29,8 @@ struct TaskFiles {
     diffusion: String,
     extractor: String,
     features: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    generators: BTreeMap<GeneratorName, String>,
 }
 
 impl TaskFiles {
@@ -37,6 +41,9 @@ impl TaskFiles {
             diffusion: task.diffusion.description(),
             extractor: task.extractor.description(),
             features: task.features.description(),
+            generators: (task.generators.iter())
+                .map(|(name, file)| (*name, file.description()))
+                .collect(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::store::job_dir::JobDir;
 use crate::store::results::Results;
 use crate::store::timings::Timings;
 use anyhow::Result;
+use egsde_sampler::cost::Evaluations;
 use egsde_sampler::method::MethodSettings;
 use tch::Device;
 
@@ -26,7 +27,7 @@ pub struct Args {
 /// What a plan's jobs still cost.
 #[derive(Debug, Default)]
 struct RemainingWork {
-    /// Evaluations of the diffusion network.
+    /// Evaluations of the networks that make the images.
     evaluations: usize,
     /// Seconds of the evaluations whose kind this machine has measured.
     seconds: f64,
@@ -46,7 +47,7 @@ impl RemainingWork {
     fn add(&mut self, plan: &Plan, job: &Job, each: Option<f64>) -> JobState {
         let wanted = plan.experiment.pictures;
         let found = JobDir::new(&plan.folder, job).count_images();
-        let evaluations = wanted.saturating_sub(found) * job.diffusion_evaluations();
+        let evaluations = wanted.saturating_sub(found) * job.evaluations();
         self.evaluations += evaluations;
         let time = match each {
             _ if evaluations == 0 => "-".into(),
@@ -82,12 +83,21 @@ impl RemainingWork {
     }
 }
 
+/// What one image costs, as the list shows it.
+fn cost_text(cost: Evaluations) -> String {
+    if cost.generator > 0 {
+        return format!("{} of the generator", cost.generator);
+    }
+    let extractor = cost.extractor + cost.extractor_gradient;
+    format!("{} + {extractor}", cost.diffusion)
+}
+
 /// One line on each file and folder that is not there, with how to get it.
 fn print_missing_inputs(plan: &Plan, project: &Project) -> Result<()> {
     for input in plan.inputs.iter().filter(|input| !input.exists()) {
         writeln!(stdout(), "missing: {}", input.instructions())?;
     }
-    for missing in plan.task.missing_files(project) {
+    for missing in plan.missing_files(project) {
         writeln!(stdout(), "missing: {missing}")?;
     }
     Ok(())
@@ -120,12 +130,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
             None => remaining.add(&plan, job, timings.seconds(&plan, job, args.device)),
         };
         let cost = job.identity.settings.evaluations();
-        let cost = format!(
-            "{} + {}",
-            cost.diffusion,
-            cost.extractor + cost.extractor_gradient
-        );
-        grid.add_row([job.id.clone(), state, cost, time]);
+        grid.add_row([job.id.clone(), state, cost_text(cost), time]);
     }
     writeln!(stdout(), "{grid}")?;
     writeln!(

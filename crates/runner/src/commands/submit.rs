@@ -81,7 +81,7 @@ fn check_inputs(plan: &Plan, project: &Project) -> Result<()> {
     plan.check(project)?;
     let missing = plan.inputs.iter().find(|input| !input.exists());
     let missing = missing.map(Input::instructions);
-    match missing.or_else(|| plan.task.missing_files(project).into_iter().next()) {
+    match missing.or_else(|| plan.missing_files(project).into_iter().next()) {
         Some(missing) => Err(invalid_input(format!("missing: {missing}"))),
         None => Ok(()),
     }
@@ -93,7 +93,7 @@ fn jobs_to_submit<'a>(results: &Results<'a>, underway: &HashSet<String>) -> Vec<
     let mut jobs = Vec::new();
     for (place, job) in plan.jobs.iter().enumerate() {
         if results.scores(place).is_none() && !underway.contains(&job.id) {
-            let evaluations = plan.experiment.pictures * job.diffusion_evaluations().max(1);
+            let evaluations = plan.experiment.pictures * job.evaluations().max(1);
             jobs.push(CostedJob { job, evaluations });
         }
     }

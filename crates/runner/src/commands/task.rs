@@ -9,12 +9,14 @@ use crate::inputs::network_file::NetworkFile;
 use crate::inputs::own_task::{CheckedTask, OwnNetwork, OwnPictures, OwnTask};
 use crate::inputs::task::Task;
 use crate::nearest::offer;
-use crate::paths::path_parser;
+use crate::paths::{expand, path_parser};
 use crate::plan::experiment_args::parse_count;
 use crate::project::Project;
 use crate::runtime::console::{log, stdout};
 use anyhow::Result;
 use egsde_data::files::{sha256_file, write_atomically};
+use egsde_sampler::generators::GeneratorName;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `egsde task`.
@@ -66,6 +68,12 @@ struct NewArgs {
     /// Configuration of the feature network, where its file does not carry it
     #[arg(long, value_name = "FILE", value_parser = path_parser(), requires = "features")]
     features_network: Option<PathBuf>,
+    /// Weights of a generator to compare with: cut=FILE, cyclegan=FILE or stargan_v2=FILE
+    #[arg(long = "generator", value_name = "METHOD=FILE", value_parser = parse_generator)]
+    generators: Vec<GeneratorPath>,
+    /// Configuration of a generator, where its file does not carry it
+    #[arg(long = "generator-network", value_name = "METHOD=FILE", value_parser = parse_generator)]
+    generator_networks: Vec<GeneratorPath>,
     /// Name of the source's domain (its folder's)
     #[arg(long, value_name = "NAME")]
     source_domain: Option<String>,
@@ -86,7 +94,50 @@ struct NewArgs {
     force: bool,
 }
 
+/// A file of the generator of a method.
+#[derive(Debug, Clone)]
+struct GeneratorPath {
+    name: GeneratorName,
+    path: PathBuf,
+}
+
+/// Reads `cut=FILE`.
+fn parse_generator(text: &str) -> Result<GeneratorPath, String> {
+    let names = GeneratorName::ALL.map(|name| name.to_string());
+    let known = names.join(", ");
+    let Some((method, path)) = text.split_once('=') else {
+        return Err(format!("expected METHOD=FILE with a METHOD of {known}"));
+    };
+    let found = GeneratorName::ALL
+        .into_iter()
+        .find(|name| name.to_string() == method);
+    let Some(name) = found else {
+        let offer = offer(method, names.iter().map(String::as_str));
+        return Err(format!(
+            "no generator of {method:?}; there are {known}{offer}"
+        ));
+    };
+    let path = expand(Path::new(path), Path::new("")).map_err(|error| format!("{error:#}"))?;
+    Ok(GeneratorPath { name, path })
+}
+
 impl NewArgs {
+    /// The generators with their configurations.
+    fn generators(&self) -> BTreeMap<GeneratorName, OwnNetwork> {
+        let mut generators = BTreeMap::new();
+        for GeneratorPath { name, path } in &self.generators {
+            let networks = &self.generator_networks;
+            let network = networks.iter().find(|network| network.name == *name);
+            let own = OwnNetwork {
+                file: path.clone(),
+                network: network.map(|network| network.path.clone()),
+                option: "--generator-network (METHOD=FILE)",
+            };
+            generators.insert(*name, own);
+        }
+        generators
+    }
+
     fn task(&self) -> OwnTask {
         OwnTask {
             name: self.name.clone(),
@@ -114,6 +165,7 @@ impl NewArgs {
                 network: self.features_network.clone(),
                 option: "--features-network",
             }),
+            generators: self.generators(),
             image_size: self.image_size,
             classes: self.classes.clone(),
         }
@@ -123,11 +175,28 @@ impl NewArgs {
 /// Pictures of a first experiment on a new task.
 const FIRST_PICTURES: usize = 50;
 
+/// The rows of a generator.
+fn generator_rows(name: GeneratorName) -> &'static str {
+    match name {
+        GeneratorName::Cut => "  - {name: CUT, method: cut}\n",
+        GeneratorName::Cyclegan => "  - {name: CycleGAN, method: cyclegan}\n",
+        GeneratorName::StarganV2 => {
+            "  - {name: StarGAN v2 (latent), method: stargan_v2, guidance: latent}\n  \
+             - {name: StarGAN v2 (reference), method: stargan_v2, guidance: reference}\n"
+        }
+    }
+}
+
 /// An experiment to begin with.
 fn first_experiment(task: &Task, count: usize) -> String {
     let Task { name, title, .. } = task;
     let title = serde_json::Value::from(title.as_str());
     let pictures = count.min(FIRST_PICTURES);
+    let generators: String = task
+        .generators
+        .keys()
+        .map(|name| generator_rows(*name))
+        .collect();
     format!(
         r"# A first experiment, written by egsde task new. The weights lambda_s and lambda_i want a
 # sweep (docs/own-task.md).
@@ -140,7 +209,7 @@ methods:
   - {{name: Source, method: source}}
   - {{name: SDEdit, method: sdedit, steps: 50, start: 0.5}}
   - {{name: EGSDE, method: egsde, steps: 50, start: 0.5, lambda_s: 30, lambda_i: 0.3}}
-"
+{generators}"
     )
 }
 

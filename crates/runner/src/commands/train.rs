@@ -16,6 +16,7 @@ use crate::runtime::progress::Progress;
 use crate::runtime::signal;
 use anyhow::Result;
 use egsde_data::files::sha256_hex;
+use egsde_data::resize::Filter;
 use egsde_models::weights::write_safetensors;
 use egsde_training::recipe::TrainingTask;
 use egsde_training::{Event, Recipe, TrainingData, TrainingOptions, train};
@@ -69,7 +70,7 @@ fn read_folders(recipe: &Recipe, project: &Project) -> Result<Data> {
         project.check_path(folder, "folders")?;
         let folder = project.resolve(folder);
         hashes += &format!("{class} {}\n", folder_sha256(&folder)?);
-        let set = load_cropped(&folder, side as usize, usize::MAX)?;
+        let set = load_cropped(&folder, side as usize, usize::MAX, Filter::Bicubic)?;
         writeln!(
             log(),
             "{class}: {} pictures of {}",

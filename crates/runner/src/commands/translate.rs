@@ -238,7 +238,7 @@ struct Translator<'a> {
 
 impl<'a> Translator<'a> {
     fn new(args: &'a Args, project: &'a Project, plan: &'a Plan) -> Self {
-        let evaluations = plan.jobs[0].diffusion_evaluations() * plan.experiment.pictures;
+        let evaluations = plan.jobs[0].evaluations() * plan.experiment.pictures;
         Self {
             args,
             project,
@@ -259,14 +259,14 @@ impl<'a> Translator<'a> {
         &mut self,
         pictures: &mut impl Iterator<Item = &'a OwnPicture>,
     ) -> (Vec<&'a OwnPicture>, ImageSet) {
-        let side = self.plan.task.image_size;
+        let (side, filter) = (self.plan.task.image_size, self.job().resize_filter());
         let (mut read, mut sources) = (Vec::new(), ImageSet::empty(side));
         while read.len() < self.plan.experiment.batch_size {
             let Some(picture) = pictures.next() else {
                 break;
             };
             let image = read_upright(&picture.path);
-            match image.and_then(|image| square(&image, side)) {
+            match image.and_then(|image| square(&image, side, filter)) {
                 Ok(image) => {
                     sources.names.push(picture.stem.clone());
                     sources.pixels.extend(image.pixels);
@@ -274,7 +274,7 @@ impl<'a> Translator<'a> {
                 }
                 Err(error) => {
                     self.leave_out(one_line(&format!("{error:#}")));
-                    self.bar.skip(self.job().diffusion_evaluations() as u64);
+                    self.bar.skip(self.job().evaluations() as u64);
                 }
             }
         }

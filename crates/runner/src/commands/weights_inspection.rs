@@ -62,13 +62,21 @@ fn find_network(inspection: &Inspection) -> Option<NetworkDocument> {
     })
 }
 
+/// The network that all sets of a file speak for together; none where a set was named.
+fn find_network_of_parts(file: &Path, part: CheckpointPart) -> Option<NetworkDocument> {
+    if part != CheckpointPart::Model {
+        return None;
+    }
+    find_network(&inspect(file, CheckpointPart::All).ok()?)
+}
+
 /// Looks into a file and prints what it holds.
 ///
 /// # Errors
 /// Invalid input: the file is none of weights, or has no such part.
 pub fn print(file: &Path, part: CheckpointPart, json: bool) -> Result<()> {
     let inspection = inspect(file, part).or_invalid_input("weights")?;
-    let network = find_network(&inspection);
+    let network = find_network(&inspection).or_else(|| find_network_of_parts(file, part));
     if json {
         let document = Document {
             file: file.display().to_string(),

@@ -79,8 +79,10 @@ impl FormulaNetworks {
     /// What methods are built on.
     pub fn networks(&self) -> Networks<'_> {
         Networks {
-            diffusion: &self.diffusion,
+            diffusion: Some(&self.diffusion),
             extractor: Some(&self.extractor),
+            generator: None,
+            references: None,
             source_features: None,
             image_size: self.side,
             device: self.device,
@@ -156,6 +158,8 @@ impl Scale {
             image_size: self.side,
             classes: &[],
             diffusion: Some(DiffusionFacts::new(&self.diffusion)),
+            target: "dog",
+            stargan_v2_domains: None,
         })
     }
 }

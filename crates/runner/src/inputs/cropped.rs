@@ -5,23 +5,23 @@ use super::image_name::check_name;
 use crate::error::{OrInvalidInput, all_in_order};
 use anyhow::Result;
 use egsde_data::crop::square;
-use egsde_data::image_file;
+use egsde_data::image_file::{self, Rgb};
 use egsde_data::image_set::ImageSet;
+use egsde_data::resize::Filter;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// At most `most` images of a folder in name order: the short side resized to `side` (Pillow's
-/// bicubic), the middle of the long side kept.
+/// At most `most` images of a folder in name order: the short side resized to `side` as by
+/// Pillow with `filter`, the middle of the long side kept.
 ///
 /// # Errors
 /// Invalid input: a folder without images, or an image that cannot be read, by name.
-pub fn load_cropped(folder: &Path, side: usize, most: usize) -> Result<ImageSet> {
+pub fn load_cropped(folder: &Path, side: usize, most: usize, filter: Filter) -> Result<ImageSet> {
     let files: Vec<(String, PathBuf)> = image_files(folder)?.into_iter().take(most).collect();
     // Photos take many times the memory of the squares that are kept.
-    let squares = files.par_iter().map(|(_, path)| {
-        let image = image_file::read(path).or_invalid_input("picture")?;
-        square(&image, side).or_invalid_input(path.display())
-    });
+    let squares = files
+        .par_iter()
+        .map(|(_, path)| read_cropped(path, side, filter));
     let squares = all_in_order(squares)?;
     let mut images = ImageSet::empty(side);
     for ((stem, _), square) in files.into_iter().zip(squares) {
@@ -29,6 +29,15 @@ pub fn load_cropped(folder: &Path, side: usize, most: usize) -> Result<ImageSet>
         images.pixels.extend(square.pixels);
     }
     Ok(images)
+}
+
+/// The middle of one image; see [`load_cropped`].
+///
+/// # Errors
+/// Invalid input: an image that cannot be read.
+pub fn read_cropped(path: &Path, side: usize, filter: Filter) -> Result<Rgb> {
+    let image = image_file::read(path).or_invalid_input("picture")?;
+    square(&image, side, filter).or_invalid_input(path.display())
 }
 
 /// What a folder of own images holds.

@@ -31,9 +31,15 @@ pub struct HashedFolder {
 /// Folders of files that ship with the project.
 const SHIPPED: [&str; 2] = ["checkpoints/embedded", "datasets/embedded"];
 
+/// How the names of the GANs' weights end, which have a recipe of their own.
+const GANS: [&str; 2] = ["_cut.safetensors", "_cyclegan.safetensors"];
+
 /// How a file or folder that is not the task's comes back.
 fn how_to_restore(path: &Path) -> &'static str {
-    if SHIPPED.iter().any(|folder| path.starts_with(folder)) {
+    let name = path.to_string_lossy();
+    if path.starts_with(SHIPPED[0]) && GANS.iter().any(|end| name.ends_with(end)) {
+        "restore it (git checkout) or train it (just train-rivals)"
+    } else if SHIPPED.iter().any(|folder| path.starts_with(folder)) {
         "restore it (git checkout) or make it again (just train-embedded)"
     } else {
         "put it back, or take up what is there now (egsde task check NAME --update)"

@@ -95,12 +95,14 @@ impl From<ImageSource> for ImageSourceKeys {
     }
 }
 
-/// Images of a folder in name order, the short side resized to `side` as the published code does
-/// (Pillow's bicubic). Networks need squares: another shape is named and refused.
-fn load_folder(folder: &Path, side: usize, most: usize) -> Result<ImageSet> {
+/// Images of a folder in name order, the short side resized to `side` as by Pillow with `filter`.
+/// Networks need squares: another shape is named and refused.
+fn load_folder(folder: &Path, side: usize, most: usize, filter: Filter) -> Result<ImageSet> {
     let mut images = ImageSet::empty(side);
     let files: Vec<(String, PathBuf)> = image_files(folder)?.into_iter().take(most).collect();
-    let read = files.par_iter().map(|(_, path)| read_source(path, side));
+    let read = files
+        .par_iter()
+        .map(|(_, path)| read_source(path, side, filter));
     for ((stem, _), image) in files.iter().zip(read.collect::<Vec<_>>()) {
         images.names.push(stem.clone());
         images.pixels.extend(image?.pixels);
@@ -109,9 +111,9 @@ fn load_folder(folder: &Path, side: usize, most: usize) -> Result<ImageSet> {
 }
 
 /// A source image, resized to a square.
-fn read_source(path: &Path, side: usize) -> Result<Rgb> {
+fn read_source(path: &Path, side: usize, filter: Filter) -> Result<Rgb> {
     let image = image_file::read(path).or_invalid_input("source picture")?;
-    let resized = resize_short_side(&image, side, Filter::Bicubic)?;
+    let resized = resize_short_side(&image, side, filter)?;
     if resized.width != side || resized.height != side {
         return Err(invalid_input(format!(
             "{} is not square ({} x {} once resized): crop it first",
@@ -124,11 +126,27 @@ fn read_source(path: &Path, side: usize) -> Result<Rgb> {
 }
 
 impl ImageSource {
-    /// Reads at most `most` images, hashes verified.
+    /// Reads at most `most` images, hashes verified, resized as the diffusion methods' published
+    /// code does (Pillow's bicubic).
     ///
     /// # Errors
     /// Invalid input: a missing data set, with what to fetch and how, or files that are others.
     pub fn load(&self, project: &Project, side: usize, most: usize) -> Result<ImageSet> {
+        self.load_with(project, side, most, Filter::Bicubic)
+    }
+
+    /// As [`ImageSource::load`], resized with any filter. Sheets and archives hold images of the
+    /// networks' size: no filter changes them.
+    ///
+    /// # Errors
+    /// As [`ImageSource::load`].
+    pub fn load_with(
+        &self,
+        project: &Project,
+        side: usize,
+        most: usize,
+        filter: Filter,
+    ) -> Result<ImageSet> {
         match &self.place {
             ImagePlace::Sheet(sheet) => {
                 let path = sheet.verified(project, "picture sheet")?;
@@ -142,9 +160,11 @@ impl ImageSource {
             ImagePlace::Published(entry) => {
                 let input = entry.resolve(project, &Pins::read(project)?)?;
                 input.verify_once(project)?;
-                load_folder(&input.path, side, most)
+                load_folder(&input.path, side, most, filter)
             }
-            ImagePlace::Folder(folder) => load_cropped(&folder.verified(project)?, side, most),
+            ImagePlace::Folder(folder) => {
+                load_cropped(&folder.verified(project)?, side, most, filter)
+            }
         }
     }
 

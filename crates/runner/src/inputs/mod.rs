@@ -12,4 +12,5 @@ pub mod manifest;
 pub mod network_file;
 pub mod own_pictures;
 pub mod own_task;
+pub mod references;
 pub mod task;

@@ -9,6 +9,7 @@ use anyhow::Result;
 use egsde_models::NetworkConfig;
 use egsde_models::networks::{Build, Diffusion, Loaded, NETWORK_KEY, config_from_metadata};
 use egsde_models::weights::read_safetensors;
+use egsde_sampler::generators::{Generator, GeneratorName};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;
@@ -225,6 +226,31 @@ impl NetworkFile {
             }
             None => Diffusion::open(&path, device, kind),
         }
+    }
+
+    /// The frozen generator of a method, for images of `side` px.
+    ///
+    /// # Errors
+    /// As [`NetworkFile::open`], and a network that is not the method's or not for such images.
+    pub fn open_generator(
+        &self,
+        name: GeneratorName,
+        side: usize,
+        project: &Project,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Generator> {
+        let config = self.config(project)?;
+        name.check(&config, side)
+            .map_err(|error| invalid_input(error.to_string()))?;
+        Ok(match name {
+            GeneratorName::Cut | GeneratorName::Cyclegan => {
+                Generator::Resnet(self.open(project, device, kind)?)
+            }
+            GeneratorName::StarganV2 => {
+                Generator::StarganV2(Box::new(self.open(project, device, kind)?))
+            }
+        })
     }
 
     /// What decides the network's outputs, by content: the hash of its weights and, where they do

@@ -14,8 +14,10 @@ use anyhow::Result;
 use egsde_data::files::sha256_file;
 use egsde_models::NetworkConfig;
 use egsde_models::weights::read_safetensors;
+use egsde_sampler::generators::GeneratorName;
 use egsde_training::Recipe;
 use egsde_training::recipe::RECIPE_KEY;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tch::{Device, Kind};
 
@@ -56,6 +58,8 @@ pub struct OwnTask {
     pub extractor: OwnNetwork,
     /// The feature network; FID Inception where it is there, else the network that ships.
     pub features: Option<OwnNetwork>,
+    /// Generators to compare with, by method.
+    pub generators: BTreeMap<GeneratorName, OwnNetwork>,
     /// Side of the images; that of the diffusion network when none.
     pub image_size: Option<usize>,
     /// Names of the extractor's classes; those it was trained with when empty.
@@ -247,6 +251,22 @@ impl OwnTask {
         }
     }
 
+    /// The generators, each opened once.
+    fn generators(
+        &self,
+        image_size: usize,
+        project: &Project,
+    ) -> Result<BTreeMap<GeneratorName, NetworkFile>> {
+        let mut generators = BTreeMap::new();
+        for (name, own) in &self.generators {
+            let file = own.network_file(project)?;
+            file.open_generator(*name, image_size, project, Device::Cpu, Kind::Float)
+                .or_invalid_input(format!("--generator {name}"))?;
+            generators.insert(*name, file);
+        }
+        Ok(generators)
+    }
+
     /// Reads every picture and opens every network.
     ///
     /// # Errors
@@ -291,6 +311,7 @@ impl OwnTask {
             reference,
             diffusion,
             extractor,
+            generators: self.generators(image_size, project)?,
             classes,
             features,
             table: Some(format!("experiments/{}.yaml", self.name).into()),

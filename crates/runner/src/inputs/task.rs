@@ -7,10 +7,12 @@ use crate::project::Project;
 use crate::yaml::{names_in, read_yaml};
 use anyhow::Result;
 use egsde_metrics::protocol::Protocol;
-use egsde_models::Dse;
 use egsde_models::networks::Loaded;
+use egsde_models::{Dse, NetworkConfig};
+use egsde_sampler::generators::GeneratorName;
 use egsde_sampler::settings::DiffusionFacts;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tch::{Device, Kind};
 
@@ -59,6 +61,9 @@ pub struct Task {
     pub diffusion: NetworkFile,
     /// The time-dependent classifier of domains that the experts evaluate.
     pub extractor: NetworkFile,
+    /// The networks of the methods that translate in one evaluation, by method.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generators: BTreeMap<GeneratorName, NetworkFile>,
     /// Names of the extractor's classes in their order, where they are known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
@@ -85,9 +90,21 @@ impl Task {
         read_yaml(&project.task_file(name))
     }
 
-    /// Its networks: diffusion, extractor, features.
-    pub fn networks(&self) -> [&NetworkFile; 3] {
-        [&self.diffusion, &self.extractor, &self.features]
+    /// Its networks: diffusion, extractor, features, generators.
+    pub fn networks(&self) -> Vec<&NetworkFile> {
+        let mut networks = vec![&self.diffusion, &self.extractor, &self.features];
+        networks.extend(self.generators.values());
+        networks
+    }
+
+    /// The domains of StarGAN v2 by label; none where the task has no such generator, or where that
+    /// cannot be told at once.
+    pub fn stargan_v2_domains(&self, project: &Project) -> Option<Vec<String>> {
+        let generator = self.generators.get(&GeneratorName::StarganV2)?;
+        match generator.known_config(project)? {
+            NetworkConfig::StarganV2(config) => Some(config.domains),
+            _ => None,
+        }
     }
 
     /// What rows are checked against of the diffusion network; none where that cannot be told at
@@ -97,31 +114,36 @@ impl Task {
         Some(DiffusionFacts::new(&config))
     }
 
-    /// One line on each file and folder that is missing, with how to get it.
-    pub fn missing_files(&self, project: &Project) -> Vec<String> {
+    /// One line on each of its images' files and folders and of these networks that is missing,
+    /// with how to get it. Published files are told of by their manifest.
+    pub fn missing_files(&self, networks: &[&NetworkFile], project: &Project) -> Vec<String> {
         let images = [&self.source, &self.reference].into_iter();
         let mut missing: Vec<String> = images
             .filter_map(|source| source.missing(project))
             .collect();
-        let networks = self.networks().into_iter();
-        let files = networks.filter_map(NetworkFile::hashed);
+        let files = networks.iter().filter_map(|network| network.hashed());
         missing.extend(files.filter_map(|file| file.missing(project)));
         missing
     }
 
-    /// The published files and folders it needs, with what is known about each.
+    /// All published files and folders it names, with what is known about each.
+    ///
+    /// # Errors
+    /// As [`Task::inputs_with`].
+    pub fn inputs(&self, project: &Project) -> Result<Vec<Input>> {
+        self.inputs_with(&self.networks(), project)
+    }
+
+    /// The published files and folders of its images and of these networks.
     ///
     /// # Errors
     /// Invalid input: a manifest that cannot be read or has no such entry.
-    pub fn inputs(&self, project: &Project) -> Result<Vec<Input>> {
+    pub fn inputs_with(&self, networks: &[&NetworkFile], project: &Project) -> Result<Vec<Input>> {
         let pins = Pins::read(project)?;
         let images = [&self.source, &self.reference]
             .into_iter()
             .filter_map(ImageSource::published);
-        let networks = self
-            .networks()
-            .into_iter()
-            .filter_map(NetworkFile::published);
+        let networks = networks.iter().filter_map(|network| network.published());
         images
             .chain(networks)
             .map(|entry| entry.resolve(project, &pins))

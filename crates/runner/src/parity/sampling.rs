@@ -166,6 +166,8 @@ impl Noise for NamedNoise<'_> {
             Purpose::Start { repeat } => ("start", repeat, 0),
             Purpose::Step { repeat, step } => ("step", repeat, step),
             Purpose::Source { repeat, step } => ("reference", repeat, step),
+            Purpose::Latent => ("latent", 0, 0),
+            Purpose::Reference => ("choice", 0, 0),
         };
         let shape = self.patterns["shape"].as_array().into_iter().flatten();
         let shape: Vec<i64> = shape.filter_map(Value::as_i64).collect();

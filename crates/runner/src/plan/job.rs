@@ -6,12 +6,13 @@ use crate::config::precision::Precision;
 use crate::config::row::Row;
 use crate::inputs::image_folder::folder_sha256;
 use crate::inputs::task::Task;
-use crate::plan::settings::settle;
+use crate::plan::settings::{NetworkFacts, settle};
 use crate::project::Project;
 use anyhow::Result;
 use egsde_data::files::sha256_hex;
+use egsde_data::resize::Filter;
+use egsde_sampler::generators::GeneratorName;
 use egsde_sampler::method::{MethodConfig, MethodSettings};
-use egsde_sampler::settings::DiffusionFacts;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -46,6 +47,12 @@ pub struct Identity {
     /// SHA-256 of what decides the extractor, where the method uses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extractor: Option<String>,
+    /// SHA-256 of what decides the generator, where the method translates by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator: Option<String>,
+    /// SHA-256 of what decides the reference images, where styles are drawn from them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub references: Option<String>,
     /// [`folder_sha256`] of an external method's images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<String>,
@@ -110,7 +117,8 @@ pub(super) struct Shared<'a> {
     source: String,
     diffusion: String,
     extractor: String,
-    diffusion_facts: Option<DiffusionFacts>,
+    references: String,
+    facts: NetworkFacts,
 }
 
 impl<'a> Shared<'a> {
@@ -123,15 +131,45 @@ impl<'a> Shared<'a> {
             source: sha256_hex(task.source.content(project)?.as_bytes()),
             diffusion: sha256_hex(task.diffusion.content(project)?.as_bytes()),
             extractor: sha256_hex(task.extractor.content(project)?.as_bytes()),
-            diffusion_facts: task.diffusion_facts(project),
+            references: sha256_hex(task.reference.content(project)?.as_bytes()),
+            facts: NetworkFacts::new(task, &experiment.task, project),
         })
+    }
+}
+
+impl Shared<'_> {
+    /// SHA-256 of what decides the generator of settled settings; none where they have none.
+    fn generator(&self, settings: &MethodConfig) -> Result<Option<String>> {
+        let name = settings.generator();
+        let Some(file) = name.and_then(|name| self.task.generators.get(&name)) else {
+            return Ok(None);
+        };
+        Ok(Some(sha256_hex(file.content(self.project)?.as_bytes())))
+    }
+}
+
+/// How a method's translations are stored: those of generators without loss, as their authors store
+/// them, whatever the experiment asks for its other rows.
+fn image_format(settings: &MethodConfig, experiment: &Experiment) -> ImageFormat {
+    match settings.generator() {
+        Some(_) => ImageFormat::Png,
+        None => experiment.format,
+    }
+}
+
+/// How the authors of a method resize images to the networks' size: those of StarGAN v2 by Pillow's
+/// bilinear filter, all others by its bicubic one.
+pub fn resize_filter(generator: Option<GeneratorName>) -> Filter {
+    match generator {
+        Some(GeneratorName::StarganV2) => Filter::Bilinear,
+        Some(GeneratorName::Cut | GeneratorName::Cyclegan) | None => Filter::Bicubic,
     }
 }
 
 impl Job {
     pub(super) fn new(row: &Row, seed: u64, shared: &Shared) -> Result<Self> {
         let experiment = shared.experiment;
-        let settings = settle(row, shared.task, shared.diffusion_facts)?;
+        let settings = settle(row, shared.task, &shared.facts, shared.project)?;
         let folder = settings
             .external_images()
             .map(|f| f.replace("{seed}", &seed.to_string()));
@@ -146,11 +184,15 @@ impl Job {
             images: experiment.pictures,
             image_size: shared.task.image_size,
             precision: experiment.precision,
-            format: experiment.format,
+            format: image_format(&settings, experiment),
             batch_size: experiment.batch_size,
             source: shared.source.clone(),
             diffusion: settings.uses_diffusion().then(|| shared.diffusion.clone()),
             extractor: settings.uses_extractor().then(|| shared.extractor.clone()),
+            generator: shared.generator(&settings)?,
+            references: settings
+                .uses_references()
+                .then(|| shared.references.clone()),
             external: external_images.as_deref().map(folder_sha256).transpose()?,
             settings: settings.without_paths(),
         };
@@ -163,9 +205,15 @@ impl Job {
         })
     }
 
-    /// Diffusion evaluations per image.
-    pub fn diffusion_evaluations(&self) -> usize {
-        self.identity.settings.evaluations().diffusion
+    /// Evaluations per image of the network that makes it: steps of the diffusion network, or one
+    /// of a generator.
+    pub fn evaluations(&self) -> usize {
+        self.identity.settings.evaluations().of_translator()
+    }
+
+    /// How its source and reference images are resized to the networks' size.
+    pub fn resize_filter(&self) -> Filter {
+        resize_filter(self.identity.settings.generator())
     }
 }
 

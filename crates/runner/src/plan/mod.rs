@@ -14,15 +14,17 @@ use crate::config::paper::Paper;
 use crate::config::row::Row;
 use crate::error::{all_in_order, invalid_input};
 use crate::inputs::manifest::Input;
+use crate::inputs::network_file::NetworkFile;
 use crate::inputs::task::Task;
 use crate::nearest::offer;
 use crate::project::Project;
 use anyhow::Result;
 use egsde_metrics::registry::{Metric, scored_metrics};
+use egsde_sampler::generators::GeneratorName;
 use egsde_sampler::method::MethodSettings;
 use job::Shared;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// All jobs of an experiment, row by row.
@@ -87,6 +89,34 @@ fn share_folders(jobs: &mut [Job], folder: &Path) {
     }
 }
 
+/// Whose generators jobs evaluate.
+fn generators(jobs: &[Job]) -> BTreeSet<GeneratorName> {
+    jobs.iter()
+        .filter_map(|job| job.identity.settings.generator())
+        .collect()
+}
+
+/// The networks of a task's own that jobs evaluate, and the one that scores them. A table of
+/// generators alone needs no diffusion network and no extractor.
+fn own_networks<'a>(task: &'a Task, jobs: &[Job]) -> Vec<&'a NetworkFile> {
+    let uses_diffusion = |job: &Job| job.identity.settings.uses_diffusion();
+    let mut networks = Vec::new();
+    if generators(jobs).is_empty() || jobs.iter().any(uses_diffusion) {
+        networks.extend([&task.diffusion, &task.extractor]);
+    }
+    networks.push(&task.features);
+    networks
+}
+
+/// The same, and the generators that jobs evaluate.
+fn networks<'a>(task: &'a Task, jobs: &[Job]) -> Vec<&'a NetworkFile> {
+    let mut networks = own_networks(task, jobs);
+    for name in generators(jobs) {
+        networks.extend(task.generators.get(&name));
+    }
+    networks
+}
+
 impl Plan {
     /// Lays out the jobs; only the task, its manifests and external images are read.
     ///
@@ -106,7 +136,6 @@ impl Plan {
         metrics: Vec<&'static Metric>,
     ) -> Result<Self> {
         let task = Task::read(project, &experiment.task)?;
-        let inputs = task.inputs(project)?;
         let published = experiment.published.as_ref();
         let paper = published
             .map(|table| Paper::read(project, &experiment.name, table))
@@ -120,6 +149,7 @@ impl Plan {
         };
         let rows = all_in_order(experiment.methods.par_iter().map(jobs_of_row))?;
         let mut jobs: Vec<Job> = rows.into_iter().flatten().collect();
+        let inputs = task.inputs_with(&networks(&task, &jobs), project)?;
         let folder = experiment.folder(project);
         share_folders(&mut jobs, &folder);
         let scoring = ScoringIdentity::new(&task, &metrics, project)?;
@@ -155,6 +185,37 @@ impl Plan {
             )));
         }
         Ok(jobs)
+    }
+
+    /// One line on each file and folder that its jobs need and the task itself names, where it is
+    /// missing, with how to get it.
+    pub fn missing_files(&self, project: &Project) -> Vec<String> {
+        let mut missing = (self.task).missing_files(&own_networks(&self.task, &self.jobs), project);
+        let task_file = project.task_file(&self.experiment.task);
+        for name in self.generators() {
+            let file = self
+                .task
+                .generators
+                .get(&name)
+                .and_then(NetworkFile::hashed);
+            let text = file.and_then(|file| file.missing(project));
+            missing.extend(
+                text.map(|text| format!("{}: generators.{name}: {text}", task_file.display())),
+            );
+        }
+        missing
+    }
+
+    /// Whether rows of this plan evaluate the diffusion network.
+    pub fn uses_diffusion(&self) -> bool {
+        self.jobs
+            .iter()
+            .any(|job| job.identity.settings.uses_diffusion())
+    }
+
+    /// Whose generators rows of this plan evaluate.
+    pub fn generators(&self) -> BTreeSet<GeneratorName> {
+        generators(&self.jobs)
     }
 
     /// Whether rows of this plan evaluate the extractor.

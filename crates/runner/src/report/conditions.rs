@@ -68,7 +68,7 @@ fn sampling(results: &Results) -> Vec<Condition> {
     let mut gpu_peak = None;
     for finished in results.finished() {
         let sampling = &finished.scores.sampling;
-        evaluations += finished.job.diffusion_evaluations() * results.plan.experiment.pictures;
+        evaluations += finished.job.evaluations() * results.plan.experiment.pictures;
         images += sampling.images;
         time += sampling.seconds;
         peak = peak.max(sampling.peak_memory_bytes);
@@ -95,7 +95,7 @@ fn sampling(results: &Results) -> Vec<Condition> {
             "Code",
             distinct(results, |scores| scores.sampling.code.clone()),
         ),
-        condition("Diffusion evaluations", evaluations.to_string()),
+        condition("Network evaluations", evaluations.to_string()),
         condition("Sampling", time),
         condition("Largest memory", memory),
     ]
@@ -116,6 +116,11 @@ fn scoring(results: &Results) -> Condition {
 /// The networks, images and published files that took part.
 fn inputs(plan: &Plan) -> Vec<Condition> {
     let task = &plan.task;
+    let generators = plan.generators().into_iter();
+    let generators = generators.filter_map(|name| {
+        let file = task.generators.get(&name)?.description();
+        Some(condition("Generator", format!("{name}: {file}")))
+    });
     let mut conditions = vec![
         condition("Diffusion network", task.diffusion.description()),
         condition("Extractor", task.extractor.description()),
@@ -123,6 +128,7 @@ fn inputs(plan: &Plan) -> Vec<Condition> {
         condition("Source", task.source.description()),
         condition("Reference", task.reference.description()),
     ];
+    conditions.extend(generators);
     let mut published = Vec::new();
     for input in &plan.inputs {
         let sha256 = input.sha256.as_deref().unwrap_or("not known");

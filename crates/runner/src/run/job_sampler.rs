@@ -14,6 +14,7 @@ use crate::store::job_dir::JobDir;
 use crate::store::scores::{GpuConditions, SamplingConditions, peak_memory_bytes};
 use anyhow::{Context, Result};
 use egsde_data::image_set::ImageSet;
+use egsde_data::resize::Filter;
 use egsde_models::networks::seconds_in_networks;
 use egsde_sampler::method::Method;
 use rayon::prelude::*;
@@ -29,6 +30,8 @@ pub struct JobSampler<'a> {
     plan: &'a Plan,
     project: &'a Project,
     source: Arc<ImageSet>,
+    /// The sources as StarGAN v2 resizes them, read by the first job that needs them.
+    bilinear: OnceCell<ImageSet>,
     /// Opened by the first job that samples.
     pipeline: OnceCell<Pipeline>,
     device: Device,
@@ -92,6 +95,7 @@ impl<'a> JobSampler<'a> {
             plan,
             project,
             source,
+            bilinear: OnceCell::new(),
             pipeline: OnceCell::new(),
             device,
             save_every,
@@ -109,6 +113,21 @@ impl<'a> JobSampler<'a> {
             let _ = self.pipeline.set(opened.or_invalid_input("networks")?);
         }
         self.pipeline.get().context("the pipeline was just opened")
+    }
+
+    /// The sources as a job's method resizes them.
+    fn source_of(&self, job: &Job) -> Result<&ImageSet> {
+        let filter = job.resize_filter();
+        if filter == Filter::Bicubic {
+            return Ok(&self.source);
+        }
+        if self.bilinear.get().is_none() {
+            let task = &self.plan.task;
+            let (side, count) = (task.image_size, self.source.len());
+            let source = task.source.load_with(self.project, side, count, filter)?;
+            let _ = self.bilinear.set(source);
+        }
+        self.bilinear.get().context("the sources were just read")
     }
 
     /// An external method's images must be there, readable and as large as the sources.
@@ -186,7 +205,8 @@ impl<'a> JobSampler<'a> {
     ) -> Result<ImageSet> {
         let before = pipeline.batch_size();
         let mut count_step = |images| self.bar.add_step(job, images);
-        let images = pipeline.translate(job, method, &self.source, indices, &mut count_step)?;
+        let source = self.source_of(job)?;
+        let images = pipeline.translate(job, method, source, indices, &mut count_step)?;
         self.report_smaller_batch(job, before, pipeline.batch_size());
         Ok(images)
     }

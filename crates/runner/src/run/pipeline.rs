@@ -2,24 +2,27 @@
 
 use super::job_scorer::ScoringTurn;
 use super::run_progress::lock;
-use crate::error::invalid_input;
+use crate::error::{OrInvalidInput, invalid_input};
+use crate::inputs::references::References;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::memory::{OutOfMemory, within_memory};
 use crate::runtime::memory_fault::{self, Place};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use egsde_data::image_set::ImageSet;
 use egsde_models::cuda::takes_own_ways;
 use egsde_models::networks::Diffusion;
 use egsde_models::{Dse, Loaded};
 use egsde_sampler::energy::SourceFeatures;
 use egsde_sampler::finite_check::{FiniteCheck, NonFinite};
+use egsde_sampler::generators::{Generator, GeneratorName, ReferenceImages};
 use egsde_sampler::method::{Method, MethodConfig, MethodSettings};
 use egsde_sampler::noise::{ImageNoise, Purpose, draw_ahead};
 use egsde_sampler::settings::Networks;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, TryLockError};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Bytes of source features that rows share.
 const SHARED_FEATURES: usize = 256 << 20;
@@ -40,9 +43,14 @@ fn rows_with_source_features(plan: &Plan) -> usize {
 /// Networks of a task on a device.
 pub struct Pipeline {
     image_size: usize,
-    diffusion: Diffusion,
+    /// None where no row needs it.
+    diffusion: Option<Diffusion>,
     /// None where no row needs it.
     extractor: Option<Loaded<Dse>>,
+    /// Those that rows need.
+    generators: BTreeMap<GeneratorName, Generator>,
+    /// None where no row draws from the reference.
+    references: Option<References>,
     /// The source's features for rows that share noise and start; none where there is one such row.
     source_features: Option<SourceFeatures>,
     device: Device,
@@ -68,7 +76,10 @@ impl Pipeline {
         scoring: ScoringTurn,
     ) -> Result<Self> {
         let (task, kind) = (&plan.task, plan.experiment.precision.kind());
-        let diffusion = task.diffusion.open_diffusion(project, device, kind)?;
+        let diffusion = match plan.uses_diffusion() {
+            true => Some(task.diffusion.open_diffusion(project, device, kind)?),
+            false => None,
+        };
         let extractor = match plan.uses_extractor() {
             true => Some(task.extractor.open(project, device, kind)?),
             false => None,
@@ -78,6 +89,8 @@ impl Pipeline {
             image_size: task.image_size,
             diffusion,
             extractor,
+            generators: open_generators(plan, project, device, kind)?,
+            references: open_references(plan, project)?,
             source_features: shares_features.then(|| SourceFeatures::new(SHARED_FEATURES)),
             device,
             batch_size: Cell::new(plan.experiment.batch_size.min(source_count)),
@@ -89,7 +102,12 @@ impl Pipeline {
 
     /// Refuses settings that these networks cannot do.
     fn check(&self, job: &Job) -> Result<()> {
-        let checked = job.identity.settings.check_network(&self.diffusion);
+        let settings = &job.identity.settings;
+        let checked = match &self.diffusion {
+            Some(diffusion) if settings.uses_diffusion() => settings.check_network(diffusion),
+            _ if settings.generator().is_some() => self.method(settings).map(drop),
+            _ => Ok(()),
+        };
         checked.map_err(|error| invalid_input(format!("row {:?}: {error:#}", job.row)))
     }
 
@@ -98,9 +116,13 @@ impl Pipeline {
     /// # Errors
     /// Settings from which no method can be built.
     pub fn method(&self, settings: &MethodConfig) -> Result<Box<dyn Method + '_>> {
+        let generator = settings.generator();
+        let references = self.references.as_ref();
         settings.build(&Networks {
-            diffusion: &self.diffusion,
+            diffusion: self.diffusion.as_ref(),
             extractor: self.extractor.as_ref(),
+            generator: generator.and_then(|name| self.generators.get(&name)),
+            references: references.map(|images| images as &dyn ReferenceImages),
             source_features: self.source_features.as_ref(),
             image_size: self.image_size,
             device: self.device,
@@ -185,7 +207,7 @@ impl Pipeline {
         })?;
         let out = out.to_device(Device::Cpu);
         match check.non_finite().first() {
-            Some(found) => bail!(non_finite_text(found, batch)),
+            Some(found) => bail!(non_finite_text(found, batch, job)),
             None => ImageSet::from_tensor(&out, batch.names.clone()),
         }
     }
@@ -226,12 +248,52 @@ fn padded(indices: &[usize], size: usize) -> Vec<usize> {
     indices.iter().chain(fill).take(size).copied().collect()
 }
 
-fn non_finite_text(found: &NonFinite, batch: &ImageSet) -> String {
-    format!(
-        "the translation of {} (picture {} of its batch) is not finite from step {} (counted down \
-         to 0) on: lower lambda_s or lambda_i",
-        batch.names[found.image], found.image, found.step
-    )
+fn non_finite_text(found: &NonFinite, batch: &ImageSet, job: &Job) -> String {
+    let (name, place) = (&batch.names[found.image], found.image);
+    let which = format!("the translation of {name} (picture {place} of its batch) is not finite");
+    match job.identity.settings.generator() {
+        Some(generator) => format!(
+            "{which}: the weights of the generator of {generator} are damaged, or not those of its \
+             configuration (egsde weights check)"
+        ),
+        None => format!(
+            "{which} from step {} (counted down to 0) on: lower lambda_s or lambda_i",
+            found.step
+        ),
+    }
+}
+
+/// The generators that a plan's jobs need.
+fn open_generators(
+    plan: &Plan,
+    project: &Project,
+    device: Device,
+    kind: Kind,
+) -> Result<BTreeMap<GeneratorName, Generator>> {
+    let task_file = project.task_file(&plan.experiment.task);
+    let mut generators = BTreeMap::new();
+    for name in plan.generators() {
+        let at = format!("{}: generators.{name}", task_file.display());
+        // A plan has no row without its generator.
+        let file = plan.task.generators.get(&name).context(at.clone())?;
+        let side = plan.task.image_size;
+        let generator = file.open_generator(name, side, project, device, kind);
+        generators.insert(name, generator.or_invalid_input(at)?);
+    }
+    Ok(generators)
+}
+
+/// The reference's images, where a job draws from them.
+fn open_references(plan: &Plan, project: &Project) -> Result<Option<References>> {
+    let mut jobs = plan.jobs.iter();
+    let Some(job) = jobs.find(|job| job.identity.settings.uses_references()) else {
+        return Ok(None);
+    };
+    let (reference, side) = (&plan.task.reference, plan.task.image_size);
+    let references = References::open(reference, project, side, job.resize_filter());
+    Ok(Some(
+        references.or_invalid_input(format!("row {:?}", job.row))?,
+    ))
 }
 
 #[cfg(test)]

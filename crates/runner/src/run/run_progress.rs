@@ -11,7 +11,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Progress in evaluations of the diffusion network, over all jobs.
+/// Progress in evaluations of the networks that make images, over all jobs.
 pub struct RunProgress {
     bar: Mutex<Progress>,
     /// How many images of each job the bar shows already, by the job's id.
@@ -39,7 +39,7 @@ impl RunProgress {
     /// `images` of a job are there. Those that the bar does not show yet were made before this
     /// process.
     pub fn skip_to(&self, job: &Job, images: usize) {
-        let new = self.note_shown(job, images) * job.diffusion_evaluations();
+        let new = self.note_shown(job, images) * job.evaluations();
         lock(&self.bar).skip(new as u64);
     }
 

@@ -110,7 +110,7 @@ fn queue<'a>(preview: Option<&'a Preview>, jobs: &[&'a Job]) -> VecDeque<Work<'a
 
 /// A bar over all evaluations of some jobs.
 fn bar(plan: &Plan, preview: Option<&Preview>, jobs: &[&Job]) -> RunProgress {
-    let evaluations: usize = jobs.iter().map(|job| job.diffusion_evaluations()).sum();
+    let evaluations: usize = jobs.iter().map(|job| job.evaluations()).sum();
     let pictures = plan.experiment.pictures;
     let bar = RunProgress::new(&plan.experiment.name, evaluations * pictures);
     for job in preview.map_or(Vec::new(), Preview::jobs) {

@@ -5,13 +5,14 @@ use crate::plan::{Job, Plan};
 use crate::runtime::device::speed_class;
 use anyhow::Result;
 use egsde_data::files::write_atomically;
+use egsde_sampler::method::MethodSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tch::Device;
 
-/// Seconds per evaluation of the diffusion network, everything of its step included, by kind of
-/// work.
+/// Seconds per evaluation of the network that makes images, everything of its step included, by
+/// kind of work.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timings(BTreeMap<String, f64>);
@@ -24,19 +25,20 @@ fn path(plan: &Plan) -> PathBuf {
 }
 
 /// What decides the cost of a step beside the device: networks, image size, precision, and whether
-/// the extractor takes part.
+/// the extractor takes part or a generator translates at once.
 fn kind_of_work(plan: &Plan, job: &Job) -> String {
-    let guided = if job.identity.settings.uses_extractor() {
-        "guided"
-    } else {
-        "plain"
+    let settings = &job.identity.settings;
+    let work = match settings.generator() {
+        Some(name) => name.to_string(),
+        None if settings.uses_extractor() => "guided".into(),
+        None => "plain".into(),
     };
     let (task, side, precision) = (
         &plan.task.name,
         plan.task.image_size,
         job.identity.precision,
     );
-    format!("{task} {side} {guided} {precision}")
+    format!("{task} {side} {work} {precision}")
 }
 
 /// What decides the speed of a device: of the CPU the threads, of a GPU which one it is.
@@ -59,7 +61,7 @@ impl Timings {
     /// # Errors
     /// The file cannot be written.
     pub fn add(plan: &Plan, job: &Job, device: Device, images: usize, seconds: f64) -> Result<()> {
-        let evaluations = images * job.diffusion_evaluations();
+        let evaluations = images * job.evaluations();
         if evaluations == 0 {
             return Ok(());
         }

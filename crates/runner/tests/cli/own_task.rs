@@ -139,6 +139,53 @@ fn from_two_folders_of_photos_to_a_table() {
     );
 }
 
+/// A generator of CUT's for pictures of any size.
+const GENERATOR: &str = "kind: resnet_generator
+input_nc: 3
+output_nc: 3
+ngf: 2
+n_blocks: 1
+norm: instance
+antialias_down: true
+antialias_up: true
+";
+
+#[test]
+fn generators_of_ones_own_come_into_the_task_and_its_first_experiment() {
+    let project = project_with_photos();
+    synthesize(&project, DIFFUSION, "diffusion");
+    synthesize(&project, EXTRACTOR, "extractor");
+    synthesize(&project, GENERATOR, "generator");
+    let new = |generator: &str| project.egsde(&[&NEW[..], &["--generator", generator]].concat());
+    new("cutt=generator.safetensors").refused(&["\"cutt\"", "did you mean `cut`?"]);
+    new("cut=generator.safetensor").refused(&["did you mean generator.safetensors?"]);
+    let parts = [
+        "--generator cut",
+        "of kind resnet_generator, this one is of kind dse",
+    ];
+    new("cut=extractor.safetensors").refused(&parts);
+    assert!(!project.path("configs/tasks/day2night.yaml").exists());
+    new("cut=generator.safetensors").success();
+    let plan = ["plan", "experiments/day2night.yaml"];
+    assert_has(
+        &project.egsde(&plan).printed(),
+        &["cut-s1-", "1 of the generator"],
+    );
+    let checked = project.egsde(&["task", "check", "day2night"]).printed();
+    assert_has(&checked, &["generator.safetensors"]);
+    // Other weights are noticed and can be taken up.
+    project.flip_bit("generator.safetensors", 4);
+    let text = project
+        .egsde(&["task", "check", "day2night"])
+        .code(1)
+        .output_text();
+    assert_has(&text, &["changed: ", "generator.safetensors: SHA-256 is"]);
+    project
+        .egsde(&["task", "check", "day2night", "--update"])
+        .success();
+    project.egsde(&["task", "check", "day2night"]).success();
+}
+
 #[test]
 fn a_task_is_written_over_only_when_that_is_meant_and_changes_are_noticed() {
     let project = project_with_photos();

@@ -8,6 +8,7 @@ use crate::energy::{
     DomainIndependentConfig, DomainSpecificConfig, Energy, ExpertConfig, ExpertSettings,
     Similarity, SourceKey, State, Weight, build_energy, settle_experts,
 };
+use crate::generators::GeneratorName;
 use crate::noise::{Noise, Purpose};
 use crate::schedule::{NUM_TRAIN_TIMESTEPS, Schedule, Variance, space_timesteps, t_frac};
 use crate::settings::{Networks, TaskFacts};
@@ -369,6 +370,10 @@ impl MethodSettings for EgsdeConfig {
         &self.experts
     }
 
+    fn generator(&self) -> Option<GeneratorName> {
+        None
+    }
+
     fn evaluations(&self) -> Evaluations {
         let sde = self.sde();
         let experts: Vec<_> = self
@@ -390,7 +395,7 @@ impl MethodSettings for EgsdeConfig {
 
     fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
         let energy = build_energy(&self.experts, networks)?;
-        let diffusion = networks.predictor(self.class_label);
+        let diffusion = networks.predictor(self.class_label)?;
         let egsde = Egsde::new(diffusion, energy, self.sde(), self.source_noise)?;
         Ok(Box::new(egsde))
     }

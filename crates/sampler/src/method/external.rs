@@ -3,6 +3,7 @@
 use super::{Method, MethodSettings};
 use crate::cost::Evaluations;
 use crate::energy::ExpertConfig;
+use crate::generators::GeneratorName;
 use crate::settings::{Networks, TaskFacts};
 use anyhow::{Result, bail};
 use egsde_models::networks::Diffusion;
@@ -28,6 +29,10 @@ impl MethodSettings for ExternalConfig {
 
     fn experts(&self) -> &[ExpertConfig] {
         &[]
+    }
+
+    fn generator(&self) -> Option<GeneratorName> {
+        None
     }
 
     fn evaluations(&self) -> Evaluations {

@@ -4,6 +4,7 @@
 use super::{Method, MethodSettings, Predictor, eps, image_from_sample, keys, repeated_per_image};
 use crate::cost::Evaluations;
 use crate::energy::ExpertConfig;
+use crate::generators::GeneratorName;
 use crate::low_pass::{Kernel, LowPass};
 use crate::noise::{Noise, Purpose};
 use crate::schedule::{NUM_TRAIN_TIMESTEPS, Schedule, space_timesteps};
@@ -208,6 +209,10 @@ impl MethodSettings for IlvrConfig {
         &[]
     }
 
+    fn generator(&self) -> Option<GeneratorName> {
+        None
+    }
+
     fn evaluations(&self) -> Evaluations {
         Evaluations::for_ilvr(self.steps)
     }
@@ -227,7 +232,7 @@ impl MethodSettings for IlvrConfig {
             .context("a settled row has its low_pass_factor")?;
         let timesteps = space_timesteps(NUM_TRAIN_TIMESTEPS, self.steps)?;
         Ok(Box::new(Ilvr {
-            diffusion: networks.predictor(self.class_label),
+            diffusion: networks.predictor(self.class_label)?,
             low_pass: LowPass::new(networks.image_size, factor, Kernel::Cubic, networks.device)?,
             schedule: Schedule::ddpm().respaced(&timesteps),
             range_t: self.range_t.context("a settled row has its range_t")?,
@@ -252,6 +257,8 @@ mod tests {
                 learns_sigma,
                 num_classes: None,
             }),
+            target: "dog",
+            stargan_v2_domains: None,
         })
     }
 

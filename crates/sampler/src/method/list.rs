@@ -39,6 +39,12 @@ macro_rules! methods {
                 }
             }
 
+            fn generator(&self) -> Option<$crate::generators::GeneratorName> {
+                match self {
+                    $(Self::$method(config) => config.generator(),)+
+                }
+            }
+
             fn evaluations(&self) -> $crate::cost::Evaluations {
                 match self {
                     $(Self::$method(config) => config.evaluations(),)+

@@ -28,6 +28,9 @@ list::methods! {
     egsde::EgsdeConfig as Egsde = "egsde";
     sdedit::SdeditConfig as Sdedit = "sdedit";
     ilvr::IlvrConfig as Ilvr = "ilvr";
+    cut::CutConfig as Cut = "cut";
+    cyclegan::CycleganConfig as Cyclegan = "cyclegan";
+    stargan_v2::StarganV2Config as StarganV2 = "stargan_v2";
     external::ExternalConfig as External = "external";
     source::SourceConfig as Source = "source";
 }
@@ -90,12 +93,12 @@ impl<P: Predictor + ?Sized> Predictor for &P {
 
 impl<'a> Networks<'a> {
     /// The diffusion network, told of a class where it knows classes.
-    fn predictor(&self, class_label: Option<i64>) -> Box<dyn Predictor + 'a> {
-        let diffusion = self.diffusion;
-        match class_label {
+    fn predictor(&self, class_label: Option<i64>) -> Result<Box<dyn Predictor + 'a>> {
+        let diffusion = self.diffusion()?;
+        Ok(match class_label {
             Some(label) => Box::new(ClassPredictor { diffusion, label }),
             None => Box::new(diffusion),
-        }
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use super::sde::{SdeSettings, SolverKeys};
 use super::{Egsde, Method, MethodSettings, SourceNoise, keys};
 use crate::cost::Evaluations;
 use crate::energy::{Energy, ExpertConfig};
+use crate::generators::GeneratorName;
 use crate::schedule::Variance;
 use crate::settings::{Networks, TaskFacts};
 use crate::solver::Solver;
@@ -81,6 +82,10 @@ impl MethodSettings for SdeditConfig {
         &[]
     }
 
+    fn generator(&self) -> Option<GeneratorName> {
+        None
+    }
+
     fn evaluations(&self) -> Evaluations {
         let sde = self.sde();
         Evaluations::for_sde(sde.steps, sde.start_steps, sde.repeats, &[])
@@ -97,7 +102,7 @@ impl MethodSettings for SdeditConfig {
 
     fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
         let energy = Energy::default();
-        let diffusion = networks.predictor(self.class_label);
+        let diffusion = networks.predictor(self.class_label)?;
         let egsde = Egsde::new(diffusion, energy, self.sde(), SourceNoise::Shared)?;
         Ok(Box::new(egsde))
     }

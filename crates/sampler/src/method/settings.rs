@@ -1,8 +1,9 @@
 //! What a method's settings answer, and what follows from that for any method.
 
-use super::{ExternalConfig, Method, MethodConfig};
+use super::{ExternalConfig, Guidance, Method, MethodConfig};
 use crate::cost::Evaluations;
 use crate::energy::ExpertConfig;
+use crate::generators::GeneratorName;
 use crate::settings::{Networks, TaskFacts};
 use anyhow::Result;
 use egsde_models::networks::Diffusion;
@@ -24,6 +25,9 @@ pub trait MethodSettings: Sized {
     /// The experts of the energy.
     fn experts(&self) -> &[ExpertConfig];
 
+    /// Whose generator translates; none of methods without one.
+    fn generator(&self) -> Option<GeneratorName>;
+
     /// Network evaluations per image of settled settings; none of the diffusion network means that
     /// the images do not depend on it.
     fn evaluations(&self) -> Evaluations;
@@ -31,7 +35,7 @@ pub trait MethodSettings: Sized {
     /// Whether another seed gives other images.
     fn depends_on_seed(&self) -> bool;
 
-    /// Checks settled settings against the network that is there.
+    /// Checks settled settings that evaluate the diffusion network against the one that is there.
     ///
     /// # Errors
     /// Settings that this network cannot do.
@@ -61,6 +65,11 @@ impl MethodConfig {
     /// Whether settled settings evaluate the diffusion network.
     pub fn uses_diffusion(&self) -> bool {
         self.evaluations().diffusion > 0
+    }
+
+    /// Whether images of the task's reference give the styles.
+    pub fn uses_references(&self) -> bool {
+        matches!(self, Self::StarganV2(config) if config.guidance == Guidance::Reference)
     }
 
     /// Whether the extractor takes part.

@@ -4,6 +4,7 @@
 use super::{Method, MethodSettings, image_from_sample};
 use crate::cost::Evaluations;
 use crate::energy::ExpertConfig;
+use crate::generators::GeneratorName;
 use crate::noise::Noise;
 use crate::settings::{Networks, TaskFacts};
 use anyhow::Result;
@@ -41,6 +42,10 @@ impl MethodSettings for SourceConfig {
 
     fn experts(&self) -> &[ExpertConfig] {
         &[]
+    }
+
+    fn generator(&self) -> Option<GeneratorName> {
+        None
     }
 
     fn evaluations(&self) -> Evaluations {

@@ -5,13 +5,15 @@ mod ahead;
 
 pub use ahead::draw_ahead;
 
+use anyhow::{Result, ensure};
 use egsde_models::cuda::{Staging, StagingBuffer};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use tch::{Device, Tensor};
+use std::f64::consts::SQRT_2;
+use tch::{Device, Kind, Tensor};
 
 /// What a draw of noise is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +37,10 @@ pub enum Purpose {
         /// Step of the (respaced) schedule, counting down to 0.
         step: usize,
     },
+    /// The numbers from which a generator makes a style.
+    Latent,
+    /// Which of several reference images is taken.
+    Reference,
 }
 
 /// SHA-256 of all that decides a draw for a batch.
@@ -50,6 +56,43 @@ pub trait Noise {
     fn key(&self, _purpose: Purpose) -> Option<DrawKey> {
         None
     }
+}
+
+/// The first `count` numbers of each image's stream, `[n, count]`.
+fn first_numbers(noise: &dyn Noise, purpose: Purpose, count: usize) -> Result<Tensor> {
+    let numbers = noise.draw(purpose).flatten(1, -1);
+    let there = numbers.size()[1];
+    ensure!(
+        count as i64 <= there,
+        "{count} random numbers per picture: there are {there}, one per value of a pixel"
+    );
+    Ok(numbers.narrow(1, 0, count as i64))
+}
+
+/// Standard normal numbers `[n, length]` in float32 from each image's own stream.
+///
+/// # Errors
+/// More numbers than an image has values.
+pub fn latents(noise: &dyn Noise, length: usize) -> Result<Tensor> {
+    first_numbers(noise, Purpose::Latent, length)
+}
+
+/// One of `count` things per image, in `0..count` and each equally likely, from the image's own
+/// stream: a standard normal number under its distribution function is uniform in [0, 1].
+///
+/// # Errors
+/// There is nothing to choose from.
+pub fn choices(noise: &dyn Noise, count: usize) -> Result<Vec<usize>> {
+    ensure!(count > 0, "there is nothing to choose from");
+    let normal = first_numbers(noise, Purpose::Reference, 1)?.flatten(0, -1);
+    let normal = normal.to_device(Device::Cpu).to_kind(Kind::Double);
+    let uniform = ((normal / SQRT_2).erf() + 1.0) / 2.0;
+    let places = Vec::<f64>::try_from(uniform * count as f64)?;
+    let last = count - 1;
+    Ok(places
+        .iter()
+        .map(|place| (*place as usize).min(last))
+        .collect())
 }
 
 /// Noise with one stream per image, keyed by the image's name.
@@ -71,6 +114,8 @@ fn hasher(seed: u64, purpose: Purpose) -> Sha256 {
         Purpose::Start { repeat } => (b's', repeat, 0),
         Purpose::Step { repeat, step } => (b'z', repeat, step),
         Purpose::Source { repeat, step } => (b'q', repeat, step),
+        Purpose::Latent => (b'l', 0, 0),
+        Purpose::Reference => (b'r', 0, 0),
     };
     let mut hasher = Sha256::new();
     hasher.update(b"egsde-noise/1\0");
@@ -162,6 +207,8 @@ mod tests {
             draw(&["a"], 1, Purpose::Step { repeat: 0, step: 8 }),
             draw(&["a"], 1, Purpose::Source { repeat: 0, step: 7 }),
             draw(&["a"], 1, Purpose::Start { repeat: 0 }),
+            draw(&["a"], 1, Purpose::Latent),
+            draw(&["a"], 1, Purpose::Reference),
         ];
         assert!(others.iter().all(|other| !other.equal(&base)));
     }
@@ -198,6 +245,40 @@ mod tests {
             noise.key(Purpose::Source { repeat: 0, step: 0 }),
         ];
         assert!(others.iter().all(|other| *other != key));
+    }
+
+    fn many(count: usize) -> ImageNoise {
+        ImageNoise {
+            seed: 5,
+            names: (0..count).map(|i| format!("p{i}")).collect(),
+            side: 4,
+            device: Device::Cpu,
+        }
+    }
+
+    #[test]
+    fn an_image_chooses_the_same_alone_and_in_a_batch_and_each_choice_is_as_likely() {
+        let all = choices(&many(6000), 3).unwrap();
+        assert_eq!(choices(&many(10), 3).unwrap(), all[..10]);
+        for choice in 0..3 {
+            // 2000 with a standard deviation of 37: the bounds are five of them.
+            let count = all.iter().filter(|chosen| **chosen == choice).count();
+            assert!((1815..=2185).contains(&count), "{choice}: {count}");
+        }
+        assert!(choices(&many(1), 0).is_err());
+    }
+
+    #[test]
+    fn latents_are_the_beginning_of_each_images_stream() {
+        let all = latents(&many(3), 16).unwrap();
+        assert_eq!(all.size(), [3, 16]);
+        let alone = ImageNoise {
+            names: vec!["p2".into()],
+            ..many(1)
+        };
+        assert!(all.get(2).equal(&latents(&alone, 16).unwrap().get(0)));
+        assert!(!all.get(2).equal(&all.get(1)));
+        assert!(latents(&many(1), 49).is_err(), "4 px have 48 values");
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn lines(plan: &Plan, numbers: &HashMap<&str, &Numbers>) -> Lines {
     let costs: HashMap<&str, usize> = plan
         .jobs
         .iter()
-        .map(|job| (job.row.as_str(), job.diffusion_evaluations()))
+        .map(|job| (job.row.as_str(), job.evaluations()))
         .collect();
     let mut lines = Lines::new();
     for row in &plan.experiment.methods {
