@@ -6,7 +6,7 @@ use crate::config::row::Row;
 use crate::error::{Interrupted, OrInvalidInput, check_failed, invalid_input, one_line};
 use crate::inputs::own_pictures::{OwnPicture, OwnPictures};
 use crate::inputs::task::Task;
-use crate::nearest::{nearest, offer};
+use crate::nearest::{known_names, nearest};
 use crate::paths::path_parser;
 use crate::plan::experiment_args::parse_count;
 use crate::plan::job::slug;
@@ -20,7 +20,7 @@ use crate::runtime::progress::Progress;
 use crate::runtime::signal;
 use anyhow::{Context, Result};
 use egsde_data::crop::square;
-use egsde_data::files::write_atomically;
+use egsde_data::files::{make_writable_folder, write_atomically};
 use egsde_data::image_set::{ImageSet, encode_png};
 use egsde_data::photo::read_upright;
 use image::imageops::{FilterType, replace, resize};
@@ -80,9 +80,20 @@ impl Args {
         self.out.join(format!("{}.png", picture.name))
     }
 
+    fn strips(&self) -> PathBuf {
+        self.out.join("strips")
+    }
+
     fn strip(&self, picture: &OwnPicture) -> PathBuf {
-        let strips = self.out.join("strips");
-        strips.join(format!("{}.png", picture.name))
+        self.strips().join(format!("{}.png", picture.name))
+    }
+
+    /// Checks that translations can be written, before any is made.
+    fn check_writable(&self) -> Result<()> {
+        for folder in [&self.out, &self.strips()] {
+            make_writable_folder(folder).or_invalid_input("--out")?;
+        }
+        Ok(())
     }
 
     /// The pictures that are left to translate, once it is sure that nothing else is overwritten.
@@ -139,11 +150,10 @@ impl Args {
         if names.contains(&self.task) {
             return Task::read(project, &self.task);
         }
-        let offer = offer(&self.task, names.iter().map(String::as_str));
+        let known = known_names(&self.task, &names, &project.tasks());
+        let task = &self.task;
         Err(invalid_input(format!(
-            "--task: unknown task `{}`, there are {}{offer}",
-            self.task,
-            names.join(", ")
+            "--task: unknown task `{task}`, {known}"
         )))
     }
 
@@ -391,6 +401,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
         .precision
         .prepare(args.device)
         .map_err(invalid_input)?;
+    args.check_writable()?;
     signal::listen()?;
     let mut translator = Translator::new(args, project, &plan);
     unread
