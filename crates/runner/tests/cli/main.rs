@@ -19,6 +19,7 @@ mod refusals;
 mod running;
 mod scoring;
 mod tables;
+mod targets;
 mod translating;
 mod weights;
 
