@@ -179,9 +179,16 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// are created.
 ///
 /// # Errors
-/// The path is a folder, or nothing can be written beside it; the error names it.
+/// The path is a folder or no path that the file system takes, or nothing can be written beside it;
+/// the error names it.
 pub fn check_writable(path: &Path) -> Result<()> {
     ensure!(!path.is_dir(), "{} is a folder, not a file", path.display());
+    match path.symlink_metadata() {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| cannot_write(path));
+        }
+        _ => {}
+    }
     let folder = parent_folder(path);
     std::fs::create_dir_all(folder).with_context(|| cannot_write(path))?;
     temporary_in(folder, ".trial.").with_context(|| cannot_write(path))?;
@@ -364,6 +371,9 @@ mod tests {
             "{error}"
         );
         check_writable(&folder.path().join("new")).unwrap();
+        let too_long = folder.path().join("x".repeat(300));
+        let error = format!("{:#}", check_writable(&too_long).unwrap_err());
+        assert!(error.contains("File name too long"), "{error}");
         let error = make_writable_folder(&below_a_file).unwrap_err().to_string();
         assert!(
             error.contains("taken/in is a file, not a folder"),
