@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::commands;
-use crate::error::{ReaderGone, exit_code, one_line, without_error_numbers};
+use crate::error::{ReaderGone, exit_code, one_line, without_controls, without_error_numbers};
 use crate::paths::path_parser;
 use crate::project::Project;
 use crate::runtime::console::{log, stdout};
@@ -128,7 +128,8 @@ fn dispatch(cli: &Cli) -> Result<()> {
 
 /// One line to standard error, where it can be written.
 fn print_error(line: &str) {
-    writeln!(log(), "egsde: {}", without_error_numbers(line));
+    let line = without_controls(&without_error_numbers(line));
+    writeln!(log(), "egsde: {line}");
 }
 
 /// Whether a panic tells of the device and not of a mistake in this program.

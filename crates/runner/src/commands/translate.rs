@@ -241,13 +241,15 @@ struct Translator<'a> {
     /// Opened once a picture could be read.
     pipeline: Option<Pipeline>,
     bar: Progress,
+    /// Whether more than one picture was asked for.
+    has_several: bool,
     /// What could not be read, with the reason.
     bad: Vec<String>,
     translated: usize,
 }
 
 impl<'a> Translator<'a> {
-    fn new(args: &'a Args, project: &'a Project, plan: &'a Plan) -> Self {
+    fn new(args: &'a Args, project: &'a Project, plan: &'a Plan, asked: usize) -> Self {
         let evaluations = plan.jobs[0].diffusion_evaluations() * plan.experiment.pictures;
         Self {
             args,
@@ -255,6 +257,7 @@ impl<'a> Translator<'a> {
             plan,
             pipeline: None,
             bar: Progress::new("translate", "evaluations", evaluations as u64),
+            has_several: asked > 1,
             bad: Vec::new(),
             translated: 0,
         }
@@ -292,7 +295,10 @@ impl<'a> Translator<'a> {
     }
 
     fn leave_out(&mut self, reason: String) {
-        self.bar.print_line(&format!("left out: {reason}"));
+        // Of a single picture the error at the end tells.
+        if self.has_several {
+            self.bar.print_line(&format!("left out: {reason}"));
+        }
         self.bad.push(reason);
     }
 
@@ -403,7 +409,8 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
         .map_err(invalid_input)?;
     args.check_writable()?;
     signal::listen()?;
-    let mut translator = Translator::new(args, project, &plan);
+    let asked = pictures.len() + unread.len();
+    let mut translator = Translator::new(args, project, &plan, asked);
     unread
         .into_iter()
         .for_each(|reason| translator.leave_out(reason));
