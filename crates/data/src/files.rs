@@ -68,8 +68,8 @@ fn cannot_read(path: &Path) -> String {
     format!("cannot read {}", path.display())
 }
 
-/// The error of a path behind which no file is found. Of a link that leads nowhere the system says
-/// that there is nothing, though its name is there to see.
+/// The error of a path behind which no file is found. Of a link that leads nowhere the system
+/// says that there is nothing, though its name is there to see.
 fn unreachable_file(path: &Path, error: io::Error) -> anyhow::Error {
     let context = cannot_read(path);
     match (error.kind(), std::fs::read_link(path)) {
