@@ -84,8 +84,8 @@ fn unreachable_file(path: &Path, error: io::Error) -> anyhow::Error {
 /// Reads a whole regular file of at most `max_bytes`.
 ///
 /// # Errors
-/// The file is larger, is no regular file (a folder, a pipe, a device), or cannot be read. The first
-/// two are found before anything is read.
+/// The file is larger, is no regular file (a folder, a pipe, a device), or cannot be read. The
+/// first two are found before anything is read.
 pub fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
