@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
-use std::fs::{File, Permissions};
-use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use tempfile::NamedTempFile;
 
 /// Lower-case hexadecimal SHA-256 of bytes.
 pub fn sha256_hex(bytes: &[u8]) -> String {
@@ -67,13 +68,34 @@ fn cannot_read(path: &Path) -> String {
     format!("cannot read {}", path.display())
 }
 
+/// The error of a path behind which no file is found. Of a link that leads nowhere the system
+/// says that there is nothing, though its name is there to see.
+fn unreachable_file(path: &Path, error: io::Error) -> anyhow::Error {
+    let context = cannot_read(path);
+    match (error.kind(), std::fs::read_link(path)) {
+        (ErrorKind::NotFound, Ok(target)) => anyhow::Error::new(error).context(format!(
+            "{context}: it is a link to {}, which leads nowhere",
+            target.display()
+        )),
+        _ => anyhow::Error::new(error).context(context),
+    }
+}
+
 /// Reads a whole regular file of at most `max_bytes`.
 ///
 /// # Errors
-/// The file is larger, is no regular file (a pipe, a device), or cannot be read. The first two are
-/// found before anything is read.
+/// The file is larger, is no regular file (a folder, a pipe, a device), or cannot be read. The
+/// first two are found before anything is read.
 pub fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
-    let metadata = std::fs::metadata(path).with_context(|| cannot_read(path))?;
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => bail!(unreachable_file(path, error)),
+    };
+    ensure!(
+        !metadata.is_dir(),
+        "cannot read {}: it is a folder, not a file",
+        path.display()
+    );
     ensure!(
         metadata.is_file(),
         "cannot read {}: not a regular file",
@@ -157,13 +179,55 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// are created.
 ///
 /// # Errors
-/// The path is a folder, or nothing can be written beside it; the error names it.
+/// The path is a folder or no path that the file system takes, or nothing can be written beside it;
+/// the error names it.
 pub fn check_writable(path: &Path) -> Result<()> {
     ensure!(!path.is_dir(), "{} is a folder, not a file", path.display());
+    match path.symlink_metadata() {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| cannot_write(path));
+        }
+        _ => {}
+    }
     let folder = parent_folder(path);
     std::fs::create_dir_all(folder).with_context(|| cannot_write(path))?;
-    tempfile::tempfile_in(folder).with_context(|| cannot_write(path))?;
+    temporary_in(folder, ".trial.").with_context(|| cannot_write(path))?;
     Ok(())
+}
+
+/// Makes a folder for what a command writes, with the folders above it.
+///
+/// # Errors
+/// The folder cannot be made or nothing can be written in it, or a file has its name; the error
+/// names it.
+pub fn make_writable_folder(folder: &Path) -> Result<()> {
+    let cannot_write = || format!("cannot write to {}", folder.display());
+    let first_there = folder
+        .ancestors()
+        .find(|part| part.symlink_metadata().is_ok());
+    if let Some(part) = first_there.filter(|part| part.exists() && !part.is_dir()) {
+        bail!(
+            "{}: {} is a file, not a folder",
+            cannot_write(),
+            part.display()
+        );
+    }
+    std::fs::create_dir_all(folder).with_context(cannot_write)?;
+    temporary_in(folder, ".trial.").with_context(cannot_write)?;
+    Ok(())
+}
+
+/// A file that is removed unless it gets another name, for everyone whom the user's umask lets read
+/// it. Its name is unique over processes and machines, and no error names it: it means nothing to
+/// the user.
+fn temporary_in(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).suffix(TEMPORARY);
+    builder.make_in(folder, |path| {
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).mode(0o666);
+        options.open(path)
+    })
 }
 
 /// As [`write_atomically`], but never over something that is there.
@@ -193,21 +257,15 @@ fn parent_folder(path: &Path) -> &Path {
     parent.unwrap_or(Path::new("."))
 }
 
-fn write_and_rename(path: &Path, bytes: &[u8], existing: Existing) -> std::io::Result<()> {
+fn write_and_rename(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
     let folder = parent_folder(path);
     std::fs::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // A name that the file system just takes must not become too long by what is added.
     let begins: String = name.chars().take(TEMPORARY_CHARACTERS).collect();
     let prefix = format!(".{begins}.");
-    // The name is unique over processes and machines; the user's umask decides who may read the
-    // file.
-    let mut file = tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(TEMPORARY)
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    let mut file = temporary_in(folder, &prefix)?;
+    file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     match existing {
         Existing::Replace => file.persist(path)?,
@@ -242,10 +300,17 @@ mod tests {
         assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
         let error = read_bounded(&path, 4).unwrap_err().to_string();
         assert!(error.contains("5 bytes, more than the 4"), "{error}");
-        for path in [folder.path(), Path::new("/dev/zero")] {
+        for (path, reason) in [
+            (folder.path(), "it is a folder, not a file"),
+            (Path::new("/dev/zero"), "not a regular file"),
+        ] {
             let error = read_bounded(path, 9).unwrap_err().to_string();
-            assert!(error.contains("not a regular file"), "{error}");
+            assert!(error.contains(reason), "{error}");
         }
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        let error = format!("{:#}", read_bounded(&link, 9).unwrap_err());
+        assert!(error.contains("it is a link to nowhere"), "{error}");
         write_atomically(&path, b"ab\n\xff").unwrap();
         let error = format!("{:#}", read_text(&path, 9).unwrap_err());
         assert!(error.contains("not text (UTF-8): line 2"), "{error}");
@@ -306,6 +371,24 @@ mod tests {
             "{error}"
         );
         check_writable(&folder.path().join("new")).unwrap();
+        let too_long = folder.path().join("x".repeat(300));
+        let error = format!("{:#}", check_writable(&too_long).unwrap_err());
+        assert!(error.contains("File name too long"), "{error}");
+        let error = make_writable_folder(&below_a_file).unwrap_err().to_string();
+        assert!(
+            error.contains("taken/in is a file, not a folder"),
+            "{error}"
+        );
+        // What the temporary file is called means nothing to the user.
+        for written in [
+            write_atomically(Path::new("/proc/x"), b"x"),
+            check_writable(Path::new("/proc/x")),
+            make_writable_folder(Path::new("/proc/self")),
+        ] {
+            let error = format!("{:#}", written.unwrap_err());
+            assert!(error.contains("cannot write"), "{error}");
+            assert!(!error.contains(TEMPORARY), "{error}");
+        }
         // A folder that is not empty cannot be replaced by a file.
         assert!(write_atomically(&folder.path().join("taken"), b"new").is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -1,5 +1,8 @@
 //! Files, images and data sets. Knows no network, no method and no experiment.
 
+// Either may lie on a full disk; the binary alone writes to them.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cifar10;
 pub mod crop;
 pub mod file_kind;

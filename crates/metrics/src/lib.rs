@@ -1,5 +1,8 @@
 //! Image-translation metrics and their intervals. Knows no method and no experiment.
 
+// Either may lie on a full disk; the binary alone writes to them.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod fid_statistics;
 pub mod frechet;
 pub mod intervals;

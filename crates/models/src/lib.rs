@@ -1,6 +1,9 @@
 //! The networks of EGSDE and the ways their weights come in. This crate knows no YAML, no method
 //! and no experiment.
 
+// Either may lie on a full disk; the binary alone writes to them.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod checkpoints;
 pub mod cuda;
 mod elements;

@@ -2,13 +2,19 @@
 
 use crate::elements::Element;
 use crate::fixed_entries::Entry;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use egsde_data::files::write_atomically;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::collections::{BTreeMap, HashMap};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
+use serde::Deserializer;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
+
+/// Bytes of a safetensors file that tell how long its header is.
+const LENGTH_BYTES: usize = 8;
 
 /// The content of a weight file.
 #[derive(Debug, Default)]
@@ -66,10 +72,66 @@ pub fn read_safetensors(path: &Path) -> Result<WeightFile> {
         .with_context(|| format!("{} is not a usable safetensors file", path.display()))
 }
 
+/// Why the crate `safetensors` refuses a file, in words for people.
+fn refusal(error: SafeTensorError) -> anyhow::Error {
+    use SafeTensorError as E;
+    let what = match error {
+        E::HeaderTooSmall | E::InvalidHeaderLength | E::MetadataIncompleteBuffer => {
+            "it has fewer or more bytes than its tensors take".into()
+        }
+        E::InvalidHeader(_) | E::InvalidHeaderDeserialization(_) | E::JsonError(_) => {
+            "its list of tensors is damaged".into()
+        }
+        E::HeaderTooLarge => "its list of tensors is too long to be one".into(),
+        E::InvalidOffset(name) => format!("the bytes of tensor {name} are not where they must be"),
+        E::TensorInvalidInfo | E::ValidationOverflow => {
+            "a tensor's shape does not fit its bytes".into()
+        }
+        other => other.to_string(),
+    };
+    anyhow!("{what}: fetch or write it again")
+}
+
+/// The keys of a header, each of which may stand once.
+struct DistinctKeys;
+
+impl<'de> Visitor<'de> for DistinctKeys {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("tensors by their names")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = BTreeSet::new();
+        while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+            if seen.contains(&key) {
+                let text = format!("it has two tensors named {key}: which is meant is not known");
+                return Err(A::Error::custom(text));
+            }
+            seen.insert(key);
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a header in which a name stands twice: the crate `safetensors` takes the last one.
+fn check_distinct_keys(header: &[u8]) -> Result<()> {
+    let mut header = serde_json::Deserializer::from_slice(header);
+    let checked = header.deserialize_map(DistinctKeys);
+    checked.map_err(|error| {
+        anyhow!(
+            "{}",
+            error.to_string().split(" at line ").next().unwrap_or("")
+        )
+    })
+}
+
 /// Reads safetensors from memory; the crate of that name checks the sizes in the header against the
 /// bytes.
 pub fn parse_safetensors(bytes: &[u8]) -> Result<WeightFile> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let (length, header) = SafeTensors::read_metadata(bytes).map_err(refusal)?;
+    check_distinct_keys(&bytes[LENGTH_BYTES..][..length])?;
     let metadata = header
         .metadata()
         .clone()
@@ -77,7 +139,7 @@ pub fn parse_safetensors(bytes: &[u8]) -> Result<WeightFile> {
         .into_iter()
         .collect();
     let mut tensors = BTreeMap::new();
-    for (name, view) in SafeTensors::deserialize(bytes)?.tensors() {
+    for (name, view) in SafeTensors::deserialize(bytes).map_err(refusal)?.tensors() {
         let tensor = copy_view(&view).with_context(|| format!("tensor {name}"))?;
         tensors.insert(name, tensor);
     }
@@ -236,6 +298,33 @@ mod tests {
 
     fn ones(shape: &[i64]) -> Tensor {
         Tensor::ones(shape, (Kind::Float, Device::Cpu))
+    }
+
+    /// A safetensors file of this header and four bytes of numbers.
+    fn safetensors_file(header: &str) -> Vec<u8> {
+        let length = (header.len() as u64).to_le_bytes();
+        [&length[..], header.as_bytes(), &[0; 4]].concat()
+    }
+
+    #[test]
+    fn a_damaged_safetensors_file_is_told_in_words() {
+        const ONE: &str = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        let whole = safetensors_file(ONE);
+        assert_eq!(parse_safetensors(&whole).unwrap().tensors.len(), 1);
+        let refused = |bytes: &[u8]| format!("{:#}", parse_safetensors(bytes).unwrap_err());
+        let cut = refused(&whole[..whole.len() - 2]);
+        assert!(cut.starts_with("it has fewer or more bytes"), "{cut}");
+        let negative = refused(&safetensors_file(&ONE.replace("[1]", "[-1]")));
+        assert_eq!(
+            negative,
+            "its list of tensors is damaged: fetch or write it again"
+        );
+        let twice = ONE.replace(
+            "}}",
+            r#"},"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}"#,
+        );
+        let twice = refused(&safetensors_file(&twice));
+        assert!(twice.starts_with("it has two tensors named a"), "{twice}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::commands;
-use crate::error::{ReaderGone, exit_code, one_line, without_error_numbers};
+use crate::error::{ReaderGone, exit_code, one_line, without_controls, without_error_numbers};
 use crate::paths::path_parser;
 use crate::project::Project;
 use crate::runtime::console::{log, stdout};
@@ -128,7 +128,8 @@ fn dispatch(cli: &Cli) -> Result<()> {
 
 /// One line to standard error, where it can be written.
 fn print_error(line: &str) {
-    writeln!(log(), "egsde: {}", without_error_numbers(line));
+    let line = without_controls(&without_error_numbers(line));
+    writeln!(log(), "egsde: {line}");
 }
 
 /// Whether a panic tells of the device and not of a mistake in this program.
@@ -159,15 +160,18 @@ fn report_panic(panic: &PanicHookInfo) {
     }
 }
 
-/// The mistake in a command line as one line, without usage and advice.
+/// The mistake in a command line as one line, with the nearest names, without usage and the advice
+/// to hand an unknown option on as a value, which no command takes.
 fn usage_error(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.split("\n\nUsage:").next().unwrap_or_default();
     let text = text.split("\n\nFor more").next().unwrap_or_default();
-    format!(
-        "{} (egsde --help)",
-        one_line(text.trim_start_matches("error: "))
-    )
+    let mut parts = text.trim_start_matches("error: ").split("\n\n  tip: ");
+    let mut line = one_line(parts.next().unwrap_or_default());
+    for tip in parts.filter(|tip| !tip.starts_with("to pass ")) {
+        line += &format!("; {}", one_line(tip));
+    }
+    line + " (egsde --help)"
 }
 
 /// Ends the process without libtorch's static destructors, which take a good part of a short
@@ -273,5 +277,21 @@ mod tests {
             "{line}"
         );
         assert_eq!(line.lines().count(), 1);
+    }
+
+    #[test]
+    fn an_unknown_option_is_told_with_the_nearest_one_and_no_other_advice() {
+        let line = |option: &str| {
+            let error = Cli::try_parse_from(["egsde", "run", "e.yaml", option]);
+            usage_error(&error.unwrap_err())
+        };
+        let near = line("--limt");
+        let expected = "unexpected argument '--limt' found; a similar argument exists: '--limit' \
+                        (egsde --help)";
+        assert_eq!(near, expected);
+        assert_eq!(
+            line("--zzz"),
+            "unexpected argument '--zzz' found (egsde --help)"
+        );
     }
 }

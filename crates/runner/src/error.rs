@@ -76,6 +76,18 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The text with control characters, which a terminal would obey, written as escapes.
+pub fn without_controls(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// The text without the numbers that the system gives its errors, ` (os error 2)`.
 pub fn without_error_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
@@ -166,6 +178,14 @@ mod tests {
         assert_eq!(
             (error.to_string().as_str(), exit_code(&error)),
             ("file: first second", 2)
+        );
+    }
+
+    #[test]
+    fn control_characters_are_told_as_escapes() {
+        assert_eq!(
+            without_controls("caf\u{e9}\u{1b}[31m\n"),
+            "caf\u{e9}\\u{1b}[31m\\n"
         );
     }
 

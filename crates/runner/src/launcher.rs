@@ -3,8 +3,11 @@
 //! The engine cannot say a word where its libraries are missing, since the system's loader ends it
 //! first. This program needs none of them.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::env;
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         let error = command.args(arguments).exec();
         format!("{ENGINE} cannot be started: {error}")
     });
-    eprintln!("egsde: {problem}");
+    // Standard error may lie on a full disk; the exit code tells then.
+    let _ = writeln!(std::io::stderr(), "egsde: {problem}");
     ExitCode::from(2)
 }

@@ -1,5 +1,8 @@
 //! Experiments: configuration, plans, jobs, tables, plots and the command line.
 
+// Either may lie on a full disk; `runtime::console` writes to them and says so.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod analysis;
 pub mod cli;
 pub mod cluster;

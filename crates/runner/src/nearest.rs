@@ -42,6 +42,15 @@ pub fn offer<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> String {
     nearest(typed, names).map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }
 
+/// Which names there are in a folder, with the one nearest to what was typed: "there are ...".
+pub fn known_names(typed: &str, names: &[String], folder: &Path) -> String {
+    if names.is_empty() {
+        return format!("{} has none", folder.display());
+    }
+    let offer = offer(typed, names.iter().map(String::as_str));
+    format!("there are {}{offer}", names.join(", "))
+}
+
 /// The names in a folder; none when it cannot be read.
 fn entries(folder: &Path) -> Vec<String> {
     let folder = match folder.as_os_str().is_empty() {
@@ -101,6 +110,15 @@ mod tests {
         assert_eq!(nearest("dya", ["night", "day"].into_iter()), Some("day"));
         assert_eq!(nearest("ab", ["cb"].into_iter()), None);
         assert_eq!(nearest("a", ["A", "a"].into_iter()), Some("a"));
+    }
+
+    #[test]
+    fn a_folder_without_names_is_told() {
+        let folder = Path::new("tasks");
+        assert_eq!(known_names("a", &[], folder), "tasks has none");
+        let names = ["day".into(), "night".into()];
+        let known = known_names("dya", &names, folder);
+        assert_eq!(known, "there are day, night; did you mean `day`?");
     }
 
     #[test]

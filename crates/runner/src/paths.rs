@@ -61,8 +61,12 @@ fn replaced(text: &str) -> Result<String> {
 /// A path with `~` and environment variables replaced, taken from `folder` where it is relative.
 ///
 /// # Errors
-/// A variable that is not set, by name.
+/// A variable that is not set, by name; a path of no characters, which in a shell is mostly a
+/// variable that is not set.
 pub fn expand(path: &Path, folder: &Path) -> Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        bail!("the path is empty: name a file or folder (. is the working folder)");
+    }
     let literal = folder.join(path);
     match path.to_str() {
         Some(text) if is_short(text) && !literal.exists() => Ok(folder.join(replaced(text)?)),
@@ -103,6 +107,7 @@ mod tests {
         }
         let error = expanded("$EGSDE_NO_SUCH/a").unwrap_err().to_string();
         assert_eq!(error, "the variable EGSDE_NO_SUCH is not set");
+        assert!(expanded("").unwrap_err().to_string().contains("empty"));
     }
 
     #[test]

@@ -46,13 +46,45 @@ pub fn yaml_text(path: &Path) -> Result<String> {
 /// As [`read_yaml`].
 pub fn parse_yaml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
     serde_yaml::from_str(text).map_err(|error| {
-        let place = error
-            .location()
-            .map(|at| format!(":{}:{}", at.line(), at.column()));
-        let message = mistake(&error);
-        let (path, place) = (path.display(), place.unwrap_or_default());
+        let path = path.display();
+        if text.lines().all(is_blank) {
+            return invalid_input(format!("{path} is empty: no line of it has a key"));
+        }
+        let (place, message) = (place(&error, text), mistake(&error));
         invalid_input(format!("{path}{place}: {message}"))
     })
+}
+
+/// Whether a line of YAML says nothing.
+fn is_blank(line: &str) -> bool {
+    let line = line.trim();
+    line.is_empty() || line.starts_with('#')
+}
+
+/// Line and column of a mistake, as they follow the file's name.
+fn place(error: &serde_yaml::Error, text: &str) -> String {
+    // Of a key of the file that stands twice the reader knows only where the file begins.
+    if let Some(line) = second_line(&error.to_string(), text) {
+        return format!(":{line}:1");
+    }
+    let place = error.location();
+    place.map_or(String::new(), |at| {
+        format!(":{}:{}", at.line(), at.column())
+    })
+}
+
+/// The 1-based line on which a key of the whole file that is given twice stands again; none where
+/// the message is about something else.
+fn second_line(message: &str, text: &str) -> Option<usize> {
+    let key = message
+        .strip_prefix("duplicate field `")?
+        .split('`')
+        .next()?;
+    let begins = format!("{key}:");
+    let mut lines = text.lines().enumerate();
+    let mut next = || lines.find(|(_, line)| line.starts_with(&begins));
+    next()?;
+    next().map(|(index, _)| index + 1)
 }
 
 /// What is wrong, in words for people, on one line, without the place and with the nearest name.
@@ -78,7 +110,7 @@ const FOUND: [(&str, &str); 9] = [
 ];
 
 /// What serde calls the type that it expects, and what people call it.
-const EXPECTED: [(&str, &str); 16] = [
+const EXPECTED: [(&str, &str); 17] = [
     ("u64", "a whole number of at least 0"),
     ("u32", "a whole number of at least 0"),
     ("usize", "a whole number of at least 0"),
@@ -95,6 +127,7 @@ const EXPECTED: [(&str, &str); 16] = [
     ("variant identifier", "a name"),
     ("an array of length ", "a list of this many values: "),
     ("unit", "nothing"),
+    ("any YAML value", "a smaller one"),
 ];
 
 /// The first entry that a text begins with, and the rest of the text.
@@ -107,8 +140,24 @@ fn begins_with<'a>(
         .find_map(|(word, plain)| Some((*plain, text.strip_prefix(word)?)))
 }
 
+/// Whether a text is a number that no number of the program can hold.
+fn is_too_large(text: &str) -> bool {
+    let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
+    has_digit && text.parse::<f64>().is_ok_and(f64::is_infinite)
+}
+
 /// What was found, in words.
 fn found_in_words(found: &str) -> String {
+    let text = found.strip_prefix("string ").unwrap_or_default();
+    let text = text.trim_matches('"');
+    // Whole numbers that take more than 64 bits are told with the type that holds them.
+    let wide = found
+        .strip_prefix("integer `")
+        .and_then(|rest| rest.split_once("` as "));
+    let number = wide.map_or(text, |(number, _)| number);
+    if wide.is_some() || is_too_large(number) {
+        return format!("the number {number}, which is too large");
+    }
     match begins_with(found, &FOUND) {
         Some((plain, rest)) => format!("{plain}{}", rest.trim_matches('`')),
         None => found.to_string(),
@@ -124,11 +173,21 @@ fn expected_in_words(expected: &str) -> String {
     }
 }
 
+/// A message that is not about a value's type, in words.
+fn other_in_words(message: &str) -> String {
+    if message.contains("more than one document") {
+        return "a line --- begins a second document: keep one of them".into();
+    }
+    message
+        .replace("duplicate field", "given twice: field")
+        .replace("unknown variant", "unknown name")
+}
+
 /// A message of serde in words for people: no type of the program has a place in it.
 pub fn in_words(message: &str) -> String {
     let marks = ["invalid type: ", "invalid value: "];
     let Some((at, mark)) = marks.iter().find_map(|m| Some((message.find(m)?, *m))) else {
-        return message.replace("duplicate field", "given twice: field");
+        return other_in_words(message);
     };
     let (before, rest) = (&message[..at], &message[at + mark.len()..]);
     match rest.rsplit_once(", expected ") {
@@ -222,7 +281,23 @@ mod tests {
             let error = refused(from, to);
             assert!(error.contains(expected), "{expected:?} not in {error:?}");
         }
-        assert!(refused(whole, "").contains("missing field"));
+        let too_large = "which is too large, expected a";
+        assert!(refused("count: 1", "count: 99999999999999999999999").contains(too_large));
+        assert!(refused("share: 0.5", "share: 1e400").contains(too_large));
+        let tree = serde_yaml::from_str::<serde_yaml::Value>("99999999999999999999999");
+        let error = mistake(&tree.unwrap_err());
+        assert!(error.contains("which is too large"), "{error}");
+        for nothing in ["", "# a comment\n\n"] {
+            assert!(refused(whole, nothing).contains("k.yaml is empty"));
+        }
+        let twice = refused("on: true", "on: true\ncount: 2");
+        assert!(
+            twice.contains("k.yaml:5:1: given twice: field `count`"),
+            "{twice}"
+        );
+        let two = refused(whole, &format!("{whole}---\n{whole}"));
+        assert!(two.contains("second document"), "{two}");
+        assert!(refused("share: 0.5\n", "").contains("missing field"));
         assert!(refused(whole, "5").contains("found the number 5, expected keys with values"));
     }
 }

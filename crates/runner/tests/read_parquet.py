@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Filters and sorts a report's table.parquet in pyarrow and pandas, as its readers do.
+"""Filters and sorts a report's tables in Parquet in pyarrow and pandas, as their readers do.
 
     tests/read_parquet.py TABLE.parquet TABLE.csv
 
@@ -34,8 +34,12 @@ def read_pyarrow(path):
         kind = schema.field(name).type
         assert pyarrow.types.is_string(kind), f"{name} is {kind}"
     table = pyarrow.parquet.read_table(path, filters=[("metric", "=", "fid")])
-    table = table.sort_by([("method", "ascending"), ("source", "ascending")])
-    only = table.filter(pyarrow.compute.equal(table["source"], "ours"))
+    table = table.sort_by([("mean", "ascending"), ("method", "ascending")])
+    means = table["mean"].to_pylist()
+    assert means == sorted(means), means
+    # Text is compared, too, not only read.
+    first = table["method"][0].as_py()
+    only = table.filter(pyarrow.compute.equal(table["method"], first))
     assert 0 < only.num_rows < table.num_rows, only.num_rows
     columns = [table[name].to_pylist() for name in ("method", "source", "mean")]
     return sorted(zip(*columns))
@@ -44,7 +48,8 @@ def read_pyarrow(path):
 def read_pandas(path):
     """The same by pandas."""
     frame = pandas.read_parquet(path)
-    frame = frame[frame["metric"] == "fid"].sort_values(["method", "source"])
+    frame = frame[frame["metric"] == "fid"].sort_values(["mean", "method"])
+    assert frame["mean"].is_monotonic_increasing
     assert frame["n"].dropna().ge(1).all()
     return sorted(zip(frame["method"], frame["source"], frame["mean"]))
 

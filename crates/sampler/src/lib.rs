@@ -1,5 +1,8 @@
 //! Diffusion sampling, energies and translation methods. Knows no file.
 
+// Either may lie on a full disk; the binary alone writes to them.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod analytic;
 pub mod cost;
 pub mod energy;

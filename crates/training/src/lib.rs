@@ -2,6 +2,9 @@
 //! compares with. `egsde train` trains, the golden cases take single steps; recipes are read
 //! elsewhere, too.
 
+// Either may lie on a full disk; the binary alone writes to them.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod augment;
 mod checkpoint;
 pub mod data;

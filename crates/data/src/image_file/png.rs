@@ -2,12 +2,22 @@
 
 use super::{MAX_PIXELS, Rgb};
 use crate::image_set;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use image::{ColorType, ImageDecoder, ImageFormat, RgbImage};
 use std::io::Cursor;
 
 /// Deflate packs at most about 1,032 bytes into one, and eight 1-bit pixels unfold from each.
 const MAX_BYTES_PER_BYTE: u64 = 1100 * 8;
+
+/// What is wrong with a file that cannot be decoded. The reader's errors repeat their causes; the
+/// last cause says it all.
+fn damaged(error: &dyn std::error::Error) -> anyhow::Error {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    anyhow!("a truncated or damaged PNG: {last}")
+}
 
 /// Decodes a PNG.
 ///
@@ -18,7 +28,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Rgb> {
     limits.max_alloc = Some(8 * MAX_PIXELS as u64);
     let mut reader = image::ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png);
     reader.limits(limits);
-    let decoder = reader.into_decoder().context("a damaged PNG")?;
+    let decoder = reader.into_decoder().map_err(|error| damaged(&error))?;
     let possible = (bytes.len() as u64).saturating_mul(MAX_BYTES_PER_BYTE);
     let (width, height) = decoder.dimensions();
     ensure!(
@@ -38,7 +48,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Rgb> {
          (how its values are scaled is not for this program to choose)"
     );
     let image = image::DynamicImage::from_decoder(decoder)
-        .context("a truncated or damaged PNG")?
+        .map_err(|error| damaged(&error))?
         .into_rgb8();
     let (width, height) = image.dimensions();
     Ok(Rgb {

@@ -1,8 +1,9 @@
 //! `egsde check-gpu`: whether a device computes what the reference computes, and how fast.
 
-use crate::error::{OrInvalidInput, check_failed};
+use crate::error::{OrInvalidInput, check_failed, invalid_input};
 use crate::gpu_check::{
-    Findings, Scale, case_errors, precisions_of_device, run_whole_jobs, time_pytorch, time_steps,
+    Findings, HEADING, Scale, case_errors, precisions_of_device, run_whole_jobs, time_pytorch,
+    time_steps,
 };
 use crate::paths::path_parser;
 use crate::plan::experiment_args::parse_count;
@@ -10,8 +11,8 @@ use crate::project::Project;
 use crate::runtime::console::stdout;
 use crate::runtime::device::{device_name, open_device};
 use anyhow::Result;
-use egsde_data::files::write_atomically;
-use std::path::PathBuf;
+use egsde_data::files::{check_writable, write_atomically};
+use std::path::{Path, PathBuf};
 use tch::Device;
 
 /// Where the golden cases lie in a checkout.
@@ -118,12 +119,29 @@ impl Args {
     }
 }
 
+/// Checks before all work that the document can be written and takes the place of nothing but
+/// another such document.
+fn check_output(path: &Path) -> Result<()> {
+    let is_ours = || std::fs::read(path).is_ok_and(|text| text.starts_with(HEADING.as_bytes()));
+    if path.is_file() && !is_ours() {
+        return Err(invalid_input(format!(
+            "--out: {} is there and is no document of this command: name another file",
+            path.display()
+        )));
+    }
+    check_writable(path).or_invalid_input("--out")
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// Check failed: an error is larger than its precision allows, or the same command gave other
-/// images. Invalid input: files of the checkout that are missing, a part that cannot be run.
+/// images. Invalid input: files of the checkout that are missing, a part that cannot be run, a
+/// document that cannot be written.
 pub fn run(args: &Args, project: &Project) -> Result<()> {
+    if let Some(path) = &args.out {
+        check_output(path)?;
+    }
     let findings = args.find(project)?;
     let document = findings.markdown();
     write!(stdout(), "{document}")?;

@@ -5,6 +5,7 @@ use crate::paths::path_parser;
 use crate::runtime::console::stdout;
 use anyhow::Result;
 use clap_mangen::{Man, generate_to};
+use egsde_data::files::make_writable_folder;
 use std::path::PathBuf;
 
 /// Arguments of `egsde man`.
@@ -26,7 +27,6 @@ pub fn run(args: &Args, program: clap::Command) -> Result<()> {
         write!(stdout(), "{}", String::from_utf8(page)?)?;
         return Ok(());
     };
-    let context = format!("cannot write to {}", folder.display());
-    std::fs::create_dir_all(folder).or_invalid_input(&context)?;
-    generate_to(program, folder).or_invalid_input(&context)
+    make_writable_folder(folder).or_invalid_input("--out")?;
+    generate_to(program, folder).or_invalid_input(format!("cannot write to {}", folder.display()))
 }

@@ -8,6 +8,7 @@ use crate::runtime::console::stdout;
 use crate::runtime::device::open_device;
 use crate::runtime::progress::Progress;
 use anyhow::Result;
+use egsde_data::files::check_writable;
 use egsde_models::networks::{Diffusion, NETWORK_KEY, NOISE_NORMS_KEY, NoiseNorms};
 use egsde_models::weights::{WeightFile, read_safetensors, write_safetensors};
 use egsde_sampler::analytic::{NoiseNormSettings, measure_noise_norms};
@@ -77,6 +78,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
         let text = format!("{} exists: name another file", args.output.display());
         return Err(invalid_input(text));
     }
+    check_writable(&args.output).or_invalid_input("output")?;
     let task = Task::read(project, &args.task)?;
     let diffusion = task
         .diffusion

@@ -6,6 +6,7 @@ use crate::paths::path_parser;
 use crate::runtime::console::stdout;
 use crate::store::job_dir::JobDir;
 use anyhow::Result;
+use egsde_data::files::make_writable_folder;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -92,7 +93,7 @@ fn merge_folder(runs: &Path, into: &Path, counts: &mut Counts) -> Result<()> {
     for from in job_folders::find(runs)? {
         let to = into.join(from.strip_prefix(runs).unwrap_or(&from));
         let parent = to.parent().unwrap_or(into);
-        std::fs::create_dir_all(parent).or_invalid_input(into.display())?;
+        make_writable_folder(parent).or_invalid_input("--into")?;
         let outcome = merge_job(&from, &to);
         match outcome.or_invalid_input(format!("cannot merge {}", from.display()))? {
             Outcome::Copied => counts.copied += 1,

@@ -3,7 +3,7 @@
 
 use crate::error::invalid_input;
 use anyhow::Result;
-use egsde_data::files::{write_atomically, write_new};
+use egsde_data::files::{check_writable, write_atomically, write_new};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
@@ -48,14 +48,15 @@ impl Output<'_> {
         self.force || made_by(self.path).is_some_and(|command| command == self.command)
     }
 
-    /// Refuses to write over what is there, before any work is done for it.
+    /// Refuses to write over what is there or where nothing can be written, before any work is
+    /// done for it.
     ///
     /// # Errors
     /// Invalid input: something of that name, which the command did not make; or it is no regular
-    /// file, which nothing may replace.
+    /// file, which nothing may replace; or the folder cannot be written.
     pub fn check(&self) -> Result<()> {
         let Ok(found) = self.path.symlink_metadata() else {
-            return Ok(());
+            return self.check_writable();
         };
         let at = self.path.display();
         let is_file = self
@@ -71,11 +72,15 @@ impl Output<'_> {
             )));
         }
         if self.may_replace() {
-            return Ok(());
+            return self.check_writable();
         }
         Err(invalid_input(format!(
             "{at} is there already: give another name, or --force to write over it"
         )))
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        check_writable(self.path).map_err(|error| invalid_input(format!("{error:#}")))
     }
 
     /// Writes the file, whole or not at all.
@@ -136,6 +141,11 @@ mod tests {
         for other in [folder.path(), Path::new("/dev/null")] {
             assert!(output(other, true).check().is_err(), "{}", other.display());
         }
+        let error = output(Path::new("/proc/x"), false)
+            .check()
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("cannot write /proc/x"), "{error}");
         // A link that leads nowhere has the name too.
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).unwrap();

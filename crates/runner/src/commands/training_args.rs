@@ -3,7 +3,7 @@
 
 use crate::config::overrides::{Assignment, read_with_changes};
 use crate::config::precision::Precision;
-use crate::error::{Interrupted, invalid_input};
+use crate::error::{Interrupted, OrInvalidInput, invalid_input};
 use crate::inputs::archive::ArchiveManifest;
 use crate::paths::path_parser;
 use crate::project::Project;
@@ -13,7 +13,7 @@ use crate::runtime::signal;
 use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_data::cifar10::Cifar10;
-use egsde_data::files::sha256_file;
+use egsde_data::files::{check_writable, sha256_file};
 use egsde_models::weights::read_safetensors;
 use egsde_training::recipe::RECIPE_KEY;
 use serde::de::DeserializeOwned;
@@ -96,10 +96,11 @@ fn trained_by(path: &Path) -> Option<String> {
     recipe["name"].as_str().map(String::from)
 }
 
-/// Refuses to write over weights that no training of the recipe `name` left.
+/// Refuses an output that cannot be written, and to write over weights that no training of the
+/// recipe `name` left.
 pub(super) fn check_output(args: &Args, name: &str, path: &Path) -> Result<()> {
     if args.force || !path.exists() || trained_by(path).is_some_and(|by| by == name) {
-        return Ok(());
+        return check_writable(path).or_invalid_input("output");
     }
     Err(invalid_input(format!(
         "{}: output {} is there and was not trained by the recipe {name}: name another file, or \

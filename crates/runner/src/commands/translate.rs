@@ -6,7 +6,7 @@ use crate::config::row::Row;
 use crate::error::{Interrupted, OrInvalidInput, check_failed, invalid_input, one_line};
 use crate::inputs::own_pictures::{OwnPicture, OwnPictures};
 use crate::inputs::task::Task;
-use crate::nearest::{nearest, offer};
+use crate::nearest::{known_names, nearest};
 use crate::paths::path_parser;
 use crate::plan::experiment_args::parse_count;
 use crate::plan::job::slug;
@@ -20,7 +20,7 @@ use crate::runtime::progress::Progress;
 use crate::runtime::signal;
 use anyhow::{Context, Result};
 use egsde_data::crop::square;
-use egsde_data::files::write_atomically;
+use egsde_data::files::{make_writable_folder, write_atomically};
 use egsde_data::image_set::{ImageSet, encode_png};
 use egsde_data::photo::read_upright;
 use image::imageops::{FilterType, replace, resize};
@@ -80,9 +80,20 @@ impl Args {
         self.out.join(format!("{}.png", picture.name))
     }
 
+    fn strips(&self) -> PathBuf {
+        self.out.join("strips")
+    }
+
     fn strip(&self, picture: &OwnPicture) -> PathBuf {
-        let strips = self.out.join("strips");
-        strips.join(format!("{}.png", picture.name))
+        self.strips().join(format!("{}.png", picture.name))
+    }
+
+    /// Checks that translations can be written, before any is made.
+    fn check_writable(&self) -> Result<()> {
+        for folder in [&self.out, &self.strips()] {
+            make_writable_folder(folder).or_invalid_input("--out")?;
+        }
+        Ok(())
     }
 
     /// The pictures that are left to translate, once it is sure that nothing else is overwritten.
@@ -139,11 +150,10 @@ impl Args {
         if names.contains(&self.task) {
             return Task::read(project, &self.task);
         }
-        let offer = offer(&self.task, names.iter().map(String::as_str));
+        let known = known_names(&self.task, &names, &project.tasks());
+        let task = &self.task;
         Err(invalid_input(format!(
-            "--task: unknown task `{}`, there are {}{offer}",
-            self.task,
-            names.join(", ")
+            "--task: unknown task `{task}`, {known}"
         )))
     }
 
@@ -231,13 +241,15 @@ struct Translator<'a> {
     /// Opened once a picture could be read.
     pipeline: Option<Pipeline>,
     bar: Progress,
+    /// Whether more than one picture was asked for.
+    has_several: bool,
     /// What could not be read, with the reason.
     bad: Vec<String>,
     translated: usize,
 }
 
 impl<'a> Translator<'a> {
-    fn new(args: &'a Args, project: &'a Project, plan: &'a Plan) -> Self {
+    fn new(args: &'a Args, project: &'a Project, plan: &'a Plan, asked: usize) -> Self {
         let evaluations = plan.jobs[0].evaluations() * plan.experiment.pictures;
         Self {
             args,
@@ -245,6 +257,7 @@ impl<'a> Translator<'a> {
             plan,
             pipeline: None,
             bar: Progress::new("translate", "evaluations", evaluations as u64),
+            has_several: asked > 1,
             bad: Vec::new(),
             translated: 0,
         }
@@ -282,7 +295,10 @@ impl<'a> Translator<'a> {
     }
 
     fn leave_out(&mut self, reason: String) {
-        self.bar.print_line(&format!("left out: {reason}"));
+        // Of a single picture the error at the end tells.
+        if self.has_several {
+            self.bar.print_line(&format!("left out: {reason}"));
+        }
         self.bad.push(reason);
     }
 
@@ -391,8 +407,10 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
         .precision
         .prepare(args.device)
         .map_err(invalid_input)?;
+    args.check_writable()?;
     signal::listen()?;
-    let mut translator = Translator::new(args, project, &plan);
+    let asked = pictures.len() + unread.len();
+    let mut translator = Translator::new(args, project, &plan, asked);
     unread
         .into_iter()
         .for_each(|reason| translator.leave_out(reason));

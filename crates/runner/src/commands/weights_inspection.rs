@@ -1,6 +1,6 @@
 //! `egsde weights inspect`: what a weight file holds.
 
-use crate::error::OrInvalidInput;
+use crate::error::{OrInvalidInput, without_controls};
 use crate::runtime::console::stdout;
 use anyhow::Result;
 use egsde_models::NetworkConfig;
@@ -133,7 +133,10 @@ fn text(file: &Path, inspection: &Inspection) -> String {
         .iter()
         .filter(|(key, _)| *key != NETWORK_KEY);
     for (key, value) in others {
-        text += &format!("  metadata {key}: {value}\n");
+        text += &format!(
+            "  metadata {}\n",
+            without_controls(&format!("{key}: {value}"))
+        );
     }
     if let Some(problem) = &inspection.problem {
         return text + problem + "\n";
@@ -141,13 +144,14 @@ fn text(file: &Path, inspection: &Inspection) -> String {
     text += &summary(inspection);
     let mut rows = Vec::new();
     for (name, info) in &inspection.tensors {
-        rows.push([name.clone(), format!("{} {:?}", info.kind, info.shape)]);
+        let name = without_controls(name);
+        rows.push([name, format!("{} {:?}", info.kind, info.shape)]);
     }
     text + &columns(&rows)
 }
 
 fn outline_row(entry: &Entry) -> [String; 2] {
-    [entry.key.clone(), entry.what.clone()]
+    [without_controls(&entry.key), without_controls(&entry.what)]
 }
 
 /// Which tensors are read, how many, and of which kinds.

@@ -6,7 +6,7 @@ use crate::config::precision::Precision;
 use crate::config::row::Row;
 use crate::config::sweep::{self, Sweep};
 use crate::error::invalid_input;
-use crate::nearest::{nearest, offer};
+use crate::nearest::{known_names, nearest, offer};
 use crate::project::Project;
 use crate::yaml::{mistake, names_in, parse_yaml, yaml_text};
 use anyhow::Result;
@@ -193,6 +193,24 @@ fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Erro
             "{n} is not a count: must be at least 1"
         ))),
     }
+}
+
+/// Whether XML, and so a plot, has no place for a character, and a terminal may obey it.
+fn cannot_be_shown(c: char) -> bool {
+    let is_space = matches!(c, '\n' | '\t');
+    (c.is_control() && !is_space) || matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+/// Refuses a text for tables and plots with a character that none of them can hold.
+fn check_shown(text: &str, at: &str, what: &str) -> Result<()> {
+    let Some(c) = text.chars().find(|c| cannot_be_shown(*c)) else {
+        return Ok(());
+    };
+    Err(invalid_input(format!(
+        "{at}: {what} {text:?} has the control character U+{:04X}, which neither a table nor a \
+         plot can show: remove it",
+        u32::from(c)
+    )))
 }
 
 /// The 1-based line on which a top-level key stands.
@@ -389,15 +407,33 @@ impl Experiment {
         project: &Project,
         changes: &[Assignment],
     ) -> Result<Self> {
-        let mut experiment = parse_with_changes(text, path, changes)?;
-        experiment.check_task(text, path, project)?;
-        experiment.check_count(path)?;
-        let at = path.display().to_string();
-        project.check_path(&experiment.runs_dir, &format!("{at}: runs_dir"))?;
-        experiment.methods = sweep::expand(&experiment.methods, &experiment.sweep, &at)?;
-        experiment.check_rows(&at)?;
-        experiment.check_compare_to(&at)?;
-        Ok(experiment)
+        let experiment = parse_with_changes(text, path, changes)?;
+        let file = path.display().to_string();
+        let task_at = format!("{file}:{}", line_number(text, "task"));
+        let error = match experiment.clone().checked(&file, &task_at, project) {
+            Ok(checked) => return Ok(checked),
+            Err(error) => error,
+        };
+        for (count, change) in changes.iter().enumerate().rev() {
+            let before = parse_with_changes(text, path, &changes[..count]);
+            let before = before.and_then(|before| before.checked(&file, &task_at, project));
+            if before.is_ok() {
+                return experiment.checked(&change.typed, &change.typed, project);
+            }
+        }
+        Err(error)
+    }
+
+    /// The experiment with the rows of its sweep, after the checks of what one key alone does not
+    /// tell. Errors begin with `at`, those of the task with `task_at`.
+    fn checked(mut self, at: &str, task_at: &str, project: &Project) -> Result<Self> {
+        self.check_task(task_at, project)?;
+        self.check_count(at)?;
+        project.check_path(&self.runs_dir, &format!("{at}: runs_dir"))?;
+        self.methods = sweep::expand(&self.methods, &self.sweep, at)?;
+        self.check_rows(at)?;
+        self.check_compare_to(at)?;
+        Ok(self)
     }
 
     /// The folder of its jobs.
@@ -405,45 +441,40 @@ impl Experiment {
         project.resolve(&self.runs_dir).join(&self.name)
     }
 
-    fn check_task(&self, text: &str, path: &Path, project: &Project) -> Result<()> {
+    fn check_task(&self, at: &str, project: &Project) -> Result<()> {
         if project.task_file(&self.task).is_file() {
             return Ok(());
         }
         let names = names_in(&project.tasks());
-        let offer = offer(&self.task, names.iter().map(String::as_str));
+        let known = known_names(&self.task, &names, &project.tasks());
         Err(invalid_input(format!(
-            "{}:{}: unknown task `{}`, there are {}{offer}",
-            path.display(),
-            line_number(text, "task"),
-            self.task,
-            names.join(", ")
+            "{at}: unknown task `{}`, {known}",
+            self.task
         )))
     }
 
     /// There must be a row, and not more jobs than can be laid out.
-    fn check_count(&self, path: &Path) -> Result<()> {
+    fn check_count(&self, at: &str) -> Result<()> {
         if self.methods.is_empty() {
-            let text = format!(
-                "{}: methods is empty: give at least one row",
-                path.display()
-            );
+            let text = format!("{at}: methods is empty: give at least one row");
             return Err(invalid_input(text));
         }
         let rows = sweep::count(&self.methods, &self.sweep);
         let jobs = rows.saturating_mul(self.seeds.len());
         if jobs > MOST_JOBS {
             return Err(invalid_input(format!(
-                "{}: {jobs} jobs are more than the {MOST_JOBS} one experiment may have: divide it",
-                path.display()
+                "{at}: {jobs} jobs are more than the {MOST_JOBS} one experiment may have: divide it"
             )));
         }
         Ok(())
     }
 
     fn check_rows(&self, at: &str) -> Result<()> {
+        check_shown(&self.title, at, "title")?;
         let mut seen = BTreeSet::new();
         for row in &self.methods {
             let name = &row.name;
+            check_shown(name, at, "row")?;
             if !seen.insert(name) {
                 return Err(invalid_input(format!(
                     "{at}: row {name:?} stands twice: give each row a name of its own"
@@ -577,6 +608,8 @@ methods:
             &["row \"A\"", "unknown field `images`"],
         );
         refused("name: t\n", "name: ../t\n", &["e.yaml:1", "folder's name"]);
+        refused("title: T", r#"title: "a\e[31m""#, &["title", "U+001B"]);
+        refused("name: A", r#"name: "a\0b""#, &["row", "U+0000"]);
     }
 
     #[test]
@@ -658,6 +691,20 @@ methods:
         assert!(error.contains("\"methods.A.start=0.5\""), "{error}");
         let error = refused(&["strat=0.5"]);
         assert!(error.contains("\"methods.A.start=0.5\""), "{error}");
+        // So is one that only the checks of the whole find.
+        for (set, reason) in [
+            ("task=cat2dgo-32", "unknown task `cat2dgo-32`, there are"),
+            ("compare_to=B", "compare_to names no row `B`"),
+            ("methods=[]", "methods is empty"),
+            (
+                "runs_dir=$EGSDE_NO_SUCH/x",
+                "the variable EGSDE_NO_SUCH is not set",
+            ),
+        ] {
+            let error = refused(&["pictures=4", set, "batch_size=2"]);
+            assert!(error.starts_with(&format!("--set {set}: ")), "{error}");
+            assert!(error.contains(reason), "{error}");
+        }
         let error = refused(&["picturs=5"]);
         assert!(error.contains("did you mean `pictures`?"), "{error}");
         // The file's own mistake is told with its line.

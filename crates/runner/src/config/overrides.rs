@@ -58,7 +58,8 @@ impl Assignment {
         match (self.is_text(), parsed) {
             (_, Ok(value @ (Value::String(_) | Value::Null))) => Ok(value),
             (true, _) => Ok(Value::String(self.value.trim().into())),
-            (false, parsed) => parsed.or_invalid_input(&self.typed),
+            (false, parsed) => parsed
+                .map_err(|error| invalid_input(format!("{}: {}", self.typed, mistake(&error)))),
         }
     }
 
@@ -210,5 +211,7 @@ mod tests {
         assert!(row.contains("did you mean `A`?"), "{row}");
         assert!(refused("pictures.x=1").contains("single value"));
         assert!(refused("pictures").contains("KEY=VALUE"));
+        let large = refused("pictures=99999999999999999999999");
+        assert!(large.contains("999, which is too large"), "{large}");
     }
 }

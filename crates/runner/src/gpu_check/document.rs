@@ -34,6 +34,9 @@ struct Check {
     ok: bool,
 }
 
+/// The first line of every document, by which `egsde check-gpu` knows its own.
+pub const HEADING: &str = "# Performance on a GPU";
+
 /// Text where there is no number.
 const NONE: &str = "-";
 
@@ -233,7 +236,7 @@ impl Findings {
     /// The document.
     pub fn markdown(&self) -> String {
         let mut parts = vec![
-            "# Performance on a GPU".to_string(),
+            HEADING.to_string(),
             format!("Printed by `just check-gpu`: {}.", self.conditions()),
         ];
         if let Some(errors) = &self.errors {

@@ -8,7 +8,7 @@ mod pytorch;
 mod scale;
 mod steps;
 
-pub use document::Findings;
+pub use document::{Findings, HEADING};
 pub use errors::{CaseErrors, case_errors};
 pub use jobs::{WholeJobs, run_whole_jobs};
 pub use pytorch::{PytorchStep, time_pytorch};

@@ -77,7 +77,8 @@ impl OwnPictures {
                 found.notes.extend(folder.note_below());
                 found.unread.extend(folder.unread);
                 folder.images
-            } else if input.exists() {
+            } else if input.exists() || input.is_symlink() {
+                // A link that leads nowhere is told about when it is read.
                 vec![ImageFile {
                     stem: stem(input),
                     path: input.clone(),

@@ -137,7 +137,8 @@ impl ExperimentArgs {
     /// Invalid input: a mistake in the file or a change, or many jobs without `--yes`.
     pub fn experiment(&self, project: &Project) -> Result<Experiment> {
         let path = &self.experiment;
-        if !path.exists() {
+        // A link that leads nowhere is told about when it is read.
+        if !path.exists() && !path.is_symlink() {
             return Err(invalid_input(format!(
                 "no experiment {}{}",
                 path.display(),

@@ -21,7 +21,7 @@ use crate::runtime::console::log;
 use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
 use anyhow::Result;
-use egsde_data::files::write_atomically;
+use egsde_data::files::{make_writable_folder, write_atomically};
 use page::Page;
 use std::path::Path;
 
@@ -79,8 +79,7 @@ pub fn write(
     evaluator: &LazyEvaluator,
     folder: &Path,
 ) -> Result<Vec<String>> {
-    let cannot_write = format!("cannot write to {}", folder.display());
-    std::fs::create_dir_all(folder).or_invalid_input(cannot_write)?;
+    make_writable_folder(folder).or_invalid_input("report")?;
     tell_boxes(table);
     let mut files = export_files::write_tables(table, folder)?;
     let tradeoff = plot::write_tradeoff(table, folder)?;
@@ -120,8 +119,8 @@ pub fn write_preview(
     folder: &Path,
 ) -> Result<Vec<String>> {
     let text = markdown::markdown(table);
-    write_atomically(&folder.join("table.md"), text.as_bytes())
-        .or_invalid_input(format!("cannot write to {}", folder.display()))?;
+    make_writable_folder(folder).or_invalid_input("report")?;
+    write_atomically(&folder.join("table.md"), text.as_bytes())?;
     let mut files = vec!["table.md".to_string()];
     if let Some(grid) = image_grids::first_grid(results, project)? {
         files.push(plot::write_grid(&grid, folder)?);

@@ -6,7 +6,7 @@ use crate::project::Project;
 use crate::report::html::{data_uri, document};
 use crate::store::results::Results;
 use anyhow::{Context, Result};
-use egsde_data::files::write_atomically;
+use egsde_data::files::{make_writable_folder, write_atomically};
 use egsde_data::image_set::ImageSet;
 use maud::{PreEscaped, html};
 use rand::seq::SliceRandom;
@@ -137,8 +137,7 @@ pub fn make_study(
     }
     let key = key_bytes(&trials)?;
     let page = page(&study_name(&key), &task.reference.domain, &questions)?;
-    let cannot_write = format!("cannot write to {}", folder.display());
-    std::fs::create_dir_all(folder).or_invalid_input(cannot_write)?;
+    make_writable_folder(folder).or_invalid_input("study")?;
     write_atomically(&key_file, &key).or_invalid_input("study")?;
     write_atomically(&folder.join("index.html"), page.as_bytes()).or_invalid_input("study")?;
     Ok(trials.len())

@@ -21,6 +21,7 @@ mod released_generators;
 mod running;
 mod scoring;
 mod tables;
+mod targets;
 mod translating;
 mod weights;
 

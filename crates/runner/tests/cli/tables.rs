@@ -53,23 +53,25 @@ fn parquet_is_filtered_and_sorted_in_pyarrow_and_pandas() {
     FINISHED.egsde("report", "r", &["--out", out]).success();
     let python = std::env::var("EGSDE_PYTHON").unwrap_or("python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_parquet.py");
-    let ended = Command::new(python)
-        .arg(script)
-        .args(["table.parquet", "table.csv"])
-        .current_dir(folder.path())
-        .output();
-    match ended {
-        Ok(ended) if ended.status.code() == Some(77) => {
-            println!(
-                "skipped: neither pyarrow nor pandas is installed (EGSDE_PYTHON names another \
-                      Python)"
-            );
+    for table in ["table", "published"] {
+        let ended = Command::new(&python)
+            .arg(&script)
+            .args([format!("{table}.parquet"), format!("{table}.csv")])
+            .current_dir(folder.path())
+            .output();
+        match ended {
+            Ok(ended) if ended.status.code() == Some(77) => {
+                println!(
+                    "skipped: neither pyarrow nor pandas is installed (EGSDE_PYTHON names another \
+                     Python)"
+                );
+            }
+            Ok(ended) => {
+                let text = String::from_utf8_lossy(&ended.stderr);
+                assert!(ended.status.success(), "{table}: {text}");
+            }
+            Err(error) => println!("skipped: no Python: {error}"),
         }
-        Ok(ended) => {
-            let text = String::from_utf8_lossy(&ended.stderr);
-            assert!(ended.status.success(), "{text}");
-        }
-        Err(error) => println!("skipped: no Python: {error}"),
     }
 }
 

@@ -282,9 +282,11 @@ fn an_unreadable_picture_is_named_and_counted_and_the_others_are_translated() {
 
     // Where there is no other, nothing was done.
     let parts = ["b.jpg: a truncated JPEG"];
+    album.translate("some/b.jpg", "none", &FAST).refused(&parts);
+    std::os::unix::fs::symlink("gone", album.path("some/link.png")).unwrap();
     album
-        .translate("some/b.jpg", "none", &FAST)
-        .refused_after_log_lines(&parts);
+        .translate("some/link.png", "none", &FAST)
+        .refused(&["link.png: it is a link to gone"]);
     std::fs::write(album.path("bad/a.png"), "").unwrap();
     std::fs::write(album.path("bad/b.png"), "x").unwrap();
     let parts = [
