@@ -59,7 +59,7 @@ fn mistake(error: &csv::Error, headings: &StringRecord) -> String {
                 }
                 DeserializeErrorKind::ParseBool(_) => "expected true or false".to_string(),
                 DeserializeErrorKind::UnexpectedEndOfRow => "the line ends too early".to_string(),
-                other => other.to_string(),
+                other => other.to_string().replace("unknown variant", "unknown name"),
             };
             format!("{column}{reason}")
         }
@@ -106,6 +106,18 @@ mod tests {
         value: f64,
     }
 
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only its mistakes are looked at")]
+    struct Side {
+        answer: Answer,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Answer {
+        Left,
+    }
+
     fn parse(text: &str) -> Result<Vec<Record<Fields>>> {
         parse_csv(text, Path::new("a.csv"))
     }
@@ -135,5 +147,8 @@ mod tests {
             "a.csv:2: 3 fields, the headings are 2"
         );
         assert!(refused("name\na\n").contains("missing field `value`"));
+        let side = parse_csv::<Side>("answer\nup\n", Path::new("a.csv"));
+        let error = side.unwrap_err().to_string();
+        assert_eq!(error, "a.csv:2: unknown name `up`, expected `left`");
     }
 }
