@@ -43,9 +43,10 @@ impl fmt::Display for Machine {
         if self.is_cpu {
             write!(f, ", {} threads", self.threads)?;
         }
-        match self.is_cpu && !self.own_kernels {
-            true => f.write_str(", libtorch's kernels"),
-            false => Ok(()),
+        match (self.is_cpu, self.own_kernels) {
+            (true, false) => f.write_str(", libtorch's kernels"),
+            (false, true) => f.write_str(", own kernels"),
+            (true, true) | (false, false) => Ok(()),
         }
     }
 }

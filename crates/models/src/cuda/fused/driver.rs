@@ -1,7 +1,6 @@
 //! Kernels on a GPU through the driver's own library, which launches what libtorch does not know.
 
 use super::super::loader_text;
-use super::pass::Sizes;
 use libloading::Library;
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use tch::Tensor;
@@ -60,6 +59,28 @@ impl Kernel {
             Self::GradientOfInput => "gradient_of_input",
         }
     }
+}
+
+/// The `Sizes` of `group_norm.cu`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Images.
+    pub n: i32,
+    /// Pixels of an image.
+    pub pixels: i32,
+    /// Channels.
+    pub c: i32,
+    /// Groups of channels.
+    pub groups: i32,
+    /// Pixels that one block takes.
+    pub piece: i32,
+    /// Such pieces of an image.
+    pub pieces: i32,
+    /// Rows of scale and shift: `n`, or 1 that holds for all images.
+    pub scale_rows: i32,
+    /// Whether SiLU follows.
+    pub has_silu: i32,
 }
 
 /// An argument of a kernel.
@@ -133,13 +154,11 @@ unsafe fn function<F: Copy>(library: &Library, name: &str) -> Result<F, String> 
 }
 
 impl Module {
-    /// Loads machine code on the GPU of this number. The library must be the driver's, and stays
-    /// loaded.
+    /// Loads machine code on the GPU of this number. The library must be the driver's.
     ///
     /// # Errors
     /// What the driver refused.
-    pub fn load(library: Library, index: usize, code: &[u8]) -> Result<Self, String> {
-        let library: &'static Library = Box::leak(Box::new(library));
+    pub fn load(library: &'static Library, index: usize, code: &[u8]) -> Result<Self, String> {
         let index = c_int::try_from(index).map_err(|error| error.to_string())?;
         // SAFETY: the types are those of `cuda.h`, every pointer is to a variable of this function,
         // and the context that is pushed is popped.

@@ -25,6 +25,7 @@ static void wait_for_others() { swapcontext(running, &turns); }
 #define __global__
 #define __device__
 #define __shared__
+#define __launch_bounds__(threads)
 #define __syncthreads wait_for_others
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline float __uint_as_float(unsigned bits) {
@@ -146,7 +147,7 @@ int cuModuleGetFunction(void **function, void *, const char *name) {
 int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                    unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                    void *, void **arguments, void **) {
-  const bool too_large = block_x * block_y * block_z > 1024 || shared_bytes > sizeof shared ||
+  const bool too_large = block_x * block_y * block_z > MAX_THREADS || shared_bytes > sizeof shared ||
                          shared_bytes > sizeof group_numbers || block_y * block_z * grid_z != 1;
   if (too_large || launches_left == 0) return 1;
   if (launches_left > 0) launches_left--;

@@ -28,6 +28,9 @@ __device__ inline void round_to(float value, Bf16 &out) {
 // Channels that a thread takes at a time: one or two loads of 16 bytes. pass.rs knows it too.
 constexpr int LANE = 8;
 
+// The most threads of a block over pixels, which bounds the registers of a thread.
+constexpr int MAX_THREADS = 512;
+
 template <typename Value> struct alignas(16) Lane {
   Value at[LANE];
 };
@@ -122,7 +125,8 @@ __device__ inline void share(float *shared, const Sizes &s, const Place &p,
 // Mean of each channel over a piece, relative to the image's first pixel, and the sum of squared
 // distances to it. Welford's method: neither a large mean nor a first pixel that stands out costs
 // digits. Launched over pixels; parts [n, pieces, 2, c].
-extern "C" __global__ void moments(const REAL *x, float *parts, Sizes s) {
+extern "C" __global__ void __launch_bounds__(MAX_THREADS)
+    moments(const REAL *x, float *parts, Sizes s) {
   extern __shared__ float shared[];
   const Place p = place(s);
   const Lane<REAL> first = load(x + p.origin);
@@ -215,7 +219,8 @@ extern "C" __global__ void group_lines(const REAL *x, const float *parts, const 
 }
 
 // The layer's output. Launched over pixels.
-extern "C" __global__ void apply(const REAL *x, const float *lines, REAL *out, Sizes s) {
+extern "C" __global__ void __launch_bounds__(MAX_THREADS)
+    apply(const REAL *x, const float *lines, REAL *out, Sizes s) {
   const Place p = place(s);
   const Layer layer = load_layer(lines, s, p);
   for (int pixel = p.begin; pixel < p.end; pixel += p.rows) {
@@ -243,8 +248,8 @@ __device__ inline float through_activation(float z, float gradient, const Layer 
 
 // Sums over a piece, per channel, of the gradient d with respect to z, and of d * z. Launched over
 // pixels; parts [n, pieces, 2, c].
-extern "C" __global__ void gradient_sums(const REAL *x, const REAL *gradient, const float *lines,
-                                         float *parts, Sizes s) {
+extern "C" __global__ void __launch_bounds__(MAX_THREADS)
+    gradient_sums(const REAL *x, const REAL *gradient, const float *lines, float *parts, Sizes s) {
   extern __shared__ float shared[];
   const Place p = place(s);
   const Layer layer = load_layer(lines, s, p);
@@ -291,9 +296,9 @@ extern "C" __global__ void gradient_means(const float *parts, float *means, Size
 
 // The gradient with respect to x: rstd * (d - mean(d) - z * mean(d * z)), the means being over the
 // group. Launched over pixels.
-extern "C" __global__ void gradient_of_input(const REAL *x, const REAL *gradient,
-                                             const float *lines, const float *means, REAL *out,
-                                             Sizes s) {
+extern "C" __global__ void __launch_bounds__(MAX_THREADS)
+    gradient_of_input(const REAL *x, const REAL *gradient, const float *lines, const float *means,
+                      REAL *out, Sizes s) {
   const Place p = place(s);
   const Layer layer = load_layer(lines, s, p);
   const Lane<float> mean_d = load(means + line_index(s, 0, p.image, p.channel));

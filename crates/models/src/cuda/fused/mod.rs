@@ -58,12 +58,12 @@ pub fn is_fused(device: Device) -> bool {
     takes_own_ways(device) && IS_ASKED_FOR.load(Ordering::Relaxed)
 }
 
-/// The macro that gives the kernels their type of images; none of other kinds.
-fn real_of(kind: Kind) -> Option<&'static str> {
+/// The macro that gives the kernels their type of images.
+fn real_of(kind: Kind) -> Result<&'static str, String> {
     match kind {
-        Kind::Float => Some("REAL=float"),
-        Kind::BFloat16 => Some("REAL=Bf16"),
-        _ => None,
+        Kind::Float => Ok("REAL=float"),
+        Kind::BFloat16 => Ok("REAL=Bf16"),
+        _ => Err(format!("no kernels for {kind:?}")),
     }
 }
 
@@ -73,7 +73,7 @@ fn real_of(kind: Kind) -> Option<&'static str> {
 /// # Errors
 /// The compiler's library is missing, the kind is another one, or the compiler refuses; in a line.
 pub fn compile_group_norm(capability: Capability, kind: Kind) -> Result<Vec<u8>, String> {
-    let real = real_of(kind).ok_or_else(|| format!("no kernels for {kind:?}"))?;
+    let real = real_of(kind)?;
     nvrtc::Compiler::open()?.compile(SOURCE, capability, &[real])
 }
 
@@ -102,7 +102,8 @@ impl Kernels {
         let code = compile_group_norm(card.capability, kind)?;
         // SAFETY: loading the driver's library runs its initialisers, as libtorch does too.
         let library = unsafe { libloading::Library::new(DRIVER_LIBRARY) };
-        let library = library.map_err(|error| loader_text(&error))?;
+        // libtorch has it open too; it stays loaded.
+        let library = Box::leak(Box::new(library.map_err(|error| loader_text(&error))?));
         let kernels = Self {
             module: Module::load(library, index, &code)?,
             device: Device::Cuda(index),
@@ -127,10 +128,17 @@ impl Kernels {
             .ok_or_else(|| "libtorch does not tell its stream".into())
     }
 
+    /// These kernels, unless a launch of one was refused.
+    fn in_use(&self) -> Result<&Self, String> {
+        match self.has_failed.load(Ordering::Relaxed) {
+            true => Err("the driver refused a launch".into()),
+            false => Ok(self),
+        }
+    }
+
     /// Takes the kernels out of use.
-    fn fail(&self, reason: &str) {
+    fn fail(&self) {
         self.has_failed.store(true, Ordering::Relaxed);
-        warn(reason);
     }
 }
 
@@ -145,28 +153,38 @@ fn warn(reason: &str) {
     });
 }
 
-/// The kernels for images of this kind on this device, loaded once per process; none where they
-/// cannot be taken.
-fn kernels_on(device: Device, kind: Kind) -> Option<&'static Kernels> {
-    static LOADED: [[OnceLock<Option<Kernels>>; 2]; MAX_GPUS] =
+/// The kernels for images of this kind on this device, loaded once per process.
+fn kernels_on(device: Device, kind: Kind) -> Result<&'static Kernels, String> {
+    static LOADED: [[OnceLock<Result<Kernels, String>>; 2]; MAX_GPUS] =
         [const { [const { OnceLock::new() }; 2] }; MAX_GPUS];
     #[cfg(test)]
     if let Some(kernels) = testing::emulated_kernels(kind) {
-        return Some(kernels);
+        return kernels;
     }
     let Device::Cuda(index) = device else {
-        return None;
+        return Err("not a GPU".into());
     };
     real_of(kind)?;
-    let place = &LOADED.get(index)?[usize::from(kind == Kind::BFloat16)];
-    let kernels = place.get_or_init(|| match Kernels::load(index, kind) {
-        Ok(kernels) => Some(kernels),
-        Err(reason) => {
-            warn(&reason);
-            None
-        }
-    });
-    kernels.as_ref()
+    let place = LOADED.get(index);
+    let place = place.ok_or_else(|| format!("cuda:{index} is one GPU too many"))?;
+    let place = &place[usize::from(kind == Kind::BFloat16)];
+    let kernels = place.get_or_init(|| Kernels::load(index, kind));
+    kernels.as_ref().map_err(String::clone)?.in_use()
+}
+
+/// Whether frozen networks on this GPU can take the kernels for images of this kind; compiles and
+/// loads them.
+///
+/// # Errors
+/// Why libtorch's operations are taken in their place.
+pub fn find_fused_kernels(device: Device, kind: Kind) -> Result<(), String> {
+    kernels_on(device, kind).map(drop)
+}
+
+/// Whether frozen networks of this precision on this device take the kernels: they are asked for
+/// ([`is_fused`]) and can be taken.
+pub fn takes_fused_kernels(device: Device, kind: Kind) -> bool {
+    is_fused(device) && find_fused_kernels(device, kind).is_ok()
 }
 
 /// libtorch's operations for the same layer, channels first, in `kind`.

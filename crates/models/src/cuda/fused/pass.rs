@@ -1,9 +1,8 @@
 //! One group normalisation of a batch on a GPU, and its gradient.
 
-use super::driver::{Argument, Grid, Kernel};
-use super::{Kernels, kernels_on};
+use super::driver::{Argument, Grid, Kernel, Sizes};
+use super::{Kernels, kernels_on, warn};
 use crate::kernels::group_norm::{Activation, GroupNormParameters};
-use std::sync::atomic::Ordering;
 use tch::{Kind, Tensor};
 
 /// Channels that a thread takes at a time; `group_norm.cu` knows it too.
@@ -15,7 +14,8 @@ const THREADS: usize = 256;
 /// Threads of a block that works on the channels of a group.
 const GROUP_THREADS: usize = 64;
 
-/// The most channels: a block of [`THREADS`] or more must not need more than 48 KiB of memory.
+/// The most channels: a block over pixels has [`THREADS`] threads or one per lane of channels, at
+/// most the 512 of `group_norm.cu`, and must not need more than 48 KiB of memory.
 const MAX_CHANNELS: usize = 4096;
 
 /// The most images in a batch, which is the most blocks in the second direction of a launch.
@@ -28,20 +28,6 @@ const MAX_PIECES: usize = 128;
 
 /// Bytes to which the kernels' loads are aligned.
 const ALIGNMENT: usize = 16;
-
-/// The `Sizes` of `group_norm.cu`.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sizes {
-    n: i32,
-    pixels: i32,
-    c: i32,
-    groups: i32,
-    piece: i32,
-    pieces: i32,
-    scale_rows: i32,
-    has_silu: i32,
-}
 
 /// The launches for a batch.
 #[derive(Debug, Clone, Copy)]
@@ -152,29 +138,22 @@ impl FusedPass<'static> {
     /// needs; none where the kernels cannot be taken.
     pub fn forward(x: &Tensor, parameters: &GroupNormParameters) -> Option<(Tensor, Self)> {
         Plan::new(x, parameters)?;
-        let kernels = kernels_on(x.device(), x.kind())?;
-        if kernels.has_failed.load(Ordering::Relaxed) {
-            return None;
-        }
-        match Self::new(kernels, x, parameters) {
-            Ok(pass) => Some(pass),
-            Err(reason) => {
-                kernels.fail(&reason);
-                None
-            }
-        }
+        let kernels = kernels_on(x.device(), x.kind());
+        let pass = kernels
+            .and_then(|kernels| Self::new(kernels, x, parameters).inspect_err(|_| kernels.fail()));
+        pass.inspect_err(|reason| warn(reason)).ok()
     }
 
     /// The gradient with respect to `x`, given that with respect to the output, both
     /// `[n, c, h, w]`; none where the kernels can no longer be taken.
     pub fn backward(&self, gradient: &Tensor) -> Option<Tensor> {
-        match self.gradient(gradient) {
-            Ok(gradient) => Some(gradient),
-            Err(reason) => {
-                self.kernels.fail(&reason);
-                None
-            }
-        }
+        let gradient = self.gradient(gradient);
+        gradient
+            .inspect_err(|reason| {
+                self.kernels.fail();
+                warn(reason);
+            })
+            .ok()
     }
 }
 

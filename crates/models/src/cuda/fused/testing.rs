@@ -22,8 +22,8 @@ pub(super) fn is_emulated() -> bool {
     IS_EMULATED.get()
 }
 
-/// The emulator for one kind of images, compiled at each call.
-pub(super) fn compile_emulator(kind: Kind) -> Library {
+/// The emulator for one kind of images, which stays loaded.
+fn compile_emulator(kind: Kind) -> &'static Library {
     let folder = tempfile::tempdir().unwrap();
     let library = folder.path().join("libemulator.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cuda/fused/emulator.cpp");
@@ -35,7 +35,8 @@ pub(super) fn compile_emulator(kind: Kind) -> Library {
         .status();
     assert!(compiler.unwrap().success());
     // SAFETY: its initialisers only set its own variables.
-    unsafe { Library::new(library) }.unwrap()
+    let library = unsafe { Library::new(library) };
+    Box::leak(Box::new(library.unwrap()))
 }
 
 /// The emulator's own functions.
@@ -43,6 +44,7 @@ type SetNumber = unsafe extern "C" fn(c_int);
 type GetNumber = unsafe extern "C" fn() -> c_int;
 
 struct Emulator {
+    library: &'static Library,
     kernels: Kernels,
     fail_after: SetNumber,
     take_turns_backwards: SetNumber,
@@ -51,7 +53,7 @@ struct Emulator {
 
 fn make_emulator(kind: Kind) -> Emulator {
     let library = compile_emulator(kind);
-    // SAFETY: these are their types in `emulator.cpp`, and the library stays loaded.
+    // SAFETY: these are their types in `emulator.cpp`.
     let (fail_after, take_turns_backwards, launches) = unsafe {
         (
             *library.get::<SetNumber>(b"emulator_fail_after").unwrap(),
@@ -62,6 +64,7 @@ fn make_emulator(kind: Kind) -> Emulator {
         )
     };
     Emulator {
+        library,
         kernels: kernels_of(Module::load(library, 0, CODE).unwrap(), kind),
         fail_after,
         take_turns_backwards,
@@ -85,8 +88,11 @@ fn emulator(kind: Kind) -> &'static Emulator {
 }
 
 /// The kernels that this thread's layers take in place of a GPU's, while there is an [`Emulation`].
-pub(super) fn emulated_kernels(kind: Kind) -> Option<&'static Kernels> {
-    (is_emulated() && real_of(kind).is_some()).then(|| &emulator(kind).kernels)
+pub(super) fn emulated_kernels(kind: Kind) -> Option<Result<&'static Kernels, String>> {
+    is_emulated().then(|| {
+        real_of(kind)?;
+        emulator(kind).kernels.in_use()
+    })
 }
 
 /// As long as it lives, frozen layers of this thread take the emulated kernels. The emulator runs
@@ -108,6 +114,11 @@ impl Emulation {
     /// The kernels.
     pub(super) fn kernels(&self) -> &'static Kernels {
         &emulator(self.kind).kernels
+    }
+
+    /// The driver.
+    pub(super) fn library(&self) -> &'static Library {
+        emulator(self.kind).library
     }
 
     /// Launches so far, also those of others before.

@@ -1,4 +1,4 @@
-use super::testing::{CODE, Emulation, compile_emulator, kernels_of};
+use super::testing::{CODE, Emulation, kernels_of};
 use super::*;
 use crate::kernels::testing::draw;
 use crate::layers::GroupNorm;
@@ -152,21 +152,20 @@ fn the_check_before_use_passes_right_kernels_and_refuses_wrong_ones() {
         let emulation = Emulation::new(kind);
         check_against_libtorch(emulation.kernels()).unwrap();
     }
-    let _emulation = Emulation::new(Kind::BFloat16);
+    let emulation = Emulation::new(Kind::BFloat16);
     // Kernels that take float32 for bf16; they stay inside the memory, which is half of it.
-    let wrong = Module::load(compile_emulator(Kind::BFloat16), 0, CODE).unwrap();
+    let wrong = Module::load(emulation.library(), 0, CODE).unwrap();
     let error = check_against_libtorch(&kernels_of(wrong, Kind::Float)).unwrap_err();
     assert!(error.contains("differ from libtorch by"), "{error}");
 }
 
 #[test]
 fn what_the_driver_refuses_is_told() {
-    let refused = |index, code: &[u8]| {
-        let library = compile_emulator(Kind::Float);
-        Module::load(library, index, code).unwrap_err()
-    };
-    assert_eq!(refused(1, CODE), "cuDeviceGet gave 101");
-    assert_eq!(refused(0, b"machine code"), "cuModuleLoadData gave 200");
+    let driver = Emulation::new(Kind::Float).library();
+    let error = Module::load(driver, 1, CODE).unwrap_err();
+    assert_eq!(error, "cuDeviceGet gave 101");
+    let error = Module::load(driver, 0, b"machine code").unwrap_err();
+    assert_eq!(error, "cuModuleLoadData gave 200");
 }
 
 #[test]
