@@ -301,6 +301,7 @@ mod tests {
     fn on_a_gpu_only_the_whole_time_is_shown() {
         let gpu = Machine {
             is_cpu: false,
+            own_kernels: false,
             ..machine("card")
         };
         let rows = BTreeMap::from([("row".to_string(), timings(&gpu, &[1.0]))]);
@@ -309,6 +310,11 @@ mod tests {
             .take("row");
         assert_eq!(cells.keys().collect::<Vec<_>>(), [SECONDS.key]);
         assert_eq!(gpu.to_string(), "GPU card");
+        let fused = Machine {
+            own_kernels: true,
+            ..gpu
+        };
+        assert_eq!(fused.to_string(), "GPU card, own kernels");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Plan {
         let scale_rows = parameters
             .scale_shift
             .map_or(1, |rows| rows.size()[0] as usize);
-        if !is_served || ![1, n].contains(&scale_rows) {
+        if !is_served || ![1, n].contains(&scale_rows) || !fits(x, parameters, scale_rows) {
             return None;
         }
         let lanes = c / LANE;
@@ -106,6 +106,20 @@ impl Plan {
             },
         })
     }
+}
+
+/// Whether the layer's numbers lie on the device of `x` and are as many as the kernels read.
+fn fits(x: &Tensor, parameters: &GroupNormParameters, scale_rows: usize) -> bool {
+    let c = x.size()[1] as usize;
+    let mut wanted = vec![(parameters.weight, c), (parameters.bias, c)];
+    wanted.extend(
+        parameters
+            .scale_shift
+            .map(|rows| (rows, scale_rows * 2 * c)),
+    );
+    wanted
+        .into_iter()
+        .all(|(numbers, count)| numbers.device() == x.device() && numbers.numel() == count)
 }
 
 /// The memory of `x` `[n, c, h, w]` in the order `[n, h, w, c]`, shared where it lies so already.

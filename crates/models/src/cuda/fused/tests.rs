@@ -190,6 +190,12 @@ fn other_shapes_and_kinds_are_left_to_libtorch() {
         };
         let x = draw(&shape).to_kind(kind);
         assert!(FusedPass::forward(&x, &parameters).is_none(), "{shape:?}");
+        let short = GroupNormParameters {
+            weight: &numbers.narrow(0, 0, 32),
+            ..parameters
+        };
+        let x = draw(&[1, 64, 3, 3]);
+        assert!(FusedPass::forward(&x, &short).is_none(), "32 weights of 64");
     }
 }
 
