@@ -97,6 +97,15 @@ at::Tensor *egsde_cuda_pinned(int64_t numbers) {
   });
 }
 
+// The driver's handle of the stream to which libtorch's kernels of this thread and device go.
+bool egsde_cuda_stream(int index, void **stream) {
+  return guarded(false, [=] {
+    const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
+    *stream = guard.getStreamNativeHandle(current_stream(index));
+    return true;
+  });
+}
+
 // Events on a device: made, recorded behind all work so far, waited for, dropped.
 void *egsde_event_new() {
   return guarded(static_cast<void *>(nullptr), [] {

@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::fmt;
 
 /// The driver's library, which comes with the driver.
-const DRIVER_LIBRARY: &str = "libcuda.so.1";
+pub(super) const DRIVER_LIBRARY: &str = "libcuda.so.1";
 
 /// Where Linux keeps the version of the loaded driver.
 const DRIVER_VERSION_FILE: &str = "/proc/driver/nvidia/version";

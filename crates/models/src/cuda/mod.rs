@@ -7,10 +7,17 @@
 
 mod card;
 mod event;
+mod fused;
 mod pinned;
 
 pub use card::{Capability, Card, OLDEST_CAPABILITY, card};
 pub use event::Event;
+pub(crate) use fused::FusedPass;
+#[cfg(test)]
+pub(crate) use fused::testing;
+pub use fused::{
+    compile_group_norm, find_compiler, find_fused_kernels, is_fused, set_fused, takes_fused_kernels,
+};
 pub use pinned::{Staging, StagingBuffer};
 
 use std::sync::OnceLock;

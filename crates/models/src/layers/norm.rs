@@ -1,8 +1,9 @@
-//! Normalisations. Frozen group normalisation takes this project's kernel where it covers the
-//! input.
+//! Normalisations. Frozen group normalisation takes this project's kernels where they cover the
+//! input: those for processors, and those for GPUs where they are asked for.
 
 use super::Mode;
-use crate::gradient::Pullback;
+use crate::cuda::{FusedPass, is_fused};
+use crate::gradient::{Pullback, by_autograd};
 use crate::kernels::group_norm::{Activation, GroupNormParameters, GroupNormPass};
 use crate::kernels::{bf16, kernels_cover_input};
 use tch::nn::{Init, Path};
@@ -41,6 +42,37 @@ impl GroupNorm {
         }
     }
 
+    /// What this project's kernels are told of the layer.
+    fn parameters<'a>(
+        &'a self,
+        scale_shift: Option<&'a Tensor>,
+        activation: Activation,
+    ) -> GroupNormParameters<'a> {
+        GroupNormParameters {
+            weight: &self.weight,
+            bias: &self.bias,
+            groups: GROUPS as usize,
+            eps: self.eps,
+            scale_shift,
+            activation,
+        }
+    }
+
+    /// The output by this project's kernels for GPUs, and what its gradient needs; `None` where
+    /// they are not asked for, the layer is trained, or libtorch must compute.
+    fn fused(
+        &self,
+        x: &Tensor,
+        scale_shift: Option<&Tensor>,
+        activation: Activation,
+    ) -> Option<(Tensor, FusedPass<'static>)> {
+        let has_graph = self.weight.requires_grad() || x.requires_grad();
+        if has_graph || !is_fused(x.device()) {
+            return None;
+        }
+        FusedPass::forward(x, &self.parameters(scale_shift, activation))
+    }
+
     /// This project's kernel with the statistics of `x`; `None` where libtorch must compute.
     fn kernel_pass(
         &self,
@@ -51,14 +83,7 @@ impl GroupNorm {
         if self.weight.requires_grad() || !kernels_cover_input(x) {
             return None;
         }
-        let parameters = GroupNormParameters {
-            weight: &self.weight,
-            bias: &self.bias,
-            groups: GROUPS as usize,
-            eps: self.eps,
-            scale_shift,
-            activation,
-        };
+        let parameters = self.parameters(scale_shift, activation);
         Some(GroupNormPass::new(x, &parameters))
     }
 
@@ -80,6 +105,9 @@ impl GroupNorm {
 
     /// Normalises `x` `[n, c, ...]`; shape and kind stay.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        if let Some((out, _)) = self.fused(x, None, Activation::Identity) {
+            return out;
+        }
         if let Some(out) = bf16::emulate(&self.weight, x, |x| self.forward(x)) {
             return out;
         }
@@ -97,6 +125,9 @@ impl GroupNorm {
     /// all images), the normalised value is first multiplied by 1 plus the first half, and the
     /// second half is added.
     pub fn forward_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Tensor {
+        if let Some((out, _)) = self.fused(x, scale_shift, Activation::Silu) {
+            return out;
+        }
         let emulated = bf16::emulate(&self.weight, x, |x| {
             self.forward_silu(x, scale_shift.map(|e| e.to_kind(Kind::Float)).as_ref())
         });
@@ -116,12 +147,31 @@ impl GroupNorm {
         }
     }
 
+    /// The gradient of [`GroupNorm::forward_silu`] by libtorch's graph.
+    fn gradient_by_libtorch(
+        &self,
+        x: &Tensor,
+        scale_shift: Option<&Tensor>,
+        gradient: &Tensor,
+    ) -> Tensor {
+        let (_, back) = by_autograd(x, |x| self.forward_silu(x, scale_shift));
+        back(gradient)
+    }
+
     /// [`GroupNorm::forward_silu`] and its pullback; `None` where libtorch must compute.
     pub fn pullback_silu(
         &self,
         x: &Tensor,
         scale_shift: Option<&Tensor>,
     ) -> Option<(Tensor, Pullback<'_>)> {
+        if let Some((out, pass)) = self.fused(x, scale_shift, Activation::Silu) {
+            let (x, scale_shift) = (x.shallow_clone(), scale_shift.map(Tensor::shallow_clone));
+            let back = move |gradient: &Tensor| match pass.backward(gradient) {
+                Some(gradient) => gradient,
+                None => self.gradient_by_libtorch(&x, scale_shift.as_ref(), gradient),
+            };
+            return Some((out, Box::new(back)));
+        }
         if bf16::is_emulated(x) {
             let scale_shift = scale_shift.map(|e| e.to_kind(Kind::Float));
             let (out, back) = self.pullback_silu(&x.to_kind(Kind::Float), scale_shift.as_ref())?;

@@ -8,6 +8,7 @@ use super::config::{UnetShape, check_count};
 use super::heads::Heads;
 use super::multipliers::{Multiplier, level_channels, multipliers};
 use super::timing::timed;
+use crate::cuda::is_fused;
 use crate::gradient::{Pullback, gradient_of};
 use crate::kernels::kernels_in_use;
 use crate::layers::{GroupNorm, Mode};
@@ -161,7 +162,7 @@ impl Loaded<Dse> {
     /// `f(features of y at t)`. It works inside `no_grad`.
     pub fn gradient(&self, y: &Tensor, t: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
         timed(y.device(), || {
-            if !kernels_in_use(y.device(), self.kind) {
+            if !kernels_in_use(y.device(), self.kind) && !is_fused(y.device()) {
                 return gradient_of(y, |y| f(&self.net.features(y, t, self.kind, Mode::Eval)));
             }
             let (features, back) = tch::no_grad(|| self.net.pullback(y, t, self.kind));
@@ -182,6 +183,7 @@ impl Loaded<Dse> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda::testing::Emulation;
     use crate::networks::NetworkConfig;
     use crate::synthetic;
     use tch::Device;
@@ -222,6 +224,29 @@ mod tests {
             let error = (got - want).norm().double_value(&[]) / want.norm().double_value(&[]);
             assert!((1e-4..5e-2).contains(&error), "{error}");
         }
+    }
+
+    /// Checks features and gradient by the kernels for GPUs, emulated, against the plain path.
+    #[track_caller]
+    fn check_fused(kind: Kind, bound: f64) {
+        let plain = features_and_gradient(kind);
+        let emulation = Emulation::new(kind);
+        let before = emulation.launches();
+        let fused = features_and_gradient(kind);
+        // Two passes of the features' norms, and the gradient of those in residual blocks.
+        let launches = emulation.launches() - before;
+        assert!(launches > 0 && launches % 3 == 0, "{launches}");
+        for (want, got) in plain.iter().zip(&fused) {
+            assert_eq!((got.kind(), got.size()), (Kind::Float, want.size()));
+            let error = (got - want).norm().double_value(&[]) / want.norm().double_value(&[]);
+            assert!(error < bound, "{kind:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn kernels_for_gpus_give_the_plain_features_and_gradients() {
+        check_fused(Kind::Float, 1e-5);
+        check_fused(Kind::BFloat16, 2e-2);
     }
 
     #[test]

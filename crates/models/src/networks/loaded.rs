@@ -2,6 +2,7 @@
 
 use super::{NetworkConfig, config_from_metadata};
 use crate::checkpoints::{Checkpoint, CheckpointPart, in_float32, read_checkpoint};
+use crate::cuda::is_fused;
 use crate::kernels::{bf16::emulates_bf16, kernels_in_use};
 use crate::layers::channels_last;
 use crate::weights::{WeightFile, assign, find_mismatches, read_safetensors};
@@ -83,7 +84,8 @@ impl<N: Build> Loaded<N> {
 
 impl<N> Loaded<N> {
     /// Ends training: the weights take no more gradients, and lie in memory in the order that suits
-    /// this project's kernels. Weights of convolutions and products are converted to the working
+    /// this project's kernels; on GPUs, convolutions then take and give images channels last.
+    /// Weights of convolutions and products are converted to the working
     /// precision here and not at every step; where bf16 is emulated, they are rounded to it.
     pub fn freeze(&mut self) {
         self.vs.freeze();
@@ -92,7 +94,7 @@ impl<N> Loaded<N> {
         } else if self.kind != Kind::Float {
             self.convert_products(|weight| weight.to_kind(self.kind));
         }
-        if kernels_in_use(self.vs.device(), self.kind) {
+        if kernels_in_use(self.vs.device(), self.kind) || is_fused(self.vs.device()) {
             for weight in self.vs.variables().values_mut().filter(|w| w.dim() == 4) {
                 weight.set_data(&channels_last(weight));
             }

@@ -43,9 +43,10 @@ impl fmt::Display for Machine {
         if self.is_cpu {
             write!(f, ", {} threads", self.threads)?;
         }
-        match self.is_cpu && !self.own_kernels {
-            true => f.write_str(", libtorch's kernels"),
-            false => Ok(()),
+        match (self.is_cpu, self.own_kernels) {
+            (true, false) => f.write_str(", libtorch's kernels"),
+            (false, true) => f.write_str(", own kernels"),
+            (true, true) | (false, false) => Ok(()),
         }
     }
 }
@@ -299,6 +300,7 @@ mod tests {
     fn on_a_gpu_only_the_whole_time_is_shown() {
         let gpu = Machine {
             is_cpu: false,
+            own_kernels: false,
             ..machine("card")
         };
         let rows = BTreeMap::from([("row".to_string(), timings(&gpu, &[1.0]))]);
@@ -307,6 +309,11 @@ mod tests {
             .take("row");
         assert_eq!(cells.keys().collect::<Vec<_>>(), [SECONDS.key]);
         assert_eq!(gpu.to_string(), "GPU card");
+        let fused = Machine {
+            own_kernels: true,
+            ..gpu
+        };
+        assert_eq!(fused.to_string(), "GPU card, own kernels");
     }
 
     #[test]

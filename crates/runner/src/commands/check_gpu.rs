@@ -2,8 +2,7 @@
 
 use crate::error::{OrInvalidInput, check_failed, invalid_input};
 use crate::gpu_check::{
-    Findings, HEADING, Scale, case_errors, precisions_of_device, run_whole_jobs, time_pytorch,
-    time_steps,
+    Findings, HEADING, Scale, Setting, case_errors, run_whole_jobs, time_pytorch, time_steps,
 };
 use crate::paths::path_parser;
 use crate::plan::experiment_args::parse_count;
@@ -74,7 +73,8 @@ impl Args {
     fn find(&self, project: &Project) -> Result<Findings> {
         let device = self.device;
         let name = device_name(device);
-        let precisions = precisions_of_device(device);
+        let settings = Setting::of_device(device);
+        let precision = settings.first().map(|setting| setting.precision);
         let scale = if self.small {
             Scale::small()?
         } else {
@@ -82,6 +82,7 @@ impl Args {
         };
         let mut findings = Findings {
             device,
+            settings,
             batch: self.batch_size,
             scale,
             errors: None,
@@ -91,12 +92,15 @@ impl Args {
         };
         if self.has(Part::Parity) {
             let golden = project.resolve(GOLDEN);
-            let errors = case_errors(&golden, device, &precisions);
+            let errors = case_errors(&golden, device, &findings.settings);
             findings.errors = Some(errors.or_invalid_input("parity")?);
         }
         if self.has(Part::Steps) {
             let (batch, steps) = (self.batch_size, self.steps);
-            let rows = time_steps(&findings.scale, device, &precisions, batch, steps)?;
+            let Findings {
+                scale, settings, ..
+            } = &findings;
+            let rows = time_steps(scale, device, settings, batch, steps)?;
             findings.steps = Some(rows);
         }
         if self.has(Part::Paper) {
@@ -106,7 +110,7 @@ impl Args {
             } else {
                 EXPERIMENTS
             };
-            let precision = precisions.first().copied().unwrap_or_default();
+            let precision = precision.unwrap_or_default();
             let jobs = run_whole_jobs(project, &folder, &name, precision, experiments)?;
             findings.jobs = Some(jobs);
         }

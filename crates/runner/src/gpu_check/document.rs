@@ -1,6 +1,8 @@
 //! What was found, as Markdown: how far, how fast, and the verdicts.
 
-use super::{CaseErrors, PRECISIONS, PytorchStep, Scale, StepTimes, SteppedMethod, WholeJobs};
+use super::{
+    CaseErrors, GroupNormKernels, PytorchStep, Scale, Setting, StepTimes, SteppedMethod, WholeJobs,
+};
 use crate::parity::Verdict;
 use crate::runtime::device::{card, device_name};
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
@@ -12,6 +14,8 @@ use tch::Device;
 pub struct Findings {
     /// The device.
     pub device: Device,
+    /// How networks computed.
+    pub settings: Vec<Setting>,
     /// Images per batch.
     pub batch: usize,
     /// The networks' scale.
@@ -101,14 +105,15 @@ impl Findings {
     }
 
     fn error_table(errors: &[CaseErrors]) -> String {
-        let precisions = PRECISIONS.map(|precision| precision.to_string());
+        let mut settings: Vec<String> = Setting::ALL.iter().map(Setting::to_string).collect();
+        settings.retain(|name| errors.iter().any(|case| case.verdicts.contains_key(name)));
         let mut header = vec!["case"];
-        header.extend(precisions.iter().map(String::as_str));
+        header.extend(settings.iter().map(String::as_str));
         let mut table = table(&header);
         for CaseErrors { case, verdicts } in errors {
             let mut row = vec![case.clone()];
-            for precision in &precisions {
-                row.push(error_cell(verdicts.get(precision)));
+            for setting in &settings {
+                row.push(error_cell(verdicts.get(setting)));
             }
             table.add_row(row);
         }
@@ -125,7 +130,7 @@ impl Findings {
             "peak GiB on the device",
         ]);
         for step in steps {
-            let mut row = vec![step.method.name().to_string(), step.precision.to_string()];
+            let mut row = vec![step.method.name().to_string(), step.setting.to_string()];
             match &step.measured {
                 Some(measured) => row.extend([
                     format!("{:.1}", measured.milliseconds),
@@ -164,11 +169,11 @@ impl Findings {
         }
     }
 
-    /// The worst case of each precision, by its error as a part of what is allowed.
+    /// The worst case of each setting, by its error as a part of what is allowed.
     fn error_checks(errors: &[CaseErrors]) -> Vec<Check> {
         let mut checks = Vec::new();
-        for precision in PRECISIONS {
-            let name = precision.to_string();
+        for setting in Setting::ALL {
+            let name = setting.to_string();
             let verdicts: Vec<&Verdict> = errors
                 .iter()
                 .filter_map(|case| case.verdicts.get(&name))
@@ -202,7 +207,7 @@ impl Findings {
         let measured = steps.iter().filter_map(|step| {
             let measured = step.measured?;
             Some(Check {
-                name: format!("{} in {} twice", step.method.name(), step.precision),
+                name: format!("{} in {} twice", step.method.name(), step.setting),
                 result: same_or_other(measured.repeats),
                 allowed: "the same".into(),
                 ok: measured.repeats,
@@ -211,8 +216,27 @@ impl Findings {
         measured.collect()
     }
 
-    fn checks(&self) -> Vec<Check> {
+    /// Whether the kernels were taken where they were asked for; libtorch's operations would have
+    /// taken their place.
+    fn kernel_checks(&self) -> Vec<Check> {
         let mut checks = Vec::new();
+        let computed = self.errors.is_some() || self.steps.is_some();
+        for setting in self.settings.iter().filter(|_| computed) {
+            if setting.kernels == GroupNormKernels::Fused {
+                let found = setting.find_kernels(self.device);
+                checks.push(Check {
+                    name: format!("kernels of {setting}"),
+                    ok: found.is_ok(),
+                    result: found.map_or_else(|reason| reason, |()| "taken".into()),
+                    allowed: "taken".into(),
+                });
+            }
+        }
+        checks
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let mut checks = self.kernel_checks();
         if let Some(errors) = &self.errors {
             checks.extend(Self::error_checks(errors));
         }
@@ -290,7 +314,6 @@ fn same_or_other(same: bool) -> String {
 mod tests {
     use super::super::steps::Measured;
     use super::*;
-    use crate::config::precision::Precision;
     use std::collections::BTreeMap;
 
     fn verdict(max_rel_err: f64) -> Verdict {
@@ -308,6 +331,7 @@ mod tests {
         let verdicts = BTreeMap::from([("bf16".to_string(), verdict(max_rel_err))]);
         Findings {
             device: Device::Cpu,
+            settings: vec![Setting::ALL[4]],
             batch: 4,
             scale: Scale::small().unwrap(),
             errors: Some(vec![CaseErrors {
@@ -316,7 +340,7 @@ mod tests {
             }]),
             steps: Some(vec![StepTimes {
                 method: SteppedMethod::Egsde,
-                precision: Precision::Bf16,
+                setting: Setting::ALL[4],
                 measured: Some(Measured {
                     milliseconds: 57.0,
                     network_milliseconds: 50.0,
@@ -359,6 +383,25 @@ mod tests {
         let (_, verdicts) = text.split_once("## Verdicts").unwrap();
         assert_eq!(verdicts.matches("| ok").count(), 3, "{verdicts}");
         assert!(!text.contains("FAILED"));
+    }
+
+    #[test]
+    fn kernels_that_are_asked_for_and_not_taken_fail() {
+        let fused = Setting::ALL[5];
+        let mut findings = findings(1e-2, true, &[]);
+        findings.settings.push(fused);
+        for case in findings.errors.iter_mut().flatten() {
+            case.verdicts.insert(fused.to_string(), verdict(2e-2));
+        }
+        let text = findings.markdown();
+        for part in [
+            "2.0e-2 of 3e-2",
+            "parity in bf16 fused, 1 cases",
+            "not a GPU",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+        assert!(!findings.ok() && text.matches("FAILED").count() == 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How far the golden cases that the device computes lie from the reference, in each precision.
 
+use super::Setting;
 use crate::config::precision::Precision;
 use crate::parity::{ParityOptions, Verdict, check_case, read_cases};
 use crate::runtime::console::log;
@@ -25,7 +26,7 @@ fn least_tolerance(precision: Precision) -> f64 {
     }
 }
 
-/// A case's largest error in each precision.
+/// A case's largest error in each setting.
 #[derive(Debug, Clone)]
 pub struct CaseErrors {
     /// The case's name.
@@ -34,13 +35,14 @@ pub struct CaseErrors {
     pub verdicts: BTreeMap<String, Verdict>,
 }
 
-/// The verdict on one case in a precision; none of a case that no device computes.
+/// The verdict on one case in a setting; none of a case that no device computes.
 fn check_on_device(
     case: &Value,
     folder: &Path,
     device: Device,
-    precision: Precision,
+    setting: Setting,
 ) -> Option<Verdict> {
+    let precision = setting.precision;
     let op = case["op"].as_str().unwrap_or_default();
     let least_tolerance = match op {
         op if OF_NETWORKS.contains(&op) => least_tolerance(precision),
@@ -55,7 +57,7 @@ fn check_on_device(
     };
     Some(check_case(case, folder, options).unwrap_or_else(|error| {
         let name = case["case"].as_str().unwrap_or_default();
-        writeln!(log(), "egsde: {name} in {precision}: {error:#}");
+        writeln!(log(), "egsde: {name} in {setting}: {error:#}");
         Verdict {
             case: name.into(),
             op: op.into(),
@@ -67,22 +69,18 @@ fn check_on_device(
     }))
 }
 
-/// The errors of all cases that a device computes, in each of `precisions`.
+/// The errors of all cases that a device computes, in each of `settings`.
 ///
 /// # Errors
 /// There are no readable cases in `folder`.
-pub fn case_errors(
-    folder: &Path,
-    device: Device,
-    precisions: &[Precision],
-) -> Result<Vec<CaseErrors>> {
+pub fn case_errors(folder: &Path, device: Device, settings: &[Setting]) -> Result<Vec<CaseErrors>> {
     let cases = read_cases(folder)?;
     let mut found: Vec<CaseErrors> = Vec::new();
-    for precision in precisions {
-        // What was left out of `precisions` is refused here; nothing else is.
-        precision.prepare(device).map_err(anyhow::Error::msg)?;
+    for setting in settings {
+        // What was left out of `settings` is refused here; nothing else is.
+        setting.prepare(device)?;
         for case in &cases {
-            let Some(verdict) = check_on_device(case, folder, device, *precision) else {
+            let Some(verdict) = check_on_device(case, folder, device, *setting) else {
                 continue;
             };
             let place = found.iter().position(|other| other.case == verdict.case);
@@ -94,9 +92,9 @@ pub fn case_errors(
                 found.len() - 1
             });
             let verdicts = &mut found[place].verdicts;
-            verdicts.insert(precision.to_string(), verdict);
+            verdicts.insert(setting.to_string(), verdict);
         }
-        writeln!(log(), "check-gpu: parity in {precision} is computed");
+        writeln!(log(), "check-gpu: parity in {setting} is computed");
     }
     Ok(found)
 }

@@ -1,7 +1,7 @@
 //! Milliseconds per step, memory, and whether the same steps give the same images twice.
 
+use super::Setting;
 use super::scale::{FormulaNetworks, Scale, SteppedMethod};
-use crate::config::precision::Precision;
 use crate::run::pipeline::draws_ahead;
 use crate::runtime::console::log;
 use crate::runtime::memory::{OutOfMemory, within_memory};
@@ -26,13 +26,13 @@ const ROUNDS: usize = 3;
 pub struct StepTimes {
     /// The method.
     pub method: SteppedMethod,
-    /// The working precision.
-    pub precision: Precision,
+    /// How the networks compute.
+    pub setting: Setting,
     /// None where the device had no room for the batch.
     pub measured: Option<Measured>,
 }
 
-/// The numbers of one method in one precision.
+/// The numbers of one method in one setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
     /// Milliseconds of one step of the whole batch.
@@ -53,7 +53,7 @@ struct Timed {
     images: Tensor,
 }
 
-/// What all translations of a scale and precision share.
+/// What all translations of a scale and setting share.
 struct Bench<'a> {
     scale: &'a Scale,
     networks: FormulaNetworks,
@@ -62,12 +62,12 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(scale: &'a Scale, device: Device, precision: Precision, batch: usize) -> Result<Self> {
+    fn new(scale: &'a Scale, device: Device, setting: Setting, batch: usize) -> Result<Self> {
         let side = scale.side as i64;
         let x0 = synthetic::uniform("check-gpu.x0", &[batch as i64, 3, side, side]) * 0.5;
         Ok(Self {
             scale,
-            networks: scale.open(device, precision.kind())?,
+            networks: scale.open(device, setting.precision.kind())?,
             x0: x0.to_device(device),
             noise: ImageNoise {
                 seed: 1,
@@ -123,21 +123,21 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Times `steps` steps of every method in each of `precisions`, in batches of `batch` images.
+/// Times `steps` steps of every method in each of `settings`, in batches of `batch` images.
 ///
 /// # Errors
 /// A configuration that cannot be built; memory that runs out is a row without numbers.
 pub fn time_steps(
     scale: &Scale,
     device: Device,
-    precisions: &[Precision],
+    settings: &[Setting],
     batch: usize,
     steps: usize,
 ) -> Result<Vec<StepTimes>> {
     let mut rows = Vec::new();
-    for precision in precisions {
-        precision.prepare(device).map_err(anyhow::Error::msg)?;
-        let bench = Bench::new(scale, device, *precision, batch)?;
+    for setting in settings {
+        setting.prepare(device)?;
+        let bench = Bench::new(scale, device, *setting, batch)?;
         for method in SteppedMethod::ALL {
             let measured = match within_memory(|| bench.measure(method, steps))? {
                 Ok(measured) => Some(measured),
@@ -145,7 +145,7 @@ pub fn time_steps(
                     let name = method.name();
                     writeln!(
                         log(),
-                        "check-gpu: {name} in {precision}: no memory for {batch}: {text}"
+                        "check-gpu: {name} in {setting}: no memory for {batch}: {text}"
                     );
                     None
                 }
@@ -153,14 +153,14 @@ pub fn time_steps(
             if let Some(measured) = measured {
                 writeln!(
                     log(),
-                    "check-gpu: {} in {precision}: {:.1} ms per step",
+                    "check-gpu: {} in {setting}: {:.1} ms per step",
                     method.name(),
                     measured.milliseconds
                 );
             }
             rows.push(StepTimes {
                 method,
-                precision: *precision,
+                setting: *setting,
                 measured,
             });
         }
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_small_scale_is_timed_on_a_cpu() {
         let scale = Scale::small().unwrap();
-        let rows = time_steps(&scale, Device::Cpu, &[Precision::F32], 2, 2).unwrap();
+        let rows = time_steps(&scale, Device::Cpu, &Setting::ALL[..1], 2, 2).unwrap();
         let methods: Vec<_> = rows.iter().map(|row| row.method).collect();
         assert_eq!(methods, SteppedMethod::ALL);
         for row in rows {

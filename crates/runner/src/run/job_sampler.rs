@@ -15,6 +15,8 @@ use crate::store::scores::{GpuConditions, SamplingConditions, peak_memory_bytes}
 use anyhow::{Context, Result};
 use egsde_data::image_set::ImageSet;
 use egsde_data::resize::Filter;
+use egsde_models::cuda::takes_fused_kernels;
+use egsde_models::kernels_in_use;
 use egsde_models::networks::seconds_in_networks;
 use egsde_sampler::method::Method;
 use rayon::prelude::*;
@@ -235,7 +237,8 @@ impl<'a> JobSampler<'a> {
             processor: Some(processor(self.device)),
             libtorch: env!("EGSDE_LIBTORCH").into(),
             threads: tch::get_num_threads() as usize,
-            own_kernels: egsde_models::kernels_in_use(self.device, kind),
+            own_kernels: kernels_in_use(self.device, kind)
+                || takes_fused_kernels(self.device, kind),
             save_every: self.save_every,
             batch_size: self.batch_size(),
             images: spent.images,

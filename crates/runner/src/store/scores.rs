@@ -26,7 +26,7 @@ pub struct SamplingConditions {
     pub libtorch: String,
     /// Threads that libtorch uses within one operation on the CPU.
     pub threads: usize,
-    /// Whether this project's own CPU kernels took part; they round differently from libtorch's.
+    /// Whether this project's own kernels took part; they round differently from libtorch's.
     pub own_kernels: bool,
     /// Images between two writes.
     pub save_every: usize,

@@ -348,17 +348,17 @@ pub fn train_gan(
         on_event(GanEvent::Resumed { step: first });
     }
     let mut log = LossLog::open(folder, first)?;
-    let mut last = options.stop_at.unwrap_or(steps).min(steps);
+    let last = options.stop_at.unwrap_or(steps).min(steps);
     let mut averages = Averages::default();
-    for step in first..last {
+    let mut done = first;
+    while done < last {
+        let step = done;
         let learning_rate = run.learning_rate(step);
         averages.add(run.step(step, learning_rate));
-        let done = step + 1;
-        if (options.interrupted)() {
-            last = done;
-        }
-        let writes = done % recipe.checkpoint_every == 0 || done == last;
-        if done % REPORT_EVERY == 0 || done == last {
+        done += 1;
+        let stops = done == last || (options.interrupted)();
+        let writes = done % recipe.checkpoint_every == 0 || stops;
+        if done % REPORT_EVERY == 0 || stops {
             let losses = averages.take();
             check_finite(&losses, done)?;
             log.append(
@@ -377,14 +377,13 @@ pub fn train_gan(
         if writes {
             run.save(done)?;
         }
-        if done == last {
+        if stops {
             break;
         }
     }
-    let step = last.max(first);
-    let generator = (step >= steps).then(|| run.generator_file(step));
+    let generator = (done >= steps).then(|| run.generator_file(done));
     Ok(GanOutcome {
-        step,
+        step: done,
         steps,
         generator: generator.transpose()?,
     })

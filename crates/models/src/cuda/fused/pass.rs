@@ -1,0 +1,293 @@
+//! One group normalisation of a batch on a GPU, and its gradient.
+
+use super::driver::{Argument, Grid, Kernel, Sizes};
+use super::{Kernels, kernels_on, warn};
+use crate::kernels::group_norm::{Activation, GroupNormParameters};
+use tch::{Kind, Tensor};
+
+/// Channels that a thread takes at a time; `group_norm.cu` knows it too.
+const LANE: usize = 8;
+
+/// Threads of a block that works on pixels, where the channels allow it.
+const THREADS: usize = 256;
+
+/// Threads of a block that works on the channels of a group.
+const GROUP_THREADS: usize = 64;
+
+/// The most channels: a block over pixels has [`THREADS`] threads or one per lane of channels, at
+/// most the 512 of `group_norm.cu`, and must not need more than 48 KiB of memory.
+const MAX_CHANNELS: usize = 4096;
+
+/// The most images in a batch, which is the most blocks in the second direction of a launch.
+const MAX_IMAGES: usize = 65_535;
+
+/// The fewest pixels that a thread takes, and the most pieces of an image, whose sums one thread
+/// adds. Neither depends on the GPU or the batch, so that sums do not.
+const MIN_PIXELS_PER_THREAD: usize = 16;
+const MAX_PIECES: usize = 128;
+
+/// Bytes to which the kernels' loads are aligned.
+const ALIGNMENT: usize = 16;
+
+/// The launches for a batch.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    sizes: Sizes,
+    /// Block (piece, image).
+    over_pixels: Grid,
+    /// Block (group, image).
+    over_groups: Grid,
+}
+
+impl Plan {
+    /// For `x` `[n, c, h, w]`; none where the kernels do not serve the shape.
+    fn new(x: &Tensor, parameters: &GroupNormParameters) -> Option<Self> {
+        let shape: Vec<usize> = x.size().iter().map(|side| *side as usize).collect();
+        let [n, c, h, w] = shape[..] else {
+            return None;
+        };
+        let (pixels, groups) = (h * w, parameters.groups);
+        let is_served = (1..=MAX_IMAGES).contains(&n)
+            && (1..=MAX_CHANNELS).contains(&c)
+            && c.is_multiple_of(LANE)
+            && c.is_multiple_of(groups)
+            && (1..=1 << 24).contains(&pixels);
+        let scale_rows = parameters
+            .scale_shift
+            .map_or(1, |rows| rows.size()[0] as usize);
+        if !is_served || ![1, n].contains(&scale_rows) || !fits(x, parameters, scale_rows) {
+            return None;
+        }
+        let lanes = c / LANE;
+        let rows = (THREADS / lanes).max(1);
+        let least = pixels.div_ceil(MAX_PIECES).next_multiple_of(rows);
+        let piece = least.max(rows * MIN_PIXELS_PER_THREAD);
+        let pieces = pixels.div_ceil(piece);
+        let numbers = [
+            n,
+            pixels,
+            c,
+            groups,
+            piece,
+            pieces,
+            scale_rows,
+            usize::from(parameters.activation == Activation::Silu),
+        ];
+        let [
+            n32,
+            pixels,
+            c32,
+            groups32,
+            piece,
+            pieces32,
+            scale_rows,
+            has_silu,
+        ] = numbers.map(|number| number as i32);
+        Some(Self {
+            sizes: Sizes {
+                n: n32,
+                pixels,
+                c: c32,
+                groups: groups32,
+                piece,
+                pieces: pieces32,
+                scale_rows,
+                has_silu,
+            },
+            over_pixels: Grid {
+                blocks: [pieces, n],
+                threads: rows * lanes,
+                shared_bytes: 2 * rows * c * size_of::<f32>(),
+            },
+            over_groups: Grid {
+                blocks: [groups, n],
+                threads: GROUP_THREADS,
+                shared_bytes: 2 * (c / groups) * size_of::<f64>(),
+            },
+        })
+    }
+}
+
+/// Whether the layer's numbers lie on the device of `x` and are as many as the kernels read.
+fn fits(x: &Tensor, parameters: &GroupNormParameters, scale_rows: usize) -> bool {
+    let c = x.size()[1] as usize;
+    let mut wanted = vec![(parameters.weight, c), (parameters.bias, c)];
+    wanted.extend(
+        parameters
+            .scale_shift
+            .map(|rows| (rows, scale_rows * 2 * c)),
+    );
+    wanted
+        .into_iter()
+        .all(|(numbers, count)| numbers.device() == x.device() && numbers.numel() == count)
+}
+
+/// The memory of `x` `[n, c, h, w]` in the order `[n, h, w, c]`, shared where it lies so already.
+fn channels_last_memory(x: &Tensor) -> Tensor {
+    let x = x.detach().permute([0, 2, 3, 1]).contiguous();
+    match (x.data_ptr() as usize).is_multiple_of(ALIGNMENT) {
+        true => x,
+        false => x.copy(),
+    }
+}
+
+/// A layer's numbers as the kernels read them.
+fn in_float32(numbers: &Tensor) -> Tensor {
+    numbers.detach().to_kind(Kind::Float).contiguous()
+}
+
+/// A group normalisation of one batch: what its gradient needs.
+#[derive(Debug)]
+pub(crate) struct FusedPass<'a> {
+    kernels: &'a Kernels,
+    /// `[n, h, w, c]`, contiguous.
+    x: Tensor,
+    /// `[4, n, c]`, float32.
+    lines: Tensor,
+    plan: Plan,
+}
+
+impl FusedPass<'static> {
+    /// The layer's output for `x` `[n, c, h, w]`, which is channels last, and what its gradient
+    /// needs; none where the kernels cannot be taken.
+    pub fn forward(x: &Tensor, parameters: &GroupNormParameters) -> Option<(Tensor, Self)> {
+        Plan::new(x, parameters)?;
+        let kernels = kernels_on(x.device(), x.kind());
+        let pass = kernels
+            .and_then(|kernels| Self::new(kernels, x, parameters).inspect_err(|_| kernels.fail()));
+        pass.inspect_err(|reason| warn(reason)).ok()
+    }
+
+    /// The gradient with respect to `x`, given that with respect to the output, both
+    /// `[n, c, h, w]`; none where the kernels can no longer be taken.
+    pub fn backward(&self, gradient: &Tensor) -> Option<Tensor> {
+        let gradient = self.gradient(gradient);
+        gradient
+            .inspect_err(|reason| {
+                self.kernels.fail();
+                warn(reason);
+            })
+            .ok()
+    }
+}
+
+impl<'a> FusedPass<'a> {
+    /// [`FusedPass::forward`] by these kernels.
+    ///
+    /// # Errors
+    /// The kernels do not serve the shape, or the driver refused a launch.
+    pub(super) fn new(
+        kernels: &'a Kernels,
+        x: &Tensor,
+        parameters: &GroupNormParameters,
+    ) -> Result<(Tensor, Self), String> {
+        let plan = Plan::new(x, parameters).ok_or("a shape without kernels")?;
+        let weight = in_float32(parameters.weight);
+        let bias = in_float32(parameters.bias);
+        let scale_shift = parameters.scale_shift.map(in_float32);
+        let sizes = plan.sizes;
+        let (n, c) = (i64::from(sizes.n), i64::from(sizes.c));
+        let x = channels_last_memory(x);
+        let pass = Self {
+            kernels,
+            lines: Tensor::empty([4, n, c], (Kind::Float, x.device())),
+            x,
+            plan,
+        };
+        let (parts, out) = (pass.empty_parts(), pass.x.empty_like());
+        pass.launch(
+            Kernel::Moments,
+            plan.over_pixels,
+            &[Some(&pass.x), Some(&parts)],
+            &[Argument::Sizes(sizes)],
+        )?;
+        pass.launch(
+            Kernel::GroupLines,
+            plan.over_groups,
+            &[
+                Some(&pass.x),
+                Some(&parts),
+                Some(&weight),
+                Some(&bias),
+                scale_shift.as_ref(),
+                Some(&pass.lines),
+            ],
+            &[
+                Argument::Number(parameters.eps as f32),
+                Argument::Sizes(sizes),
+            ],
+        )?;
+        pass.launch(
+            Kernel::Apply,
+            plan.over_pixels,
+            &[Some(&pass.x), Some(&pass.lines), Some(&out)],
+            &[Argument::Sizes(sizes)],
+        )?;
+        Ok((out.permute([0, 3, 1, 2]), pass))
+    }
+
+    /// [`FusedPass::backward`].
+    ///
+    /// # Errors
+    /// The driver refused a launch.
+    pub(super) fn gradient(&self, gradient: &Tensor) -> Result<Tensor, String> {
+        let gradient = channels_last_memory(&gradient.to_kind(self.x.kind()));
+        if gradient.size() != self.x.size() {
+            return Err("a gradient of another shape".into());
+        }
+        let Plan {
+            sizes,
+            over_pixels,
+            over_groups,
+        } = self.plan;
+        let shape = [2, i64::from(sizes.n), i64::from(sizes.c)];
+        let (parts, out) = (self.empty_parts(), self.x.empty_like());
+        let means = Tensor::empty(shape, (Kind::Float, self.x.device()));
+        let given = [Some(&self.x), Some(&gradient), Some(&self.lines)];
+        let sizes = [Argument::Sizes(sizes)];
+        self.launch(
+            Kernel::GradientSums,
+            over_pixels,
+            &[given.as_slice(), &[Some(&parts)]].concat(),
+            &sizes,
+        )?;
+        self.launch(
+            Kernel::GradientMeans,
+            over_groups,
+            &[Some(&parts), Some(&means)],
+            &sizes,
+        )?;
+        self.launch(
+            Kernel::GradientOfInput,
+            over_pixels,
+            &[given.as_slice(), &[Some(&means), Some(&out)]].concat(),
+            &sizes,
+        )?;
+        Ok(out.permute([0, 3, 1, 2]))
+    }
+
+    /// Memory for two numbers per piece and channel.
+    fn empty_parts(&self) -> Tensor {
+        let Sizes { n, pieces, c, .. } = self.plan.sizes;
+        let shape = [n, pieces, 2, c].map(i64::from);
+        Tensor::empty(shape, (Kind::Float, self.x.device()))
+    }
+
+    /// Hands a kernel to libtorch's stream: its tensors, then its numbers.
+    fn launch(
+        &self,
+        kernel: Kernel,
+        grid: Grid,
+        tensors: &[Option<&Tensor>],
+        numbers: &[Argument],
+    ) -> Result<(), String> {
+        let mut arguments: Vec<Argument> =
+            tensors.iter().map(|t| Argument::from_tensor(*t)).collect();
+        arguments.extend(numbers);
+        let stream = self.kernels.stream()?;
+        // SAFETY: the callers' arguments are those of `group_norm.cu`, contiguous tensors of the
+        // shapes that stand there, on the device of the kernels. libtorch hands the memory of a
+        // dropped tensor to later work of the same stream only.
+        unsafe { self.kernels.module.launch(kernel, grid, stream, &arguments) }
+    }
+}
