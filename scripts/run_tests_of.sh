@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs one test program ($1, its path) for scripts/test.sh, with as many tests at a time as it bears.
-# Programs whose tests mostly wait for one process of `egsde` keep two cores busy with two tests side
-# by side. All others measure, kill or use all cores themselves.
+# Runs one test program ($1, its path) for scripts/test.sh, with as many tests at a time as it
+# bears. Programs whose tests mostly wait for one process of `egsde` keep two cores busy with two
+# tests side by side. All others measure, kill or use all cores themselves.
 set -euo pipefail
 name=$(basename "$1")
 case ${name%-*} in

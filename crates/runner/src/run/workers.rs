@@ -303,8 +303,8 @@ impl<'a> WorkerPool<'a> {
         }
     }
 
-    /// The next job for a device; when only held ones are left, one of those after a wait. None once every job
-    /// has ended: until then one may come back from a lost GPU.
+    /// The next job for a device; when only held ones are left, one of those after a wait. None
+    /// once every job has ended: until then one may come back from a lost GPU.
     fn next_job(&self, device: Device) -> Option<TakenJob<'_, 'a>> {
         let mut queue = lock(&self.queue);
         let mut waited = false;
