@@ -85,9 +85,9 @@ impl Expert for DomainSpecific<'_> {
 """,
     ),
     "noise reused between images": Mutation(
-        "crates/sampler/src/noise.rs",
-        "key(self.seed, name, purpose)",
-        "key(self.seed, &self.names[0], purpose)",
+        "crates/sampler/src/noise/mod.rs",
+        "stream_key(self.seed, name, purpose)",
+        "stream_key(self.seed, &self.names[0], purpose)",
     ),
     "SSIM window 7 instead of 11": Mutation(
         "crates/metrics/src/pairwise.rs",

@@ -309,6 +309,8 @@ impl<'a> Translator<'a> {
             let (device, scoring) = (self.args.device, ScoringTurn::default());
             let pipeline = Pipeline::open(self.plan, self.project, device, count, scoring);
             self.pipeline = Some(pipeline.or_invalid_input("networks")?);
+            // Only now: a command that lacks its networks leaves no folder behind.
+            self.args.check_writable()?;
         }
         let pipeline = self.pipeline.as_ref();
         let pipeline = pipeline.context("the pipeline was just opened")?;
@@ -407,7 +409,6 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
         .precision
         .prepare(args.device)
         .map_err(invalid_input)?;
-    args.check_writable()?;
     signal::listen()?;
     let asked = pictures.len() + unread.len();
     let mut translator = Translator::new(args, project, &plan, asked);
