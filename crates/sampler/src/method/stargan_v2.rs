@@ -121,7 +121,10 @@ impl MethodSettings for StarganV2Config {
 
     fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
         let generator = networks.generator()?.stargan_v2()?;
-        let domain = self.domain.as_deref().context("settings without a domain")?;
+        let domain = self
+            .domain
+            .as_deref()
+            .context("settings without a domain")?;
         let styles = match self.guidance {
             Guidance::Latent => Styles::Latent,
             Guidance::Reference => {
