@@ -42,17 +42,16 @@ def show_verdict(precision, verdict):
 
 
 class JobTimes:
-    """The numbers of one finished job that the table needs; NaN where the job does not say."""
+    """The numbers of one finished job that the table needs; only a GPU tells its peak memory."""
 
     def __init__(self, scores):
-        sampling = scores.get("sampling") or scores.get("conditions") or {}
-        scoring = scores.get("scoring") or scores.get("conditions") or {}
-        self.sampling_seconds = sampling.get("sampling_seconds", math.nan)
-        self.network_seconds = sampling.get("network_seconds", math.nan)
-        self.scoring_seconds = scoring.get("scoring_seconds", math.nan)
+        sampling, scoring = scores["sampling"], scores["scoring"]
+        self.sampling_seconds = sampling["seconds"]
+        self.network_seconds = sampling["network_seconds"]
+        self.scoring_seconds = scoring["seconds"]
         gpu = sampling.get("gpu") or {}
         self.gpu_peak_bytes = gpu.get("peak_memory_bytes", math.nan)
-        self.images = scores.get("images_sha256") or sampling.get("images_sha256")
+        self.images = scores["images_sha256"]
 
 
 def read_jobs(root, tag):
@@ -63,7 +62,7 @@ def read_jobs(root, tag):
         with open(path, encoding="utf-8") as file:
             sealed = json.load(file)
         row = re.split(r"-s\d+-", os.path.basename(os.path.dirname(path)))[0]
-        jobs[row] = JobTimes(sealed.get("scores", sealed))
+        jobs[row] = JobTimes(sealed["scores"])
     return jobs
 
 
