@@ -355,7 +355,7 @@ mod tests {
         );
     }
 
-    /// The same statistics as they are read from a file.
+    /// Statistics as they are read from a file, which has no factor.
     fn without_factor(statistics: &Statistics) -> Statistics {
         Statistics {
             factor: None,

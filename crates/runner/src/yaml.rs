@@ -63,7 +63,7 @@ fn is_blank(line: &str) -> bool {
 
 /// Line and column of a mistake, as they follow the file's name.
 fn place(error: &serde_yaml::Error, text: &str) -> String {
-    // Of a key of the file that stands twice the reader knows only where the file begins.
+    // Where a key of the file stands twice, the reader knows only where the file begins.
     if let Some(line) = second_line(&error.to_string(), text) {
         return format!(":{line}:1");
     }

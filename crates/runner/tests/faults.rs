@@ -11,18 +11,13 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::path::Path;
 use std::process::Command;
 
-/// The rows of [`TWO_ROWS`] in the other order.
-const BACKWARDS: &str = r"name: f
-title: F
-task: cat2dog-32
-seeds: [1]
-pictures: 8
-batch_size: 4
-save_every: 4
-methods:
-  - {name: EGSDE, method: egsde, steps: 10, start: 0.4, lambda_s: 20, lambda_i: 0.3}
-  - {name: SDEdit, method: sdedit, steps: 10, start: 0.4}
-";
+/// [`TWO_ROWS`] with its rows in the other order.
+fn backwards() -> String {
+    let mut lines: Vec<&str> = TWO_ROWS.lines().collect();
+    let rows = lines.len() - 2;
+    lines[rows..].reverse();
+    lines.join("\n")
+}
 
 #[test]
 fn a_sample_that_is_not_finite_fails_its_job_by_name_and_no_other() {
@@ -303,7 +298,8 @@ fn ten_ways_to_run_give_the_same_files() {
     experiment.run("plain", &[]).success();
     let plain = results_of(&experiment, "plain");
     for (i, way) in WAYS.iter().enumerate() {
-        experiment.rewrite(if way.backwards { BACKWARDS } else { TWO_ROWS });
+        let backwards = way.backwards.then(backwards);
+        experiment.rewrite(backwards.as_deref().unwrap_or(TWO_ROWS));
         let runs = format!("way-{i}");
         let options = [
             "--save-every",

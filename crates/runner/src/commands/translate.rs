@@ -295,7 +295,7 @@ impl<'a> Translator<'a> {
     }
 
     fn leave_out(&mut self, reason: String) {
-        // Of a single picture the error at the end tells.
+        // The error at the end tells why a single picture was left out.
         if self.has_several {
             self.bar.print_line(&format!("left out: {reason}"));
         }

@@ -1,4 +1,4 @@
-//! The same steps of a plain PyTorch loop, where a Python that has PyTorch is given.
+//! Steps of a plain PyTorch loop beside ours, where a Python that has PyTorch is given.
 
 use crate::error::OrInvalidInput;
 use crate::project::Project;

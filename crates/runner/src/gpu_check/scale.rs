@@ -16,7 +16,7 @@ use tch::{Device, Kind};
 pub struct Scale {
     /// Side of the images in pixels.
     pub side: usize,
-    /// Of EGSDE's energy and ILVR.
+    /// The factor of EGSDE's energy and of ILVR.
     pub low_pass_factor: usize,
     diffusion: NetworkConfig,
     extractor: NetworkConfig,
@@ -27,7 +27,7 @@ pub struct Scale {
 pub enum SteppedMethod {
     /// One evaluation of the diffusion network per step.
     Sdedit,
-    /// The same, and two filters.
+    /// One evaluation of the diffusion network per step, and two filters.
     Ilvr,
     /// The diffusion network, and the extractor twice, once with its gradient.
     Egsde,

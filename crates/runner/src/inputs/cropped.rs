@@ -1,6 +1,6 @@
 //! Folders of the user's own images, of any sizes, as squares.
 
-use super::image_folder::image_files;
+use super::image_folder::{image_files, read_images};
 use super::image_name::check_name;
 use crate::error::{OrInvalidInput, all_in_order};
 use anyhow::Result;
@@ -19,16 +19,7 @@ use std::path::{Path, PathBuf};
 pub fn load_cropped(folder: &Path, side: usize, most: usize, filter: Filter) -> Result<ImageSet> {
     let files: Vec<(String, PathBuf)> = image_files(folder)?.into_iter().take(most).collect();
     // Photos take many times the memory of the squares that are kept.
-    let squares = files
-        .par_iter()
-        .map(|(_, path)| read_cropped(path, side, filter));
-    let squares = all_in_order(squares)?;
-    let mut images = ImageSet::empty(side);
-    for ((stem, _), square) in files.into_iter().zip(squares) {
-        images.names.push(stem);
-        images.pixels.extend(square.pixels);
-    }
-    Ok(images)
+    read_images(&files, side, |path| read_cropped(path, side, filter))
 }
 
 /// The middle of one image; see [`load_cropped`].

@@ -1,11 +1,13 @@
 //! Folders of image files: which files are images, and what of a folder is left out.
 
 use super::image_kind::{extension, has_image_extension, is_hidden, unread_image};
-use crate::error::{OrInvalidInput, invalid_input};
+use crate::error::{OrInvalidInput, all_in_order, invalid_input};
 use crate::nearest::offer_path;
 use anyhow::Result;
 use egsde_data::files::{sha256_file, sha256_hex};
-use egsde_data::image_file::{self, FORMATS};
+use egsde_data::image_file::{self, FORMATS, Rgb};
+use egsde_data::image_set::ImageSet;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
@@ -40,6 +42,24 @@ pub struct ImageFolder {
     pub below: BTreeMap<String, usize>,
     /// How many other files there are, by extension.
     others: BTreeMap<String, usize>,
+}
+
+/// The images of named files as squares of `side` px, read on all cores.
+///
+/// # Errors
+/// Those of `read`: the first in the order of the files.
+pub fn read_images(
+    files: &[(String, PathBuf)],
+    side: usize,
+    read: impl Fn(&Path) -> Result<Rgb> + Sync,
+) -> Result<ImageSet> {
+    let squares = all_in_order(files.par_iter().map(|(_, path)| read(path)))?;
+    let mut images = ImageSet::empty(side);
+    for ((name, _), square) in files.iter().zip(squares) {
+        images.names.push(name.clone());
+        images.pixels.extend(square.pixels);
+    }
+    Ok(images)
 }
 
 /// Whether an entry is a folder, or a link to one.

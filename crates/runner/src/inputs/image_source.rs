@@ -4,14 +4,13 @@ use crate::error::{OrInvalidInput, invalid_input};
 use crate::inputs::archive::ArchivePart;
 use crate::inputs::cropped::load_cropped;
 use crate::inputs::hashed::{HashedFile, HashedFolder};
-use crate::inputs::image_folder::image_files;
+use crate::inputs::image_folder::{image_files, read_images};
 use crate::inputs::manifest::{Entry, Pins};
 use crate::project::Project;
 use anyhow::Result;
 use egsde_data::image_file::{self, Rgb};
 use egsde_data::image_set::ImageSet;
 use egsde_data::resize::{Filter, resize_short_side};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -98,16 +97,8 @@ impl From<ImageSource> for ImageSourceKeys {
 /// Images of a folder in name order, the short side resized to `side` as by Pillow with `filter`.
 /// Networks need squares: another shape is named and refused.
 fn load_folder(folder: &Path, side: usize, most: usize, filter: Filter) -> Result<ImageSet> {
-    let mut images = ImageSet::empty(side);
     let files: Vec<(String, PathBuf)> = image_files(folder)?.into_iter().take(most).collect();
-    let read = files
-        .par_iter()
-        .map(|(_, path)| read_source(path, side, filter));
-    for ((stem, _), image) in files.iter().zip(read.collect::<Vec<_>>()) {
-        images.names.push(stem.clone());
-        images.pixels.extend(image?.pixels);
-    }
-    Ok(images)
+    read_images(&files, side, |path| read_source(path, side, filter))
 }
 
 /// A source image, resized to a square.

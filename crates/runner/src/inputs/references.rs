@@ -1,17 +1,16 @@
 //! The images of a task's reference, of which rows draw single ones.
 
 use super::cropped::read_cropped;
-use super::image_folder::image_files;
+use super::image_folder::{image_files, read_images};
 use super::image_source::{ImagePlace, ImageSource};
 use super::manifest::Pins;
-use crate::error::{OrInvalidInput, all_in_order, invalid_input};
+use crate::error::{OrInvalidInput, invalid_input};
 use crate::project::Project;
 use anyhow::Result;
 use egsde_data::image_file::{self, Rgb};
 use egsde_data::image_set::ImageSet;
 use egsde_data::resize::{Filter, resize};
 use egsde_sampler::generators::ReferenceImages;
-use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use tch::Tensor;
 
@@ -100,15 +99,11 @@ impl References {
             Place::Set(images) => return Ok(images.select(indices)),
             Place::Files(files, read) => (files, read),
         };
-        let drawn = indices
-            .par_iter()
-            .map(|i| read(&files[*i], self.side, self.filter));
-        let mut images = ImageSet::empty(self.side);
-        for (i, image) in indices.iter().zip(all_in_order(drawn)?) {
-            images.names.push(files[*i].display().to_string());
-            images.pixels.extend(image.pixels);
-        }
-        Ok(images)
+        let drawn = indices.iter().map(|i| files[*i].clone());
+        let drawn: Vec<_> = drawn
+            .map(|path| (path.display().to_string(), path))
+            .collect();
+        read_images(&drawn, self.side, |path| read(path, self.side, self.filter))
     }
 }
 

@@ -108,7 +108,7 @@ fn own_networks<'a>(task: &'a Task, jobs: &[Job]) -> Vec<&'a NetworkFile> {
     networks
 }
 
-/// The same, and the generators that jobs evaluate.
+/// All networks that jobs need: those of [`own_networks`] and the generators that they evaluate.
 fn networks<'a>(task: &'a Task, jobs: &[Job]) -> Vec<&'a NetworkFile> {
     let mut networks = own_networks(task, jobs);
     for name in generators(jobs) {

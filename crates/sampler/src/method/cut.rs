@@ -1,13 +1,9 @@
 //! CUT (Park et al. 2020): one evaluation of a residual generator.
 
-use super::{Method, MethodSettings};
-use crate::cost::Evaluations;
-use crate::energy::ExpertConfig;
+use super::Method;
 use crate::generators::GeneratorName;
 use crate::noise::Noise;
-use crate::settings::{Networks, TaskFacts};
 use anyhow::Result;
-use egsde_models::networks::Diffusion;
 use egsde_models::{Loaded, ResnetGenerator};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -38,39 +34,51 @@ impl Method for ResnetTranslation<'_> {
     }
 }
 
-impl MethodSettings for CutConfig {
-    fn unused_key(&self) -> Option<&'static str> {
-        None
-    }
+/// Makes the settings of a method without keys that translates by a residual generator: the name of
+/// the generator is all that tells CUT's from CycleGAN's.
+macro_rules! resnet_settings {
+    ($config:ident, $name:ident) => {
+        impl $crate::method::MethodSettings for $config {
+            fn unused_key(&self) -> Option<&'static str> {
+                None
+            }
 
-    fn settle(&self, _: &TaskFacts) -> Result<Self> {
-        Ok(self.clone())
-    }
+            fn settle(&self, _: &$crate::settings::TaskFacts) -> anyhow::Result<Self> {
+                Ok(self.clone())
+            }
 
-    fn experts(&self) -> &[ExpertConfig] {
-        &[]
-    }
+            fn experts(&self) -> &[$crate::energy::ExpertConfig] {
+                &[]
+            }
 
-    fn generator(&self) -> Option<GeneratorName> {
-        Some(GeneratorName::Cut)
-    }
+            fn generator(&self) -> Option<$crate::generators::GeneratorName> {
+                Some($crate::generators::GeneratorName::$name)
+            }
 
-    fn evaluations(&self) -> Evaluations {
-        Evaluations::for_generator()
-    }
+            fn evaluations(&self) -> $crate::cost::Evaluations {
+                $crate::cost::Evaluations::for_generator()
+            }
 
-    fn depends_on_seed(&self) -> bool {
-        false
-    }
+            fn depends_on_seed(&self) -> bool {
+                false
+            }
 
-    fn check_network(&self, _: &Diffusion) -> Result<()> {
-        Ok(())
-    }
+            fn check_network(&self, _: &egsde_models::networks::Diffusion) -> anyhow::Result<()> {
+                Ok(())
+            }
 
-    fn build<'a>(&self, networks: &Networks<'a>) -> Result<Box<dyn Method + 'a>> {
-        Ok(Box::new(ResnetTranslation {
-            name: GeneratorName::Cut,
-            generator: networks.generator()?.resnet()?,
-        }))
-    }
+            fn build<'a>(
+                &self,
+                networks: &$crate::settings::Networks<'a>,
+            ) -> anyhow::Result<Box<dyn $crate::method::Method + 'a>> {
+                Ok(Box::new($crate::method::ResnetTranslation {
+                    name: $crate::generators::GeneratorName::$name,
+                    generator: networks.generator()?.resnet()?,
+                }))
+            }
+        }
+    };
 }
+pub(super) use resnet_settings;
+
+resnet_settings!(CutConfig, Cut);

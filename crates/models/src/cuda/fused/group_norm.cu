@@ -43,7 +43,7 @@ template <typename Value> __device__ inline void store(Value *to, const Lane<Val
   *reinterpret_cast<Lane<Value> *>(to) = lane;
 }
 
-// The same in pass.rs.
+// The fields are those of pass.rs, in its order.
 struct Sizes {
   int n;
   int pixels;

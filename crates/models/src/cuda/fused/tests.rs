@@ -10,7 +10,7 @@ struct Sample {
     groups: usize,
     /// Added to `x`.
     mean: f64,
-    /// Of scale and shift; none: there is neither.
+    /// Rows of scale and shift; none: there is neither.
     scale_rows: Option<i64>,
     activation: Activation,
 }
