@@ -6,6 +6,7 @@
 pub mod fid_statistics;
 pub mod frechet;
 pub mod intervals;
+pub mod judgement;
 pub mod kid;
 pub mod pairwise;
 pub mod precision_recall;

@@ -4,6 +4,7 @@
 //! A new metric is a function in a file of its own and an entry of `metrics!` below.
 
 use crate::frechet::{Statistics, frechet_distance};
+use crate::judgement::Judgement;
 use crate::kid::{Kid, kid};
 use crate::pairwise;
 use crate::precision_recall::{NEIGHBOURS, PrecisionRecall, precision_recall};
@@ -207,6 +208,42 @@ metrics! {
         computation: Computation::OverSets(recall),
     };
 
+    /// How many of the translations a classifier calls the target.
+    pub static TARGET_SHARE: Metric = Metric {
+        key: "target_share",
+        heading: "Called target %",
+        direction: Direction::HigherIsBetter,
+        digits: 1,
+        scale: 100.0,
+        visibility: Visibility::Always,
+        tolerance: None,
+        computation: Computation::OverSets(target_share),
+    };
+
+    /// How many of the sources that classifier calls the target.
+    pub static SOURCE_TARGET_SHARE: Metric = Metric {
+        key: "source_target_share",
+        heading: "Sources called target %",
+        direction: Direction::LowerIsBetter,
+        digits: 1,
+        scale: 100.0,
+        visibility: Visibility::FilesOnly,
+        tolerance: None,
+        computation: Computation::OverSets(source_target_share),
+    };
+
+    /// How many of the reference images that classifier calls the target.
+    pub static REFERENCE_TARGET_SHARE: Metric = Metric {
+        key: "reference_target_share",
+        heading: "Reference called target %",
+        direction: Direction::HigherIsBetter,
+        digits: 1,
+        scale: 100.0,
+        visibility: Visibility::FilesOnly,
+        tolerance: None,
+        computation: Computation::OverSets(reference_target_share),
+    };
+
     /// Evaluations per image of the network that makes it: steps of a diffusion network; one of a
     /// generator that translates at once.
     pub static EVALUATIONS: Metric = Metric {
@@ -333,6 +370,8 @@ pub struct FeatureSets<'a> {
     pub translated: &'a Tensor,
     /// The target domain's side of the comparison; its features have the same d.
     pub reference: &'a Reference,
+    /// What a classifier says of the images; none where there is none that knows the target.
+    pub judgement: Option<Judgement>,
     kid: OnceCell<Kid>,
     precision_recall: OnceCell<PrecisionRecall>,
 }
@@ -350,9 +389,16 @@ impl<'a> FeatureSets<'a> {
         Self {
             translated,
             reference,
+            judgement: None,
             kid: OnceCell::new(),
             precision_recall: OnceCell::new(),
         }
+    }
+
+    /// The share of the images with these logits that the classifier calls the target.
+    fn target_share(&self, logits: fn(&Judgement) -> &Tensor) -> Option<f64> {
+        let judgement = self.judgement.as_ref()?;
+        Some(judgement.share(logits(judgement)))
     }
 
     /// The reference's features, where they are known and both sets are large enough.
@@ -410,6 +456,18 @@ fn precision(sets: &FeatureSets) -> Result<Option<f64>> {
 
 fn recall(sets: &FeatureSets) -> Result<Option<f64>> {
     Ok(sets.precision_recall()?.map(|found| found.recall))
+}
+
+fn target_share(sets: &FeatureSets) -> Result<Option<f64>> {
+    Ok(sets.target_share(|judgement| &judgement.translated))
+}
+
+fn source_target_share(sets: &FeatureSets) -> Result<Option<f64>> {
+    Ok(sets.target_share(|judgement| &judgement.sources))
+}
+
+fn reference_target_share(sets: &FeatureSets) -> Result<Option<f64>> {
+    Ok(sets.target_share(|judgement| &judgement.reference))
 }
 
 /// All values of a set of translations: means of the per-image metrics, and the metrics over sets.

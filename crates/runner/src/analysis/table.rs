@@ -12,7 +12,9 @@ use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
 use anyhow::Result;
 use egsde_metrics::intervals::half_width_factor;
-use egsde_metrics::registry::Metric;
+use egsde_metrics::registry::{
+    Metric, REFERENCE_TARGET_SHARE, SOURCE_TARGET_SHARE, TARGET_SHARE, mean,
+};
 use polars::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -149,6 +151,29 @@ fn other_format(results: &Results) -> Option<String> {
     })
 }
 
+/// The mean over finished jobs of a metric, as it is shown; none where no job has it.
+fn mean_shown(results: &Results, metric: &Metric) -> Option<String> {
+    let jobs = results.finished();
+    let values: Vec<f64> = jobs
+        .filter_map(|job| job.scores.metrics.get(metric.key).copied())
+        .collect();
+    let shown = (!values.is_empty()).then(|| mean(&values) * metric.scale)?;
+    Some(format!("{shown:.*}", metric.digits))
+}
+
+/// Who calls translations the target, and how often that is said of sources and of the target's
+/// own images. None where nobody does.
+fn judge(results: &Results) -> Option<String> {
+    let sources = mean_shown(results, &SOURCE_TARGET_SHARE)?;
+    let reference = mean_shown(results, &REFERENCE_TARGET_SHARE)?;
+    let target = &results.plan.task.reference.domain;
+    Some(format!(
+        "{}: how many translations the classifier behind the features, which takes no part in \
+         translating, calls {target}; of the sources {sources}, of the reference {reference}.",
+        TARGET_SHARE.heading
+    ))
+}
+
 /// What a reader must know about our rows.
 fn notes(results: &Results) -> Vec<String> {
     let (experiment, task) = (&results.plan.experiment, &results.plan.task);
@@ -170,6 +195,7 @@ fn notes(results: &Results) -> Vec<String> {
         ),
         Some(protocol) => format!("FID of our rows: {}, protocol {protocol}.", task.distance),
     });
+    notes.extend(judge(results));
     notes.extend(results.plan.notes());
     let SmallerBatches { jobs, smallest } = smaller_batches(results);
     if jobs > 0 {

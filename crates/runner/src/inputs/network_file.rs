@@ -10,7 +10,9 @@ use egsde_models::NetworkConfig;
 use egsde_models::networks::{Build, Diffusion, Loaded, NETWORK_KEY, config_from_metadata};
 use egsde_models::weights::read_safetensors;
 use egsde_sampler::generators::{Generator, GeneratorName};
+use egsde_training::recipe::{RECIPE_KEY, Recipe};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -123,18 +125,31 @@ fn published_config(input: &Input, project: &Project) -> Result<NetworkConfig> {
 /// Largest header of a safetensors file.
 const MAX_HEADER: u64 = 100 << 20;
 
-/// The configuration in the header of a safetensors file, of which nothing more is read; none where
+/// The metadata in the header of a safetensors file, of which nothing more is read; none where
 /// there is none.
-fn config_in_header(path: &Path) -> Option<NetworkConfig> {
+fn metadata_in_header(path: &Path) -> Option<BTreeMap<String, String>> {
     let mut file = File::open(path).ok()?;
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;
     let mut header = Vec::new();
     let length = u64::from_le_bytes(length).min(MAX_HEADER);
     file.take(length).read_to_end(&mut header).ok()?;
-    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
-    let text = header.get("__metadata__")?.get(NETWORK_KEY)?.as_str()?;
-    serde_json::from_str(text).ok()
+    let mut header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    serde_json::from_value(header.get_mut("__metadata__")?.take()).ok()
+}
+
+/// The configuration in the header of a safetensors file; none where there is none.
+fn config_in_header(path: &Path) -> Option<NetworkConfig> {
+    let metadata = metadata_in_header(path)?;
+    serde_json::from_str(metadata.get(NETWORK_KEY)?).ok()
+}
+
+/// The classes in the recipe of `egsde train` in the header of a safetensors file; none where
+/// there is no recipe.
+fn classes_in_header(path: &Path) -> Option<Vec<String>> {
+    let metadata = metadata_in_header(path)?;
+    let recipe: Recipe = serde_json::from_str(metadata.get(RECIPE_KEY)?).ok()?;
+    Some(recipe.classes)
 }
 
 impl NetworkFile {
@@ -188,6 +203,13 @@ impl NetworkFile {
                 published_config(&input, project).ok()
             }
         }
+    }
+
+    /// Names of the classes with which `egsde train` trained it, in their order; none of others.
+    pub fn trained_classes(&self, project: &Project) -> Vec<String> {
+        let file = self.hashed().map(|file| project.resolve(&file.file));
+        let classes = file.and_then(|file| classes_in_header(&file));
+        classes.unwrap_or_default()
     }
 
     /// The frozen network on a device in a working precision.

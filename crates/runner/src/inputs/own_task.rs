@@ -13,10 +13,7 @@ use crate::yaml::names_in;
 use anyhow::Result;
 use egsde_data::files::sha256_file;
 use egsde_models::NetworkConfig;
-use egsde_models::weights::read_safetensors;
 use egsde_sampler::generators::GeneratorName;
-use egsde_training::Recipe;
-use egsde_training::recipe::RECIPE_KEY;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tch::{Device, Kind};
@@ -166,17 +163,6 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The names of the classes with which `egsde train` trained an extractor; none of others.
-fn trained_classes(extractor: &NetworkFile, project: &Project) -> Vec<String> {
-    let Some(HashedFile { file, .. }) = extractor.hashed() else {
-        return Vec::new();
-    };
-    let metadata = read_safetensors(&project.resolve(file)).map(|file| file.metadata);
-    let recipe = metadata.unwrap_or_default().remove(RECIPE_KEY);
-    let recipe: Option<Recipe> = recipe.and_then(|text| serde_json::from_str(&text).ok());
-    recipe.map_or(Vec::new(), |recipe| recipe.classes)
-}
-
 impl OwnTask {
     /// The feature network and how its distance is called.
     fn features(&self, project: &Project) -> Result<(NetworkFile, &'static str)> {
@@ -236,7 +222,7 @@ impl OwnTask {
     fn classes(&self, extractor: &NetworkFile, project: &Project) -> Result<Vec<String>> {
         let config = extractor.config(project)?;
         let classes = match self.classes.as_slice() {
-            [] => trained_classes(extractor, project),
+            [] => extractor.trained_classes(project),
             given => given.to_vec(),
         };
         match config_number(&config, "num_classes") {

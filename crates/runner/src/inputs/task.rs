@@ -107,6 +107,15 @@ impl Task {
         }
     }
 
+    /// The place of the reference's domain among the classes of the feature network; none where it
+    /// knows no class of that name.
+    pub fn judged_class(&self, project: &Project) -> Option<usize> {
+        let classes = self.features.trained_classes(project);
+        classes
+            .iter()
+            .position(|class| *class == self.reference.domain)
+    }
+
     /// What rows are checked against of the diffusion network; none where that cannot be told at
     /// once.
     pub fn diffusion_facts(&self, project: &Project) -> Option<DiffusionFacts> {

@@ -18,7 +18,8 @@ pub struct ScoringIdentity {
     pub scoring_version: u32,
     /// Keys of the metrics.
     pub metrics: Vec<String>,
-    /// SHA-256 of what decides protocol, feature network, sources and reference images.
+    /// SHA-256 of what decides protocol, feature network, sources, reference images and the class
+    /// that translations are judged by.
     pub sha256: String,
 }
 
@@ -34,6 +35,7 @@ impl ScoringIdentity {
             task.source.content(project)?,
             task.reference.content(project)?,
             task.features.content(project)?,
+            task.judged_class(project),
         ]);
         Ok(Self {
             scoring_version: SCORING_VERSION,

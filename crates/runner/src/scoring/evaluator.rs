@@ -4,6 +4,7 @@
 use super::bad_images::BadImages;
 use super::feature_network::{FeatureNetwork, INCEPTION_BATCH};
 use super::folders::FolderEvaluator;
+use super::judge::Judge;
 use super::pairs::ImagePair;
 use super::reference::ReferenceCache;
 use super::sides::Side;
@@ -17,6 +18,7 @@ use crate::runtime::progress::Progress;
 use crate::store::per_image::PerImage;
 use anyhow::{Context, Result};
 use egsde_data::image_set::ImageSet;
+use egsde_metrics::judgement::Judgement;
 use egsde_metrics::protocol::Protocol;
 use egsde_metrics::reference::Reference;
 use egsde_metrics::registry::{FeatureSets, Metric, per_image_values, values};
@@ -24,7 +26,7 @@ use egsde_models::tf32;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// How translations of one task become features and per-image values.
 enum Backend {
@@ -32,6 +34,7 @@ enum Backend {
     Embedded {
         features: FeatureNetwork,
         device: Device,
+        judge: Option<Judge>,
     },
     /// FID Inception and the 256 px pair metrics, from the stored files.
     Published {
@@ -87,8 +90,13 @@ impl Evaluator {
         let features = FeatureNetwork::open(task, project, device)?;
         let images = task.reference.load(project, task.image_size, usize::MAX)?;
         let reference = features.features(&images, device)?;
+        let judge = Judge::new(task, project, &features, &reference);
         let reference = Reference::from_features(reference)?;
-        let backend = Backend::Embedded { features, device };
+        let backend = Backend::Embedded {
+            features,
+            device,
+            judge,
+        };
         Ok(Self {
             backend,
             reference,
@@ -154,14 +162,15 @@ impl Evaluator {
         translated: &ImageSet,
     ) -> Result<Evaluation> {
         let per_image = tf32::without(|| match &self.backend {
-            Backend::Embedded { features, device } => {
-                self.evaluate_pixels(source, translated, features, *device)
-            }
+            Backend::Embedded {
+                features, device, ..
+            } => self.evaluate_pixels(source, translated, features, *device),
             Backend::Published { folders, sources } => {
                 evaluate_files(source, files, folders, sources)
             }
         })?;
-        let sets = FeatureSets::new(&per_image.features, &self.reference);
+        let mut sets = FeatureSets::new(&per_image.features, &self.reference);
+        sets.judgement = tf32::without(|| self.judge(source, &per_image.features))?;
         let metrics = values(&self.metrics, &per_image.values, &sets)?;
         Ok(Evaluation { metrics, per_image })
     }
@@ -178,6 +187,18 @@ impl Evaluator {
             values,
             features: network.features(translated, device)?,
         })
+    }
+
+    /// What the classifier of the features says, where there is one that knows the target.
+    fn judge(&self, source: &ImageSet, translated: &Tensor) -> Result<Option<Judgement>> {
+        match &self.backend {
+            Backend::Embedded {
+                features,
+                device,
+                judge: Some(judge),
+            } => judge.judge(features, source, translated, *device),
+            Backend::Embedded { judge: None, .. } | Backend::Published { .. } => Ok(None),
+        }
     }
 
     /// What translations are compared with.

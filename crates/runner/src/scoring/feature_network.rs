@@ -79,4 +79,17 @@ impl FeatureNetwork {
             }
         }
     }
+
+    /// The logits `[n, classes]` of features `[n, d]`, both on the CPU; none of a network without
+    /// classes.
+    pub fn logits(&self, features: &Tensor) -> Option<Tensor> {
+        match self {
+            Self::Cifar(network) => {
+                let features = features.to_device(network.vs.device());
+                let logits = tch::no_grad(|| network.net.logits(&features));
+                Some(logits.to_device(Device::Cpu))
+            }
+            Self::Inception(_) => None,
+        }
+    }
 }

@@ -5,6 +5,7 @@ pub mod evaluator;
 pub mod feature_network;
 pub mod folder_scores;
 pub mod folders;
+pub mod judge;
 pub mod pairs;
 pub mod reference;
 pub mod sides;

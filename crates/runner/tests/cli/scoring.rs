@@ -127,3 +127,45 @@ fn a_new_metric_or_feature_network_scores_what_is_there_and_samples_nothing() {
     }
     assert_has(&project.run().success().error_text(), &[&nothing_to_do()]);
 }
+
+/// The classifier behind the features was trained on CIFAR-10's classes, the task's target among
+/// them; its accuracy on test images is 0.91.
+#[test]
+fn a_classifier_tells_how_many_translations_sources_and_references_are_the_target() {
+    let scored = files_below(&FINISHED.path("r"), "scores.json");
+    for file in &scored {
+        let metrics = file.json()["scores"]["metrics"].take();
+        let share = |key: &str| metrics[key].as_f64().unwrap();
+        assert!(share("reference_target_share") > 0.85, "{metrics}");
+        assert!(share("source_target_share") < 0.5, "{metrics}");
+        // Five images: the share is a whole number of fifths.
+        let fifths = share("target_share") * 5.0;
+        assert!((fifths - fifths.round()).abs() < 1e-9, "{metrics}");
+    }
+    let table = FINISHED.table("r");
+    let sources = table["rows"].as_array().unwrap().iter();
+    let sources = sources.filter(|row| row["method"] == "Cats").count();
+    assert_eq!(sources, 1);
+    let share = table_mean(&table, "Cats", "target_share");
+    let told = scored[0].json()["scores"]["metrics"]["source_target_share"].take();
+    assert_eq!(
+        Some(share),
+        told.as_f64(),
+        "sources as translations are judged as sources"
+    );
+    let text = FINISHED.egsde("table", "r", &[]).printed();
+    assert_has(&text, &["Called target %", "calls dog; of the sources"]);
+}
+
+#[test]
+fn without_a_class_of_the_target_there_is_no_judge() {
+    let project = TestProject::embedded(COMPARED);
+    copy_folder(&FINISHED.path("r"), &project.path("runs"));
+    project.replace("configs/tasks/cat2dog-32.yaml", "domain: dog", "domain: puppy");
+    project.run().success();
+    for metrics in Scored::read(&project).scores.iter().map(metric_keys) {
+        assert!(!metrics.contains("target_share"), "{metrics:?}");
+    }
+    let text = project.egsde(&["table", "e.yaml"]).printed();
+    assert!(!text.contains("Called target"), "{text}");
+}

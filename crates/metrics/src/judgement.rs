@@ -1,0 +1,45 @@
+//! What a classifier that took no part in translating says of images.
+
+use tch::Tensor;
+
+/// The classifier's logits, `[n, classes]` each, and the class that translations should have.
+#[derive(Debug)]
+pub struct Judgement {
+    /// Index of the target's class, in `0..classes`.
+    pub target: i64,
+    /// Of the images that were translated.
+    pub sources: Tensor,
+    /// Of their translations.
+    pub translated: Tensor,
+    /// Of the target domain's images.
+    pub reference: Tensor,
+}
+
+impl Judgement {
+    /// The share in [0, 1] of the images behind these logits whose largest logit is the target's.
+    pub fn share(&self, logits: &Tensor) -> f64 {
+        let called = logits.argmax(-1, false).eq(self.target);
+        called.mean(tch::Kind::Double).double_value(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_counts_largest_logits() {
+        let logits = |values: &[f32]| Tensor::from_slice(values).reshape([-1, 3]);
+        let judgement = Judgement {
+            target: 2,
+            sources: logits(&[1.0, 0.0, 0.5]),
+            translated: logits(&[
+                0.0, 1.0, 2.0, 3.0, 1.0, 2.0, -3.0, -2.0, -1.0, 0.0, 0.0, 0.1,
+            ]),
+            reference: logits(&[0.0, 0.0, 9.0]),
+        };
+        assert_eq!(judgement.share(&judgement.sources), 0.0);
+        assert_eq!(judgement.share(&judgement.translated), 0.75);
+        assert_eq!(judgement.share(&judgement.reference), 1.0);
+    }
+}
