@@ -11,7 +11,7 @@ use egsde_metrics::registry::FID;
 use tch::{Kind, Tensor};
 
 /// Sources that the grid of the first ones shows.
-const FIRST_SOURCES: usize = 10;
+const FIRST_SOURCES: usize = 16;
 
 /// Sources of the largest gain and of the largest loss.
 const EXTREMES: usize = 6;

@@ -223,7 +223,11 @@ fn figure_element(figure: &Figure) -> Markup {
 fn image_cell(column: &Column, i: usize) -> Result<Markup> {
     let alt = format!("{}: {}", column.heading, column.images.names[i]);
     let uri = data_uri(&column.images, i)?;
-    Ok(html! { td { img src=(uri) alt=(alt) title=(alt) width="96" height="96"; } })
+    // Pixels of small images stay what they are: the sizes of the style are whole multiples of 32.
+    let class = (column.images.side < 96).then_some("small");
+    Ok(html! {
+        td { img class=[class] src=(uri) alt=(alt) title=(alt) width="96" height="96"; }
+    })
 }
 
 fn grid_element(grid: &Grid) -> Result<Markup> {

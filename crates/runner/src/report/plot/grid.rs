@@ -5,6 +5,7 @@ use super::figure::{Drawing, write_png};
 use super::fonts::font_for;
 use crate::report::image_grids::{Column, Grid};
 use anyhow::{Context, Result};
+use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -90,6 +91,26 @@ where
     Ok(())
 }
 
+/// Side at which an image of `side` px is shown: small ones by the largest whole factor that fits,
+/// so that their pixels stay what they are; large ones reduced.
+fn shown_side(side: u32) -> u32 {
+    match CELL / side {
+        0 => CELL,
+        factor => factor * side,
+    }
+}
+
+/// An image as its cell shows it.
+fn shown(image: &RgbImage) -> RgbImage {
+    let side = shown_side(image.width());
+    let filter = if side < image.width() {
+        FilterType::CatmullRom
+    } else {
+        FilterType::Nearest
+    };
+    resize(image, side, side, filter)
+}
+
 /// Draws a column's images below each other; `left` and `top` are the first one's corner in pixels.
 fn draw_images<DB: DrawingBackend>(
     area: &Area<DB>,
@@ -101,9 +122,10 @@ where
     DB::ErrorType: 'static,
 {
     for i in 0..column.images.len() {
-        let corner = (left, (top + i as u32 * PITCH) as i32);
-        let image = resize(&column.images.image(i), CELL, CELL, FilterType::CatmullRom);
-        let element = BitMapElement::with_owned_buffer(corner, (CELL, CELL), image.into_raw())
+        let image = shown(&column.images.image(i));
+        let (side, margin) = (image.width(), ((CELL - image.width()) / 2) as i32);
+        let corner = (left + margin, (top + i as u32 * PITCH) as i32 + margin);
+        let element = BitMapElement::with_owned_buffer(corner, (side, side), image.into_raw())
             .context("a picture does not fill its cell")?;
         area.draw(&element).map_err(drawing_error)?;
     }
@@ -118,4 +140,26 @@ pub fn write_grid(grid: &Grid, folder: &Path) -> Result<String> {
     let name = format!("{}.png", grid.stem);
     write_png(grid, &folder.join(&name))?;
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+
+    #[test]
+    fn small_images_keep_their_pixels_and_large_ones_are_reduced() {
+        assert_eq!(
+            [8, 32, 64, 96, 97, 256].map(shown_side),
+            [96, 96, 64, 96, 96, 96]
+        );
+        let mut image = RgbImage::new(32, 32);
+        image.put_pixel(31, 0, Rgb([255, 128, 1]));
+        let enlarged = shown(&image);
+        for (x, y, pixel) in enlarged.enumerate_pixels() {
+            let is_in_corner = x >= 93 && y < 3;
+            let wanted = if is_in_corner { [255, 128, 1] } else { [0; 3] };
+            assert_eq!(pixel.0, wanted, "{x}, {y}");
+        }
+    }
 }
