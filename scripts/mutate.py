@@ -80,7 +80,7 @@ impl Expert for DomainSpecific<'_> {
         """\
         let mut next = self.solver.step(&step, memory);
         if i + 1 == self.start_steps {
-            next.std = (0.5 * self.schedule.log_variance(self.variance, i / 2)).exp();
+            next.std = (0.5 * self.schedule.log_variance(self.variance, i / 2, None)).exp();
         }
 """,
     ),
