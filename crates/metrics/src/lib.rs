@@ -6,10 +6,10 @@
 pub mod fid_statistics;
 pub mod frechet;
 pub mod intervals;
-pub mod judgement;
 pub mod kid;
 pub mod pairwise;
 pub mod precision_recall;
 pub mod protocol;
 pub mod reference;
 pub mod registry;
+pub mod target_share;

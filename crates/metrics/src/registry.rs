@@ -4,11 +4,11 @@
 //! A new metric is a function in a file of its own and an entry of `metrics!` below.
 
 use crate::frechet::{Statistics, frechet_distance};
-use crate::judgement::Judgement;
 use crate::kid::{Kid, kid};
 use crate::pairwise;
 use crate::precision_recall::{NEIGHBOURS, PrecisionRecall, precision_recall};
 use crate::reference::Reference;
+use crate::target_share::ClassifierLogits;
 use anyhow::{Result, ensure};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -371,7 +371,7 @@ pub struct FeatureSets<'a> {
     /// The target domain's side of the comparison; its features have the same d.
     pub reference: &'a Reference,
     /// What a classifier says of the images; none where there is none that knows the target.
-    pub judgement: Option<Judgement>,
+    pub classified: Option<ClassifierLogits>,
     kid: OnceCell<Kid>,
     precision_recall: OnceCell<PrecisionRecall>,
 }
@@ -389,16 +389,16 @@ impl<'a> FeatureSets<'a> {
         Self {
             translated,
             reference,
-            judgement: None,
+            classified: None,
             kid: OnceCell::new(),
             precision_recall: OnceCell::new(),
         }
     }
 
     /// The share of the images with these logits that the classifier calls the target.
-    fn target_share(&self, logits: fn(&Judgement) -> &Tensor) -> Option<f64> {
-        let judgement = self.judgement.as_ref()?;
-        Some(judgement.share(logits(judgement)))
+    fn target_share(&self, logits: fn(&ClassifierLogits) -> &Tensor) -> Option<f64> {
+        let classified = self.classified.as_ref()?;
+        Some(classified.share(logits(classified)))
     }
 
     /// The reference's features, where they are known and both sets are large enough.
@@ -459,15 +459,15 @@ fn recall(sets: &FeatureSets) -> Result<Option<f64>> {
 }
 
 fn target_share(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.target_share(|judgement| &judgement.translated))
+    Ok(sets.target_share(|classified| &classified.translated))
 }
 
 fn source_target_share(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.target_share(|judgement| &judgement.sources))
+    Ok(sets.target_share(|classified| &classified.sources))
 }
 
 fn reference_target_share(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.target_share(|judgement| &judgement.reference))
+    Ok(sets.target_share(|classified| &classified.reference))
 }
 
 /// All values of a set of translations: means of the per-image metrics, and the metrics over sets.

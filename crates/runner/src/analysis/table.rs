@@ -163,7 +163,7 @@ fn mean_shown(results: &Results, metric: &Metric) -> Option<String> {
 
 /// Who calls translations the target, and how often that is said of sources and of the target's
 /// own images. None where nobody does.
-fn judge(results: &Results) -> Option<String> {
+fn target_share_note(results: &Results) -> Option<String> {
     let sources = mean_shown(results, &SOURCE_TARGET_SHARE)?;
     let reference = mean_shown(results, &REFERENCE_TARGET_SHARE)?;
     let target = &results.plan.task.reference.domain;
@@ -195,7 +195,7 @@ fn notes(results: &Results) -> Vec<String> {
         ),
         Some(protocol) => format!("FID of our rows: {}, protocol {protocol}.", task.distance),
     });
-    notes.extend(judge(results));
+    notes.extend(target_share_note(results));
     notes.extend(results.plan.notes());
     let SmallerBatches { jobs, smallest } = smaller_batches(results);
     if jobs > 0 {

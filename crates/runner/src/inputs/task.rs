@@ -109,7 +109,7 @@ impl Task {
 
     /// The place of the reference's domain among the classes of the feature network; none where it
     /// knows no class of that name.
-    pub fn judged_class(&self, project: &Project) -> Option<usize> {
+    pub fn target_class(&self, project: &Project) -> Option<usize> {
         let classes = self.features.trained_classes(project);
         classes
             .iter()

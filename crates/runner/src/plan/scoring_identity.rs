@@ -18,8 +18,8 @@ pub struct ScoringIdentity {
     pub scoring_version: u32,
     /// Keys of the metrics.
     pub metrics: Vec<String>,
-    /// SHA-256 of what decides protocol, feature network, sources, reference images and the class
-    /// that translations are judged by.
+    /// SHA-256 of what decides protocol, feature network, sources, reference images and the
+    /// target's class.
     pub sha256: String,
 }
 
@@ -35,7 +35,7 @@ impl ScoringIdentity {
             task.source.content(project)?,
             task.reference.content(project)?,
             task.features.content(project)?,
-            task.judged_class(project),
+            task.target_class(project),
         ]);
         Ok(Self {
             scoring_version: SCORING_VERSION,

@@ -9,7 +9,7 @@ use crate::analysis::claims::TestedClaim;
 use crate::analysis::published::PublishedTable;
 use crate::analysis::table::{Origin, Table, TableRow};
 use crate::error::one_line;
-use egsde_metrics::registry::{Direction, Metric};
+use egsde_metrics::registry::Metric;
 use std::collections::BTreeMap;
 
 /// Notes as comments before a table.
@@ -18,14 +18,6 @@ fn comment(notes: &[String]) -> String {
         .iter()
         .map(|note| format!("% {}\n", one_line(note)))
         .collect()
-}
-
-fn heading(metric: &Metric) -> String {
-    let arrow = match metric.direction {
-        Direction::LowerIsBetter => r"$\downarrow$",
-        Direction::HigherIsBetter => r"$\uparrow$",
-    };
-    format!("{} {arrow}", metric.heading)
 }
 
 fn line(cells: &[String]) -> String {
@@ -68,7 +60,9 @@ fn rows<'a>(
 }
 
 fn metric_headings(columns: &[&Metric]) -> Vec<String> {
-    let metrics = columns.iter().map(|metric| heading(metric));
+    let metrics = columns
+        .iter()
+        .map(|metric| escape(&metric.heading_with_arrow()));
     std::iter::once("Method".to_string())
         .chain(metrics)
         .collect()
@@ -144,6 +138,7 @@ pub fn latex(table: &Table) -> String {
 mod tests {
     use super::*;
     use crate::report::export::testing::table;
+    use egsde_metrics::registry;
 
     #[test]
     fn special_characters_are_escaped_and_our_best_is_bold() {
@@ -155,6 +150,19 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
+    }
+
+    #[test]
+    fn a_heading_with_a_percent_sign_ends_its_line() {
+        let mut shares = table();
+        shares.columns.push(&registry::AMT);
+        let text = latex(&shares);
+        let header = text
+            .lines()
+            .find(|line| line.starts_with("Method & "))
+            .unwrap();
+        assert!(header.contains(r"AMT \% $\uparrow$"), "{header}");
+        assert!(header.ends_with(r"\\"), "{header}");
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use super::bad_images::BadImages;
 use super::feature_network::{FeatureNetwork, INCEPTION_BATCH};
 use super::folders::FolderEvaluator;
-use super::judge::Judge;
 use super::pairs::ImagePair;
 use super::reference::ReferenceCache;
 use super::sides::Side;
+use super::target_classifier::TargetClassifier;
 use crate::error::invalid_input;
 use crate::inputs::image_folder::{ImageFolder, image_files};
 use crate::inputs::manifest::{Entry, Pins};
@@ -18,10 +18,10 @@ use crate::runtime::progress::Progress;
 use crate::store::per_image::PerImage;
 use anyhow::{Context, Result};
 use egsde_data::image_set::ImageSet;
-use egsde_metrics::judgement::Judgement;
 use egsde_metrics::protocol::Protocol;
 use egsde_metrics::reference::Reference;
 use egsde_metrics::registry::{FeatureSets, Metric, per_image_values, values};
+use egsde_metrics::target_share::ClassifierLogits;
 use egsde_models::tf32;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ enum Backend {
     Embedded {
         features: FeatureNetwork,
         device: Device,
-        judge: Option<Judge>,
+        classifier: Option<TargetClassifier>,
     },
     /// FID Inception and the 256 px pair metrics, from the stored files.
     Published {
@@ -90,12 +90,12 @@ impl Evaluator {
         let features = FeatureNetwork::open(task, project, device)?;
         let images = task.reference.load(project, task.image_size, usize::MAX)?;
         let reference = features.features(&images, device)?;
-        let judge = Judge::new(task, project, &features, &reference);
+        let classifier = TargetClassifier::new(task, project, &features, &reference);
         let reference = Reference::from_features(reference)?;
         let backend = Backend::Embedded {
             features,
             device,
-            judge,
+            classifier,
         };
         Ok(Self {
             backend,
@@ -170,7 +170,7 @@ impl Evaluator {
             }
         })?;
         let mut sets = FeatureSets::new(&per_image.features, &self.reference);
-        sets.judgement = tf32::without(|| self.judge(source, &per_image.features))?;
+        sets.classified = tf32::without(|| self.classify(source, &per_image.features))?;
         let metrics = values(&self.metrics, &per_image.values, &sets)?;
         Ok(Evaluation { metrics, per_image })
     }
@@ -190,14 +190,17 @@ impl Evaluator {
     }
 
     /// What the classifier of the features says, where there is one that knows the target.
-    fn judge(&self, source: &ImageSet, translated: &Tensor) -> Result<Option<Judgement>> {
+    fn classify(&self, source: &ImageSet, translated: &Tensor) -> Result<Option<ClassifierLogits>> {
         match &self.backend {
             Backend::Embedded {
                 features,
                 device,
-                judge: Some(judge),
-            } => judge.judge(features, source, translated, *device),
-            Backend::Embedded { judge: None, .. } | Backend::Published { .. } => Ok(None),
+                classifier: Some(classifier),
+            } => classifier.classify(features, source, translated, *device),
+            Backend::Embedded {
+                classifier: None, ..
+            }
+            | Backend::Published { .. } => Ok(None),
         }
     }
 

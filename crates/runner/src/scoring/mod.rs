@@ -5,9 +5,9 @@ pub mod evaluator;
 pub mod feature_network;
 pub mod folder_scores;
 pub mod folders;
-pub mod judge;
 pub mod pairs;
 pub mod reference;
 pub mod sides;
+pub mod target_classifier;
 
 pub use evaluator::{Evaluation, Evaluator};

@@ -151,17 +151,21 @@ fn a_classifier_tells_how_many_translations_sources_and_references_are_the_targe
     assert_eq!(
         Some(share),
         told.as_f64(),
-        "sources as translations are judged as sources"
+        "sources as translations are classified as sources"
     );
     let text = FINISHED.egsde("table", "r", &[]).printed();
     assert_has(&text, &["Called target %", "calls dog; of the sources"]);
 }
 
 #[test]
-fn without_a_class_of_the_target_there_is_no_judge() {
+fn without_a_class_of_the_target_there_is_no_target_share() {
     let project = TestProject::embedded(COMPARED);
     copy_folder(&FINISHED.path("r"), &project.path("runs"));
-    project.replace("configs/tasks/cat2dog-32.yaml", "domain: dog", "domain: puppy");
+    project.replace(
+        "configs/tasks/cat2dog-32.yaml",
+        "domain: dog",
+        "domain: puppy",
+    );
     project.run().success();
     for metrics in Scored::read(&project).scores.iter().map(metric_keys) {
         assert!(!metrics.contains("target_share"), "{metrics:?}");

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 /// The classifier's logits, `[n, classes]` each, and the class that translations should have.
 #[derive(Debug)]
-pub struct Judgement {
+pub struct ClassifierLogits {
     /// Index of the target's class, in `0..classes`.
     pub target: i64,
     /// Of the images that were translated.
@@ -15,7 +15,7 @@ pub struct Judgement {
     pub reference: Tensor,
 }
 
-impl Judgement {
+impl ClassifierLogits {
     /// The share in [0, 1] of the images behind these logits whose largest logit is the target's.
     pub fn share(&self, logits: &Tensor) -> f64 {
         let called = logits.argmax(-1, false).eq(self.target);
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn the_share_counts_largest_logits() {
         let logits = |values: &[f32]| Tensor::from_slice(values).reshape([-1, 3]);
-        let judgement = Judgement {
+        let classified = ClassifierLogits {
             target: 2,
             sources: logits(&[1.0, 0.0, 0.5]),
             translated: logits(&[
@@ -38,8 +38,8 @@ mod tests {
             ]),
             reference: logits(&[0.0, 0.0, 9.0]),
         };
-        assert_eq!(judgement.share(&judgement.sources), 0.0);
-        assert_eq!(judgement.share(&judgement.translated), 0.75);
-        assert_eq!(judgement.share(&judgement.reference), 1.0);
+        assert_eq!(classified.share(&classified.sources), 0.0);
+        assert_eq!(classified.share(&classified.translated), 0.75);
+        assert_eq!(classified.share(&classified.reference), 1.0);
     }
 }
