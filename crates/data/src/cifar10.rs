@@ -2,6 +2,7 @@
 //! official binary version.
 
 use crate::image_set::ImageSet;
+use crate::nearest::offer;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -39,6 +40,19 @@ pub const CLASSES: [&str; 10] = [
     "truck",
 ];
 
+/// The label of the class of this name, in 0..10.
+///
+/// # Errors
+/// There is no such class; the nearest name is offered.
+pub fn class_label(name: &str) -> Result<u8> {
+    let found = CLASSES.iter().position(|class| *class == name);
+    let label = found.with_context(|| {
+        let (known, offer) = (CLASSES.join(", "), offer(name, CLASSES.into_iter()));
+        format!("no CIFAR-10 class {name:?}; there are {known}{offer}")
+    })?;
+    Ok(label as u8)
+}
+
 /// Side of an image in pixels.
 pub const SIDE: usize = 32;
 
@@ -57,12 +71,16 @@ impl LabelledImages {
         }
     }
 
-    /// The images of one class, in the order of the split.
-    pub fn images_of_class(&self, label: u8) -> ImageSet {
+    /// The images of the class of this name, in the order of the split.
+    ///
+    /// # Errors
+    /// As [`class_label`].
+    pub fn images_of_class(&self, name: &str) -> Result<ImageSet> {
+        let label = class_label(name)?;
         let indices: Vec<usize> = (0..self.labels.len())
             .filter(|i| self.labels[*i] == label)
             .collect();
-        self.images.select(&indices)
+        Ok(self.images.select(&indices))
     }
 
     /// Checks that a split has `count` images and as many labels, and names the images.
@@ -241,6 +259,13 @@ mod tests {
         assert_eq!(split.labels, [3]);
         assert_eq!(&split.images.pixels[..6], [10, 20, 30, 10, 20, 30]);
         assert!(append_binary_batch(&record[1..], &mut split).is_err());
+    }
+
+    #[test]
+    fn a_class_is_known_by_its_name_and_a_slip_is_told() {
+        assert_eq!(class_label("cat").unwrap(), 3);
+        let error = class_label("dgo").unwrap_err().to_string();
+        assert!(error.ends_with("truck; did you mean `dog`?"), "{error}");
     }
 
     #[test]

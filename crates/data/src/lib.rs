@@ -9,5 +9,7 @@ pub mod file_kind;
 pub mod files;
 pub mod image_file;
 pub mod image_set;
+pub mod lock;
+pub mod nearest;
 pub mod photo;
 pub mod resize;

@@ -9,12 +9,17 @@ use serde::Deserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 /// Bytes of a safetensors file that tell how long its header is.
 const LENGTH_BYTES: usize = 8;
+
+/// Bytes of the longest header that a safetensors file may have: the format's own bound.
+pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// The content of a weight file.
 #[derive(Debug, Default)]
@@ -70,6 +75,22 @@ pub fn read_safetensors(path: &Path) -> Result<WeightFile> {
         std::fs::read(path).with_context(|| format!("cannot read weights {}", path.display()))?;
     parse_safetensors(&bytes)
         .with_context(|| format!("{} is not a usable safetensors file", path.display()))
+}
+
+/// The metadata in the header of a safetensors file, of which nothing more is read; none where the
+/// file cannot be read, is of another kind, or has no metadata.
+pub fn read_metadata(path: &Path) -> Option<BTreeMap<String, String>> {
+    let mut file = File::open(path).ok()?;
+    let mut length = [0; LENGTH_BYTES];
+    file.read_exact(&mut length).ok()?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES {
+        return None;
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).ok()?;
+    let mut header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    serde_json::from_value(header.get_mut("__metadata__")?.take()).ok()
 }
 
 /// Why the crate `safetensors` refuses a file, in words for people.
@@ -354,6 +375,7 @@ mod tests {
         write_safetensors(&path, &WeightFile { tensors, metadata }, Kind::Half).unwrap();
         let back = read_safetensors(&path).unwrap();
         assert_eq!(back.metadata["steps"], "12");
+        assert_eq!(read_metadata(&path), Some(back.metadata));
         assert_eq!(back.tensors["x"].kind(), Kind::Half);
         let x = Vec::<f32>::try_from(back.tensors["x"].to_kind(Kind::Float)).unwrap();
         assert_eq!(x, [0.5, -2.0, 3.25]);

@@ -223,7 +223,7 @@ fn what_is_no_state_dict_is_named_for_what_it_is() {
         check_refused(name, MODEL, wanted);
     }
     let wrong = CheckpointPart::Key("genrator");
-    check_refused("generator.ckpt", wrong, &["did you mean \"generator\"?"]);
+    check_refused("generator.ckpt", wrong, &["did you mean `generator`?"]);
     check_refused(
         "generator.ckpt",
         CheckpointPart::Ema,
@@ -300,8 +300,5 @@ fn a_part_of_a_safetensors_file_is_chosen_by_what_its_names_begin_with() {
     let part = parse_weights(&bytes, CheckpointPart::Key("net")).unwrap();
     assert_eq!(part.tensors.into_keys().collect::<Vec<_>>(), ["a", "b"]);
     let error = parse_weights(&bytes, CheckpointPart::Key("nett")).unwrap_err();
-    assert!(
-        error.to_string().contains("did you mean \"net\"?"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("did you mean `net`?"), "{error}");
 }

@@ -2,10 +2,10 @@
 //! byte order mark.
 
 use crate::error::invalid_input;
-use crate::nearest::offer_path;
 use anyhow::Result;
 use csv::{DeserializeErrorKind, ErrorKind, StringRecord};
 use egsde_data::files::read_text;
+use egsde_data::nearest::offer_path;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 

@@ -13,7 +13,6 @@ mod error;
 pub mod fuzzing;
 pub mod gpu_check;
 pub mod inputs;
-mod nearest;
 pub mod parity;
 mod paths;
 pub mod plan;

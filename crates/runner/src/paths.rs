@@ -84,6 +84,33 @@ pub fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(expand_argument)
 }
 
+/// Most characters of a name that becomes a file's or a folder's: file systems take 255, and such a
+/// name may be added to.
+const LONGEST_NAME: usize = 200;
+
+/// Whether a character may stand in a name that becomes a file's or a folder's.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
+}
+
+/// Why a name cannot become that of a file or folder; none where it can. `what` says whose name it
+/// is: "a folder's".
+pub fn name_problem(name: &str, what: &str) -> Option<String> {
+    if name.len() > LONGEST_NAME {
+        let count = name.len();
+        return Some(format!(
+            "the name has {count} characters: {what} name has at most {LONGEST_NAME}"
+        ));
+    }
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
+        return Some(format!(
+            "{name:?} cannot be {what} name: use letters, digits, - and _, and points but at its \
+             beginning"
+        ));
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +135,17 @@ mod tests {
         let error = expanded("$EGSDE_NO_SUCH/a").unwrap_err().to_string();
         assert_eq!(error, "the variable EGSDE_NO_SUCH is not set");
         assert!(expanded("").unwrap_err().to_string().contains("empty"));
+    }
+
+    #[test]
+    fn a_name_that_leaves_its_folder_or_hides_is_refused() {
+        for name in ["table1", "a.b", "-x_2"] {
+            assert_eq!(name_problem(name, "a folder's"), None, "{name}");
+        }
+        let long = "a".repeat(LONGEST_NAME + 1);
+        for name in ["", ".a", "..", "a/b", "a b", "é", &long] {
+            assert!(name_problem(name, "a folder's").is_some(), "{name}");
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@ use crate::error::{OrInvalidInput, invalid_input};
 use crate::paths::expand;
 use anyhow::Result;
 use egsde_data::files::sha256_file;
+use egsde_data::lock::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The environment variable that names the project's folder.
 pub const PROJECT_VARIABLE: &str = "EGSDE_PROJECT";
@@ -134,7 +135,7 @@ impl Project {
         compute: impl FnOnce(&Path) -> Result<String>,
     ) -> Result<String> {
         // The lock is held meanwhile: workers of several devices ask for the same files at once.
-        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hashes = lock(&self.hashes);
         if let Some(sha256) = hashes.get(path) {
             return Ok(sha256.clone());
         }
@@ -153,14 +154,12 @@ impl Project {
 
     /// Keeps the hash of a published input for as long as this process lives.
     pub fn learn(&self, key: &str, sha256: &str) {
-        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
-        learnt.insert(key.into(), sha256.into());
+        lock(&self.learnt).insert(key.into(), sha256.into());
     }
 
     /// What [`Project::learn`] kept.
     pub fn learnt(&self) -> BTreeMap<String, String> {
-        let learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
-        learnt.clone()
+        lock(&self.learnt).clone()
     }
 
     /// The folder of task files.

@@ -1,10 +1,9 @@
 //! Reading YAML so that a mistake is told with file, line and the nearest valid name.
 
 use crate::error::{invalid_input, one_line};
-use crate::nearest::offer_path;
-pub use crate::nearest::{nearest, offer};
 use anyhow::Result;
 use egsde_data::files::read_text;
+use egsde_data::nearest::{offer, offer_path};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
@@ -215,6 +214,7 @@ pub fn with_suggestion(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use egsde_data::nearest::nearest;
     use serde::Deserialize;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Labelled images to train on and to hold out, from CIFAR-10 or from one set per class.
 
-use anyhow::{Context, Result, ensure};
-use egsde_data::cifar10::{CLASSES, Cifar10, LabelledImages};
+use anyhow::{Result, ensure};
+use egsde_data::cifar10::{CLASSES, Cifar10, LabelledImages, class_label};
 use egsde_data::image_set::ImageSet;
 
 /// Images with one label each.
@@ -26,16 +26,7 @@ pub struct TrainingData {
 fn training_labels(classes: &[String]) -> Result<[Option<i64>; CLASSES.len()]> {
     let mut labels = [None; CLASSES.len()];
     for (label, name) in classes.iter().enumerate() {
-        let index = CLASSES
-            .iter()
-            .position(|class| class == name)
-            .with_context(|| {
-                format!(
-                    "no CIFAR-10 class {name:?}; there are {}",
-                    CLASSES.join(", ")
-                )
-            })?;
-        labels[index] = Some(label as i64);
+        labels[usize::from(class_label(name)?)] = Some(label as i64);
     }
     Ok(labels)
 }

@@ -1,6 +1,7 @@
 //! What kind of file a file is: one of the formats of weights, or something else that people take
 //! for one, named for what it is.
 
+use crate::weights::MAX_HEADER_BYTES;
 use anyhow::{Result, bail, ensure};
 
 /// A format of weight files.
@@ -110,8 +111,8 @@ fn looks_like_safetensors(bytes: &[u8]) -> Result<bool> {
         return Ok(false);
     };
     let length = u64::from_le_bytes(*length);
-    // No header has more bytes (the format's own bound), and no text begins so.
-    if rest.first() != Some(&b'{') || length > 100_000_000 {
+    // No text begins so.
+    if rest.first() != Some(&b'{') || length > MAX_HEADER_BYTES {
         return Ok(false);
     }
     ensure!(

@@ -5,6 +5,7 @@ use super::contents::{
 };
 use super::pickle::{Pickle, Value};
 use anyhow::{Result, bail};
+use egsde_data::nearest::offer;
 use std::collections::HashMap;
 
 /// Keys under which people keep the weights of a network, the first that is there counts.
@@ -178,7 +179,8 @@ impl<'a> Search<'a> {
         if let Some(known) = self.found.get(&(index, levels)) {
             return known.clone();
         }
-        // Whoever comes by again while this is searched finds nothing here.
+        // An entry of none marks a search under way, so that a dictionary that holds itself ends
+        // it.
         self.found.insert((index, levels), None);
         let path = match self.pickle.pairs(value) {
             Some(pairs) => self.weights_in_pairs(pairs, levels),
@@ -370,14 +372,4 @@ fn has_prefix(pairs: &[(Value, Value)], prefix: &str) -> bool {
         (Value::Text(name), Value::Tensor(_)) => name.starts_with(prefix),
         _ => false,
     })
-}
-
-/// "; did you mean ...?", or nothing when no name is close.
-pub(super) fn offer<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> String {
-    const ALIKE: f64 = 0.7;
-    let scored = names.map(|name| (strsim::jaro_winkler(typed, name), name));
-    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((score, name)) if score > ALIKE => format!("; did you mean {name:?}?"),
-        _ => String::new(),
-    }
 }

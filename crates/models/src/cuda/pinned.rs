@@ -1,7 +1,8 @@
 //! Page-locked memory of the host, from which a GPU fetches numbers while the host goes on.
 
 use super::{Event, is_loaded, takes_own_ways};
-use std::sync::{Mutex, PoisonError};
+use egsde_data::lock::lock;
+use std::sync::Mutex;
 use tch::{Device, Kind, Tensor};
 
 unsafe extern "C" {
@@ -60,7 +61,7 @@ fn plain_buffer(numbers: usize) -> StagingBuffer {
 
 /// Page-locked memory; none where there is no more of it.
 fn pinned_buffer(numbers: usize) -> Option<StagingBuffer> {
-    let mut unused = UNUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut unused = lock(&UNUSED);
     if let Some(place) = unused.iter().position(|b| b.host.numel() == numbers) {
         return Some(unused.swap_remove(place));
     }
@@ -94,7 +95,7 @@ impl StagingBuffer {
         let fetched = self.host.to_device_(device, Kind::Float, true, true);
         self.fetched = Event::record(device);
         if self.fetched.is_some() {
-            let mut unused = UNUSED.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut unused = lock(&UNUSED);
             unused.push(self);
         } else {
             // Whether the device still reads it is not known.

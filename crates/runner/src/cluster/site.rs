@@ -3,8 +3,9 @@
 
 use crate::error::invalid_input;
 use crate::project::Project;
-use crate::yaml::{names_in, offer, read_yaml};
+use crate::yaml::{names_in, read_yaml};
 use anyhow::Result;
+use egsde_data::nearest::offer;
 use serde::{Deserialize, Serialize};
 
 /// Images that make a task long enough to be worth its start.

@@ -4,15 +4,15 @@ use crate::error::{check_failed, one_line};
 use crate::inputs::archive::{ArchiveManifest, LocatedArchive};
 use crate::inputs::manifest::{Input, Manifest, Pins};
 use crate::inputs::task::Task;
-use crate::nearest::offer;
 use crate::project::Project;
 use crate::runtime::console::stdout;
 use crate::scoring::feature_network::embedded_features;
 use crate::yaml::read_yaml;
-use anyhow::{Context, Result};
-use egsde_data::cifar10::{CLASSES, Cifar10, LabelledImages};
+use anyhow::Result;
+use egsde_data::cifar10::{Cifar10, LabelledImages};
 use egsde_data::files::{sha256_hex, write_atomically};
 use egsde_data::image_set::ImageSet;
+use egsde_data::nearest::offer;
 use egsde_metrics::frechet::{Statistics, frechet_distance};
 use egsde_models::{CifarFeatures, Loaded};
 use std::path::Path;
@@ -105,9 +105,7 @@ const DOG: EmbeddedClass = EmbeddedClass {
 impl EmbeddedClass {
     /// The images of the class in a split.
     fn select(&self, split: &LabelledImages) -> Result<ImageSet> {
-        let label = CLASSES.iter().position(|class| *class == self.class);
-        let label = label.with_context(|| format!("CIFAR-10 has no class {}", self.class))?;
-        Ok(split.images_of_class(label as u8))
+        split.images_of_class(self.class)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Job folders under any folder, for commands that need no experiment file.
 
 use crate::error::{OrInvalidInput, invalid_input};
-use crate::nearest::offer_path;
 use crate::store::job_dir::JOB_FILE;
 use anyhow::Result;
+use egsde_data::nearest::offer_path;
 use std::path::{Path, PathBuf};
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {

@@ -4,17 +4,12 @@
 use crate::error::invalid_input;
 use anyhow::Result;
 use egsde_data::files::{check_writable, write_atomically, write_new};
-use serde_json::Value;
-use std::fs::File;
-use std::io::Read;
+use egsde_models::weights::read_metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Metadata key under which a weight file says which command made it.
 pub const COMMAND_KEY: &str = "egsde.command";
-
-/// No header of a safetensors file is longer.
-const MAX_HEADER: u64 = 100_000_000;
 
 /// An output of a command.
 #[derive(Debug, Clone, Copy)]
@@ -29,17 +24,7 @@ pub struct Output<'a> {
 
 /// The command that made a weight file, where the file says so.
 fn made_by(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).ok()?;
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER {
-        return None;
-    }
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header).ok()?;
-    let header: Value = serde_json::from_slice(&header).ok()?;
-    Some(header["__metadata__"][COMMAND_KEY].as_str()?.to_string())
+    read_metadata(path)?.remove(COMMAND_KEY)
 }
 
 impl Output<'_> {

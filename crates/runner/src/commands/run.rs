@@ -2,7 +2,6 @@
 
 use super::output::{Output, TableFormat};
 use crate::analysis::table::Table;
-use crate::error::Interrupted;
 use crate::plan::Plan;
 use crate::plan::experiment_args::{ExperimentArgs, parse_count};
 use crate::project::Project;
@@ -94,15 +93,13 @@ fn show_preview(results: &Results, project: &Project) -> Result<String> {
 
 /// Ends the command after a signal that came when all jobs were done.
 fn stop_before_report(plan: &Plan) -> Result<()> {
-    let Some(code) = signal::requested() else {
-        return Ok(());
-    };
-    let text = format!(
-        "interrupted: all {} jobs are done; the same command goes on with the report ({})",
-        plan.jobs.len(),
-        plan.folder.display()
-    );
-    Err(Interrupted { text, code }.into())
+    signal::stop_if_requested(|| {
+        format!(
+            "interrupted: all {} jobs are done; the same command goes on with the report ({})",
+            plan.jobs.len(),
+            plan.folder.display()
+        )
+    })
 }
 
 /// Runs the command.

@@ -6,15 +6,15 @@ use crate::inputs::hashed::{HashedFile, HashedFolder};
 use crate::inputs::image_folder::folder_sha256;
 use crate::inputs::image_source::{ImagePlace, ImageSource};
 use crate::inputs::network_file::NetworkFile;
-use crate::inputs::own_task::{CheckedTask, OwnNetwork, OwnPictures, OwnTask};
+use crate::inputs::own_task::{CheckedTask, OwnFolder, OwnNetwork, OwnTask};
 use crate::inputs::task::Task;
-use crate::nearest::offer;
 use crate::paths::{expand, path_parser};
 use crate::plan::experiment_args::parse_count;
 use crate::project::Project;
 use crate::runtime::console::{log, stdout};
 use anyhow::Result;
 use egsde_data::files::{sha256_file, write_atomically};
+use egsde_data::nearest::offer;
 use egsde_sampler::generators::GeneratorName;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -142,11 +142,11 @@ impl NewArgs {
         OwnTask {
             name: self.name.clone(),
             title: self.title.clone(),
-            source: OwnPictures {
+            source: OwnFolder {
                 folder: self.source.clone(),
                 domain: self.source_domain.clone(),
             },
-            reference: OwnPictures {
+            reference: OwnFolder {
                 folder: self.reference.clone(),
                 domain: self.reference_domain.clone(),
             },

@@ -9,9 +9,8 @@ use crate::error::{OrInvalidInput, invalid_input};
 use crate::project::Project;
 use crate::runtime::console::{log, stdout};
 use crate::runtime::progress::Progress;
-use crate::yaml::offer;
 use anyhow::Result;
-use egsde_data::cifar10::{CLASSES, Cifar10};
+use egsde_data::cifar10::Cifar10;
 use egsde_data::image_set::ImageSet;
 use egsde_models::weights::write_safetensors;
 use egsde_training::gan::{DomainImages, GanEvent, GanOptions, GanOutcome, GanRecipe, train_gan};
@@ -47,15 +46,8 @@ fn show_gan_event(event: GanEvent, recipe: &GanRecipe, bar: &mut Option<Progress
 
 /// The training images of a class of CIFAR-10.
 fn images_of_class(data: &Cifar10, class: &str) -> Result<ImageSet> {
-    let label = CLASSES.iter().position(|name| *name == class);
-    let Some(label) = label else {
-        let offer = offer(class, CLASSES.into_iter());
-        let known = CLASSES.join(", ");
-        return Err(invalid_input(format!(
-            "no CIFAR-10 class `{class}`, there are {known}{offer}"
-        )));
-    };
-    Ok(data.train.images_of_class(label as u8))
+    let images = data.train.images_of_class(class);
+    images.map_err(|error| invalid_input(error.to_string()))
 }
 
 /// Trains a GAN that translates between two classes.

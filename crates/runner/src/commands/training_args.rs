@@ -3,7 +3,7 @@
 
 use crate::config::overrides::{Assignment, read_with_changes};
 use crate::config::precision::Precision;
-use crate::error::{Interrupted, OrInvalidInput, invalid_input};
+use crate::error::{OrInvalidInput, invalid_input};
 use crate::inputs::archive::ArchiveManifest;
 use crate::paths::path_parser;
 use crate::project::Project;
@@ -14,7 +14,7 @@ use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_data::cifar10::Cifar10;
 use egsde_data::files::{check_writable, sha256_file};
-use egsde_models::weights::read_safetensors;
+use egsde_models::weights::read_metadata;
 use egsde_training::recipe::RECIPE_KEY;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -91,8 +91,8 @@ pub(super) fn open_cifar10(project: &Project) -> Result<(Cifar10, String)> {
 
 /// The name of the recipe by which the weights of a file were trained.
 fn trained_by(path: &Path) -> Option<String> {
-    let mut file = read_safetensors(path).ok()?;
-    let recipe: Value = serde_json::from_str(&file.metadata.remove(RECIPE_KEY)?).ok()?;
+    let metadata = read_metadata(path)?;
+    let recipe: Value = serde_json::from_str(metadata.get(RECIPE_KEY)?).ok()?;
     recipe["name"].as_str().map(String::from)
 }
 
@@ -128,10 +128,8 @@ pub(super) fn interruption(name: &str, folder: &Path) -> anyhow::Error {
         "{name}: interrupted; the checkpoint is in {}, the same command goes on from there",
         folder.display()
     );
-    match signal::requested() {
-        Some(code) => Interrupted { text, code }.into(),
-        None => anyhow::anyhow!(text),
-    }
+    let stopped = signal::stop_if_requested(|| text.clone());
+    stopped.err().unwrap_or_else(|| anyhow::anyhow!(text))
 }
 
 /// The folder of the checkpoints and the loss log of the recipe `name`.

@@ -3,10 +3,9 @@
 use crate::config::experiment::Experiment;
 use crate::config::overrides::set;
 use crate::config::row::Row;
-use crate::error::{Interrupted, OrInvalidInput, check_failed, invalid_input, one_line};
+use crate::error::{OrInvalidInput, check_failed, invalid_input, one_line};
 use crate::inputs::own_pictures::{OwnPicture, OwnPictures};
 use crate::inputs::task::Task;
-use crate::nearest::{known_names, nearest};
 use crate::paths::path_parser;
 use crate::plan::experiment_args::parse_count;
 use crate::plan::job::slug;
@@ -22,6 +21,7 @@ use anyhow::{Context, Result};
 use egsde_data::crop::square;
 use egsde_data::files::{make_writable_folder, write_atomically};
 use egsde_data::image_set::{ImageSet, encode_png};
+use egsde_data::nearest::{known_names, nearest};
 use egsde_data::photo::read_upright;
 use image::imageops::{FilterType, replace, resize};
 use image::{Rgb, RgbImage};
@@ -330,17 +330,15 @@ impl<'a> Translator<'a> {
     }
 
     fn stop_if_signalled(&self) -> Result<()> {
-        let Some(code) = signal::requested() else {
-            return Ok(());
-        };
-        let text = format!(
-            "interrupted: {} of {} pictures are in {}; the same command with --skip-existing goes \
-             on from there",
-            self.translated,
-            self.plan.experiment.pictures,
-            self.args.out.display()
-        );
-        Err(Interrupted { text, code }.into())
+        signal::stop_if_requested(|| {
+            format!(
+                "interrupted: {} of {} pictures are in {}; the same command with --skip-existing \
+                 goes on from there",
+                self.translated,
+                self.plan.experiment.pictures,
+                self.args.out.display()
+            )
+        })
     }
 
     fn translate_all(&mut self, pictures: &'a [OwnPicture]) -> Result<()> {
@@ -412,9 +410,9 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     signal::listen()?;
     let asked = pictures.len() + unread.len();
     let mut translator = Translator::new(args, project, &plan, asked);
-    unread
-        .into_iter()
-        .for_each(|reason| translator.leave_out(reason));
+    for reason in unread {
+        translator.leave_out(reason);
+    }
     translator.translate_all(&pictures)?;
     let (translated, out) = (translator.translated, args.out.display());
     if translated > 0 {

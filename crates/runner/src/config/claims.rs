@@ -3,10 +3,10 @@
 
 use crate::config::published::PublishedLine;
 use crate::error::invalid_input;
-use crate::nearest::offer;
 use crate::project::Project;
 use crate::yaml::{parse_yaml, yaml_text};
 use anyhow::Result;
+use egsde_data::nearest::offer;
 use egsde_metrics::registry::{METRICS, Metric, paired_metrics};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};

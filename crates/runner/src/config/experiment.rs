@@ -6,10 +6,11 @@ use crate::config::precision::Precision;
 use crate::config::row::Row;
 use crate::config::sweep::{self, Sweep};
 use crate::error::invalid_input;
-use crate::nearest::{known_names, nearest, offer};
+use crate::paths::name_problem;
 use crate::project::Project;
 use crate::yaml::{mistake, names_in, parse_yaml, yaml_text};
 use anyhow::Result;
+use egsde_data::nearest::{known_names, nearest, offer};
 use egsde_sampler::method::MethodSettings;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,9 +21,6 @@ use std::path::{Path, PathBuf};
 
 /// A file that makes more jobs than this is refused.
 pub const MOST_JOBS: usize = 200_000;
-
-/// Most characters of an experiment's name: file systems take 255, and a name may be added to.
-const LONGEST_NAME: usize = 200;
 
 /// Which rows of `results/published.csv` stand beside ours.
 #[derive(Debug, Clone, Deserialize, Serialize, PartialEq)]
@@ -136,23 +134,12 @@ fn refuse_group<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NoGroup, D
     deserializer.deserialize_any(RefuseGroup)
 }
 
-fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-_.".contains(c)
-}
-
 fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
-    if name.len() > LONGEST_NAME {
-        return Err(D::Error::custom(format!(
-            "the name has {} characters: a folder's name has at most {LONGEST_NAME}",
-            name.len()
-        )));
+    match name_problem(&name, "a folder's") {
+        Some(problem) => Err(D::Error::custom(problem)),
+        None => Ok(name),
     }
-    if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
-        let text = format!("{name:?} cannot be a folder's name: use letters, digits, - and _");
-        return Err(D::Error::custom(text));
-    }
-    Ok(name)
 }
 
 /// A list without repeats. The check sits inside the visitor, so that an error carries the list's

@@ -2,9 +2,9 @@
 //! sweeps.
 
 use crate::error::{OrInvalidInput, invalid_input};
-use crate::nearest::offer;
 use crate::yaml::{mistake, read_yaml};
 use anyhow::Result;
+use egsde_data::nearest::offer;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 use std::path::Path;

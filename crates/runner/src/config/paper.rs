@@ -4,9 +4,9 @@ use super::claims::{Claim, read_claims};
 use super::experiment::Published;
 use super::published::{PublishedLine, read_published};
 use crate::error::invalid_input;
-use crate::nearest::offer;
 use crate::project::Project;
 use anyhow::Result;
+use egsde_data::nearest::offer;
 use std::collections::BTreeSet;
 
 /// The published numbers and claims of one table and task.

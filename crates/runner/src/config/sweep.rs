@@ -3,8 +3,9 @@
 use super::overrides::set;
 use super::row::{Row, Varied};
 use crate::error::{all_in_order, invalid_input};
-use crate::yaml::{mistake, offer};
+use crate::yaml::mistake;
 use anyhow::Result;
+use egsde_data::nearest::offer;
 use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_yaml::{Mapping, Value};

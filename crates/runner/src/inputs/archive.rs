@@ -4,7 +4,7 @@ use crate::error::invalid_input;
 use crate::project::Project;
 use crate::yaml::read_yaml;
 use anyhow::Result;
-use egsde_data::cifar10::{CLASSES, Cifar10};
+use egsde_data::cifar10::Cifar10;
 use egsde_data::files::sha256_file;
 use egsde_data::image_set::ImageSet;
 use serde::{Deserialize, Serialize};
@@ -133,18 +133,13 @@ impl ArchivePart {
     pub fn load(&self, project: &Project) -> Result<ImageSet> {
         let archive = self.manifest(project)?.locate(project)?;
         let data = Cifar10::open(&archive.path)?;
-        let Some(label) = CLASSES.iter().position(|class| *class == self.class) else {
-            let known = CLASSES.join(", ");
-            return Err(invalid_input(format!(
-                "no class {:?}; there are {known}",
-                self.class
-            )));
-        };
         let labelled = match self.split {
             Split::Train => &data.train,
             Split::Test => &data.test,
         };
-        Ok(labelled.images_of_class(label as u8))
+        labelled
+            .images_of_class(&self.class)
+            .map_err(|error| invalid_input(error.to_string()))
     }
 
     /// What decides the images, by content.

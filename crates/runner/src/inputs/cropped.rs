@@ -1,7 +1,7 @@
 //! Folders of the user's own images, of any sizes, as squares.
 
 use super::image_folder::{image_files, read_images};
-use super::image_name::check_name;
+use super::image_name::check_storable_name;
 use crate::error::{OrInvalidInput, all_in_order};
 use anyhow::Result;
 use egsde_data::crop::square;
@@ -46,7 +46,9 @@ pub struct Survey {
 /// Invalid input: as [`load_cropped`], and a name under which nothing can be stored.
 pub fn survey(folder: &Path, side: usize) -> Result<Survey> {
     let files = image_files(folder)?;
-    files.keys().try_for_each(|name| check_name(name))?;
+    files
+        .keys()
+        .try_for_each(|name| check_storable_name(name))?;
     let paths: Vec<&PathBuf> = files.values().collect();
     let enlarged = paths.par_iter().map(|path| {
         let image = image_file::read(path).or_invalid_input("picture")?;

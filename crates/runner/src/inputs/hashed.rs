@@ -2,9 +2,9 @@
 
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::inputs::image_folder::folder_sha256;
-use crate::nearest::offer_path;
 use crate::project::Project;
 use anyhow::Result;
+use egsde_data::nearest::offer_path;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

@@ -2,11 +2,11 @@
 
 use super::image_kind::{extension, has_image_extension, is_hidden, unread_image};
 use crate::error::{OrInvalidInput, all_in_order, invalid_input};
-use crate::nearest::offer_path;
 use anyhow::Result;
 use egsde_data::files::{sha256_file, sha256_hex};
 use egsde_data::image_file::{self, FORMATS, Rgb};
 use egsde_data::image_set::ImageSet;
+use egsde_data::nearest::offer_path;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::DirEntry;

@@ -20,7 +20,7 @@ fn reason_not_storable(name: &str) -> Option<&'static str> {
 ///
 /// # Errors
 /// Invalid input: the name has a control character or is not UTF-8.
-pub fn check_name(name: &str) -> Result<()> {
+pub fn check_storable_name(name: &str) -> Result<()> {
     match reason_not_storable(name) {
         Some(reason) => Err(invalid_input(format!(
             "the picture {name:?} {reason}: rename it"
@@ -36,9 +36,9 @@ mod tests {
     #[test]
     fn names_that_cannot_be_stored_are_refused() {
         for name in ["a", "b c", "猫", "a|b"] {
-            assert!(check_name(name).is_ok(), "{name}");
+            assert!(check_storable_name(name).is_ok(), "{name}");
         }
-        let refused = |name: &str| check_name(name).unwrap_err().to_string();
+        let refused = |name: &str| check_storable_name(name).unwrap_err().to_string();
         assert!(refused("new\nline").contains("\"new\\nline\" has a line end"));
         assert!(refused("\u{fffd}").contains("not UTF-8"));
     }

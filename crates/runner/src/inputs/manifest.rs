@@ -4,9 +4,10 @@
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::inputs::image_folder::{folder_sha256, image_files};
 use crate::project::Project;
-use crate::yaml::{offer, read_yaml};
+use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_data::files::{sha256_file, write_atomically};
+use egsde_data::nearest::offer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

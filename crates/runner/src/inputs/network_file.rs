@@ -8,13 +8,10 @@ use crate::yaml::read_yaml;
 use anyhow::Result;
 use egsde_models::NetworkConfig;
 use egsde_models::networks::{Build, Diffusion, Loaded, NETWORK_KEY, config_from_metadata};
-use egsde_models::weights::read_safetensors;
+use egsde_models::weights::{read_metadata, read_safetensors};
 use egsde_sampler::generators::{Generator, GeneratorName};
 use egsde_training::recipe::{RECIPE_KEY, Recipe};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
@@ -122,32 +119,16 @@ fn published_config(input: &Input, project: &Project) -> Result<NetworkConfig> {
     }
 }
 
-/// Largest header of a safetensors file.
-const MAX_HEADER: u64 = 100 << 20;
-
-/// The metadata in the header of a safetensors file, of which nothing more is read; none where
-/// there is none.
-fn metadata_in_header(path: &Path) -> Option<BTreeMap<String, String>> {
-    let mut file = File::open(path).ok()?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).ok()?;
-    let mut header = Vec::new();
-    let length = u64::from_le_bytes(length).min(MAX_HEADER);
-    file.take(length).read_to_end(&mut header).ok()?;
-    let mut header: serde_json::Value = serde_json::from_slice(&header).ok()?;
-    serde_json::from_value(header.get_mut("__metadata__")?.take()).ok()
-}
-
 /// The configuration in the header of a safetensors file; none where there is none.
 fn config_in_header(path: &Path) -> Option<NetworkConfig> {
-    let metadata = metadata_in_header(path)?;
+    let metadata = read_metadata(path)?;
     serde_json::from_str(metadata.get(NETWORK_KEY)?).ok()
 }
 
 /// The classes in the recipe of `egsde train` in the header of a safetensors file; none where
 /// there is no recipe.
 fn classes_in_header(path: &Path) -> Option<Vec<String>> {
-    let metadata = metadata_in_header(path)?;
+    let metadata = read_metadata(path)?;
     let recipe: Recipe = serde_json::from_str(metadata.get(RECIPE_KEY)?).ok()?;
     Some(recipe.classes)
 }

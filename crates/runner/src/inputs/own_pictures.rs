@@ -1,11 +1,11 @@
 //! Pictures that the command line names: files, and folders of files.
 
 use super::image_folder::{ImageFile, ImageFolder};
-use super::image_name::check_name;
+use super::image_name::check_storable_name;
 use crate::error::invalid_input;
-use crate::nearest::offer_path;
 use anyhow::Result;
 use egsde_data::image_file::{composed_name, stem};
+use egsde_data::nearest::offer_path;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ fn named(files: Vec<ImageFile>) -> Result<Vec<OwnPicture>> {
             1 => stem.clone(),
             _ => composed_name(&path),
         };
-        check_name(&name)?;
+        check_storable_name(&name)?;
         if let Some(other) = taken.insert(name.clone(), path.clone()) {
             return Err(invalid_input(format!(
                 "{} and {} have one name, and so would their translations: translate them one \

@@ -7,11 +7,12 @@ use super::image_source::{ImagePlace, ImageSource};
 use super::network_file::{ConfiguredFile, NetworkFile};
 use super::task::{ScoringProtocol, Task};
 use crate::error::{OrInvalidInput, invalid_input};
-use crate::nearest::offer_path;
+use crate::paths::name_problem;
 use crate::project::Project;
 use crate::yaml::names_in;
 use anyhow::Result;
 use egsde_data::files::sha256_file;
+use egsde_data::nearest::offer_path;
 use egsde_models::NetworkConfig;
 use egsde_sampler::generators::GeneratorName;
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ pub struct OwnNetwork {
 
 /// A folder of pictures and the name of its domain; the folder's own where none is given.
 #[derive(Debug, Clone)]
-pub struct OwnPictures {
+pub struct OwnFolder {
     /// The folder.
     pub folder: PathBuf,
     /// The domain.
@@ -46,9 +47,9 @@ pub struct OwnTask {
     /// Heading for people; made of the domains where it is none.
     pub title: Option<String>,
     /// What is translated.
-    pub source: OwnPictures,
+    pub source: OwnFolder,
     /// What translations should look like.
-    pub reference: OwnPictures,
+    pub reference: OwnFolder,
     /// The noise predictor.
     pub diffusion: OwnNetwork,
     /// The classifier of domains.
@@ -89,7 +90,7 @@ fn config_number(config: &NetworkConfig, key: &str) -> Option<usize> {
     usize::try_from(value.get(key)?.as_u64()?).ok()
 }
 
-impl OwnPictures {
+impl OwnFolder {
     fn domain(&self) -> String {
         let name = self.folder.canonicalize().unwrap_or(self.folder.clone());
         let name = name.file_name().unwrap_or_default().to_string_lossy();
@@ -150,17 +151,6 @@ impl OwnNetwork {
             file.display()
         )))
     }
-}
-
-/// Refuses a name that cannot be a file's.
-fn check_name(name: &str) -> Result<()> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(is_plain) {
-        return Err(invalid_input(format!(
-            "{name:?} cannot be a task's name: use letters, digits, - and _"
-        )));
-    }
-    Ok(())
 }
 
 impl OwnTask {
@@ -259,7 +249,9 @@ impl OwnTask {
     /// Invalid input: a folder or file that is missing or cannot be read, networks that do not fit
     /// each other or their configurations, or fewer than two reference pictures.
     pub fn check(&self, project: &Project) -> Result<CheckedTask> {
-        check_name(&self.name)?;
+        if let Some(problem) = name_problem(&self.name, "a task's") {
+            return Err(invalid_input(problem));
+        }
         let source = self.source.source(project)?;
         let reference = self.reference.source(project)?;
         let diffusion = self.diffusion.network_file(project)?;

@@ -4,7 +4,7 @@
 use super::{Job, Plan};
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::inputs::image_folder::image_files;
-use crate::inputs::image_name::check_name;
+use crate::inputs::image_name::check_storable_name;
 use crate::project::Project;
 use anyhow::Result;
 use rustix::fs::{Access, access};
@@ -36,7 +36,9 @@ fn check_names(names: &[String], wanted: usize, domain: &str) -> Result<()> {
             names.len()
         )));
     }
-    names[..wanted].iter().try_for_each(|name| check_name(name))
+    names[..wanted]
+        .iter()
+        .try_for_each(|name| check_storable_name(name))
 }
 
 /// Refuses an external method's folder that lacks the translation of a source.

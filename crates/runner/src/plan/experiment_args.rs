@@ -5,12 +5,12 @@ use crate::config::overrides::Assignment;
 use crate::config::precision::Precision;
 use crate::error::invalid_input;
 use crate::inputs::task::Task;
-use crate::nearest::offer_path;
 use crate::paths::path_parser;
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::runtime::console::log;
 use anyhow::Result;
+use egsde_data::nearest::offer_path;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

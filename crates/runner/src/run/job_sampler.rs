@@ -10,7 +10,7 @@ use crate::project::Project;
 use crate::runtime::device::device_name;
 use crate::runtime::machine::processor;
 use crate::store::checksums::Checksums;
-use crate::store::job_dir::JobDir;
+use crate::store::job_dir::{CANNOT_WRITE_RESULTS, JobDir};
 use crate::store::scores::{GpuConditions, SamplingConditions, peak_memory_bytes};
 use anyhow::{Context, Result};
 use egsde_data::image_set::ImageSet;
@@ -67,7 +67,7 @@ fn write_beside_sampling(
         drop(sender);
         // The writer's error comes first: it is why nothing more could be handed over.
         let written = writer.join().unwrap_or_else(|panic| resume_unwind(panic));
-        written.or_invalid_input("cannot write results")?;
+        written.or_invalid_input(CANNOT_WRITE_RESULTS)?;
         sampled
     })
 }
@@ -266,14 +266,14 @@ impl SampleJob for JobSampler<'_> {
     fn sample(&self, job: &Job, dir: &JobDir) -> Result<Sampled> {
         // Images that were scored before keep the conditions under which they were made.
         let earlier = dir.scores().map(|scores| scores.sampling);
-        dir.begin(job).or_invalid_input("cannot write results")?;
+        dir.begin(job).or_invalid_input(CANNOT_WRITE_RESULTS)?;
         self.check_external(job, dir)?;
         let spent = self.make_images(job, dir, self.source.len())?;
         Ok(self.sampled(&spent, earlier))
     }
 
     fn sample_first(&self, job: &Job, dir: &JobDir, count: usize) -> Result<Sampled> {
-        dir.begin(job).or_invalid_input("cannot write results")?;
+        dir.begin(job).or_invalid_input(CANNOT_WRITE_RESULTS)?;
         self.check_external(job, dir)?;
         let spent = match job.external_images {
             Some(_) => Spent::default(),

@@ -1,18 +1,19 @@
 //! Scores jobs on one device, one after another, beside the sampling of the next.
 
-use super::run_progress::{RunProgress, lock};
+use super::run_progress::RunProgress;
 use super::workers::{Sampled, ScoreJob};
 use crate::error::OrInvalidInput;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::device::device_name;
 use crate::scoring::{Evaluation, Evaluator};
-use crate::store::job_dir::{JobDir, pixels_sha256};
+use crate::store::job_dir::{CANNOT_WRITE_RESULTS, JobDir, pixels_sha256};
 use crate::store::per_image::PerImage;
 use crate::store::scores::{SamplingConditions, Scores, ScoringConditions};
 use crate::store::timings::Timings;
 use anyhow::Result;
 use egsde_data::image_set::ImageSet;
+use egsde_data::lock::lock;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -98,9 +99,8 @@ impl ScoreJob for JobScorer<'_> {
         let (mut scores, per_image) = self.evaluate(dir, self.source.len(), sampled.conditions)?;
         scores.per_image_sha256 = dir
             .write_per_image(&per_image)
-            .or_invalid_input("cannot write results")?;
-        dir.finish(&scores)
-            .or_invalid_input("cannot write results")?;
+            .or_invalid_input(CANNOT_WRITE_RESULTS)?;
+        dir.finish(&scores).or_invalid_input(CANNOT_WRITE_RESULTS)?;
         let (images, seconds) = (sampled.images, sampled.seconds);
         // The job is done; only the next plan's estimate lacks this time.
         if let Err(error) = Timings::add(self.plan, job, self.device, images, seconds) {

@@ -1,5 +1,7 @@
 //! Running jobs: the networks on a device, one job, and the workers that share a plan.
 
+mod device_loss;
+pub mod job_queue;
 pub mod job_sampler;
 pub mod job_scorer;
 pub mod pipeline;

@@ -1,7 +1,6 @@
 //! The networks of a task on one device, opened once for all jobs, and translation with them.
 
 use super::job_scorer::ScoringTurn;
-use super::run_progress::lock;
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::inputs::references::References;
 use crate::plan::{Job, Plan};
@@ -10,6 +9,7 @@ use crate::runtime::memory::{OutOfMemory, within_memory};
 use crate::runtime::memory_fault::{self, Place};
 use anyhow::{Context, Result, bail};
 use egsde_data::image_set::ImageSet;
+use egsde_data::lock::lock;
 use egsde_models::cuda::takes_own_ways;
 use egsde_models::networks::Diffusion;
 use egsde_models::{Dse, Loaded};

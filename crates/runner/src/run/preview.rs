@@ -1,11 +1,11 @@
 //! The first images of each row at the first seed, shown before the whole run is done. They are
 //! images of the run's own jobs: nothing is made twice.
 
-use super::run_progress::lock;
 use crate::plan::{Job, Plan};
 use crate::store::results::Results;
 use crate::store::scores::Scores;
 use anyhow::Result;
+use egsde_data::lock::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 

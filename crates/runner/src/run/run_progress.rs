@@ -2,14 +2,9 @@
 
 use crate::plan::Job;
 use crate::runtime::progress::Progress;
+use egsde_data::lock::lock;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Locks a mutex. A lock that a panicking thread left behind is still good: bars and queues hold no
-/// half-done state.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use std::sync::Mutex;
 
 /// Progress in evaluations of the networks that make images, over all jobs.
 pub struct RunProgress {

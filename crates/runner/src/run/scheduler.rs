@@ -1,10 +1,11 @@
 //! A run: which of a plan's jobs are taken, on which devices.
 
+use super::job_queue::Work;
 use super::job_sampler::JobSampler;
 use super::job_scorer::JobScorer;
 use super::preview::{Preview, PreviewRequest};
 use super::run_progress::RunProgress;
-use super::workers::{Outcome, Stages, Work, WorkerPool};
+use super::workers::{Outcome, Stages, WorkerPool};
 use crate::error::{check_failed, invalid_input};
 use crate::inputs::task::Task;
 use crate::plan::{Job, Plan};

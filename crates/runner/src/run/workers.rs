@@ -2,23 +2,23 @@
 //! processes work on the same experiment. Each samples one job while it scores the one before. A
 //! worker whose GPU no longer works gives its jobs back, and the others take them over.
 
+use super::device_loss::{DeviceLost, catch_into_error, is_lost, lost_if_device_lost};
+use super::job_queue::{JobQueue, TakenJob, Work};
 use super::preview::Preview;
-use super::run_progress::{RunProgress, lock};
-use crate::error::{Interrupted, OrInvalidInput, ends_the_run, one_line};
+use super::run_progress::RunProgress;
+use crate::error::OrInvalidInput;
 use crate::plan::{Job, Plan};
-use crate::runtime::device::{device_name, is_device_lost, loss_text};
+use crate::runtime::device::device_name;
 use crate::runtime::memory::panic_error;
 use crate::runtime::signal;
-use crate::store::job_dir::{JobDir, JobLock};
+use crate::store::job_dir::{CANNOT_WRITE_RESULTS, JobDir};
 use crate::store::results::read_scores;
 use crate::store::scores::{SamplingConditions, Scores};
 use anyhow::Result;
-use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use egsde_data::lock::lock;
+use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
 use tch::Device;
 
 /// What sampling a job came to.
@@ -62,23 +62,6 @@ pub trait ScoreJob {
     fn score_first(&self, dir: &JobDir, count: usize, sampled: Sampled) -> Result<Scores>;
 }
 
-/// What a worker does with a job.
-#[derive(Clone, Copy)]
-pub enum Work<'a> {
-    /// It makes and scores the first images.
-    Preview(&'a Job),
-    /// It makes and scores all that is missing.
-    Whole(&'a Job),
-}
-
-impl<'a> Work<'a> {
-    fn job(self) -> &'a Job {
-        match self {
-            Self::Preview(job) | Self::Whole(job) => job,
-        }
-    }
-}
-
 /// What one worker does with jobs, in this order; the second runs in a thread of its own.
 pub struct Stages<'a> {
     /// Makes images.
@@ -90,41 +73,18 @@ pub struct Stages<'a> {
 /// Opens the stages on a device.
 pub type OpenStages<'a> = dyn Fn(Device) -> Result<Stages<'a>> + Sync + 'a;
 
-/// How long a worker waits before it looks again at jobs that another process holds.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
-
 /// Jobs that wait for their scores while the next one is sampled.
 const WAITING_FOR_SCORES: usize = 1;
 
 /// Ends the work after a signal; `state` tells what is kept.
 pub(crate) fn stop_if_signalled(plan: &Plan, state: impl FnOnce() -> String) -> Result<()> {
-    let Some(code) = signal::requested() else {
-        return Ok(());
-    };
-    let folder = plan.folder.display();
-    let text = format!(
-        "interrupted: {}; the same command goes on from there ({folder})",
-        state()
-    );
-    Err(Interrupted { text, code }.into())
-}
-
-/// A worker's GPU no longer works.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct DeviceLost(String);
-
-/// The jobs of this process that have not ended.
-#[derive(Default)]
-struct JobQueue<'a> {
-    waiting: VecDeque<Work<'a>>,
-    /// Those that another process works on.
-    held: VecDeque<&'a Job>,
-    /// How many the workers of this process have taken.
-    in_flight: usize,
-    /// Those that came back from a lost GPU, by id, and which it was. Its sampling thread may take
-    /// a job once more before it learns of the loss.
-    returned: BTreeMap<&'a str, Device>,
+    signal::stop_if_requested(|| {
+        format!(
+            "interrupted: {}; the same command goes on from there ({})",
+            state(),
+            plan.folder.display()
+        )
+    })
 }
 
 /// What became of the jobs.
@@ -146,97 +106,9 @@ pub struct WorkerPool<'a> {
     bar: &'a RunProgress,
     open: &'a OpenStages<'a>,
     preview: Option<&'a Preview<'a>>,
-    queue: Mutex<JobQueue<'a>>,
-    /// Notified when a job ends or comes back.
-    changed: Condvar,
+    queue: JobQueue<'a>,
     ran: Mutex<Vec<String>>,
-    failed: Mutex<Vec<String>>,
     lost: Mutex<Vec<String>>,
-    /// Set once something ends the whole run: no worker begins another job.
-    stopped: AtomicBool,
-    reported_waiting: AtomicBool,
-}
-
-/// Work that a worker has taken. Unless it is ended, it goes back into the queue.
-struct TakenJob<'p, 'a> {
-    pool: &'p WorkerPool<'a>,
-    device: Device,
-    work: Work<'a>,
-    job: &'a Job,
-    lock: Option<JobLock>,
-    has_ended: bool,
-}
-
-impl TakenJob<'_, '_> {
-    /// The job is done, has failed, or was done by another process.
-    fn end(mut self) {
-        self.mark_ended();
-    }
-
-    fn mark_ended(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        self.lock = None;
-        self.has_ended = true;
-        lock(&self.pool.queue).in_flight -= 1;
-        self.pool.changed.notify_all();
-    }
-
-    /// Another process works on it.
-    fn hold(mut self) {
-        self.has_ended = true;
-        let mut queue = lock(&self.pool.queue);
-        queue.in_flight -= 1;
-        queue.held.push_back(self.job);
-        self.pool.changed.notify_all();
-    }
-
-    /// One stage of the job; none when it failed, which ends this job and no other. What all jobs
-    /// would meet is an error, and so is the loss of the GPU.
-    fn attempt<T>(&mut self, stage: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
-        let done = catch_unwind(AssertUnwindSafe(stage));
-        let error = match done.unwrap_or_else(|panic| Err(panic_error(panic.as_ref()))) {
-            Ok(done) => return Ok(Some(done)),
-            Err(error) if ends_the_run(&error) => return Err(error),
-            Err(error) => error,
-        };
-        let text = format!("{error:#}");
-        if is_device_lost(&text) {
-            return Err(DeviceLost(loss_text(&text)).into());
-        }
-        // What breaks in a preview breaks again, and is reported, when the whole job is run.
-        if let Work::Whole(job) = self.work {
-            self.pool.fail(&job.id, &text);
-        }
-        self.mark_ended();
-        Ok(None)
-    }
-}
-
-impl Drop for TakenJob<'_, '_> {
-    fn drop(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        self.lock = None;
-        let is_second_time = {
-            let mut queue = lock(&self.pool.queue);
-            queue.in_flight -= 1;
-            let first = *queue.returned.entry(&self.job.id).or_insert(self.device);
-            let is_second_time = first != self.device;
-            if !is_second_time {
-                queue.waiting.push_front(self.work);
-            }
-            is_second_time
-        };
-        // It may be the job itself that breaks the devices.
-        if is_second_time {
-            self.pool
-                .fail(&self.job.id, "two devices were lost with it");
-        }
-        self.pool.changed.notify_all();
-    }
 }
 
 /// Work whose images are there, on its way to its scores.
@@ -261,16 +133,9 @@ impl<'a> WorkerPool<'a> {
             bar,
             open,
             preview,
-            queue: Mutex::new(JobQueue {
-                waiting: work,
-                ..JobQueue::default()
-            }),
-            changed: Condvar::new(),
+            queue: JobQueue::new(&plan.experiment.name, work, bar),
             ran: Mutex::default(),
-            failed: Mutex::default(),
             lost: Mutex::default(),
-            stopped: AtomicBool::new(false),
-            reported_waiting: AtomicBool::new(false),
         }
     }
 
@@ -278,68 +143,8 @@ impl<'a> WorkerPool<'a> {
         JobDir::new(&self.plan.folder, job)
     }
 
-    fn fail(&self, id: &str, text: &str) {
-        let reason = one_line(text);
-        self.bar
-            .print_line(&format!("egsde: job {id} failed: {reason}"));
-        lock(&self.failed).push(id.into());
-    }
-
-    fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        self.changed.notify_all();
-    }
-
     fn is_finished(&self, job: &Job, dir: &JobDir) -> bool {
         read_scores(self.plan, job).is_some_and(|scores| dir.problems_beside(&scores).is_empty())
-    }
-
-    fn report_waiting(&self, count: usize) {
-        if !self.reported_waiting.swap(true, Ordering::SeqCst) {
-            self.bar.print_line(&format!(
-                "{}: waiting for {count} jobs that another process works on",
-                self.plan.experiment.name
-            ));
-        }
-    }
-
-    /// The next job for a device; when only held ones are left, one of those after a wait. None
-    /// once every job has ended: until then one may come back from a lost GPU.
-    fn next_job(&self, device: Device) -> Option<TakenJob<'_, 'a>> {
-        let mut queue = lock(&self.queue);
-        let mut waited = false;
-        loop {
-            if self.stopped.load(Ordering::SeqCst) {
-                return None;
-            }
-            let mut next = queue.waiting.pop_front();
-            if next.is_none() && waited {
-                next = queue.held.pop_front().map(Work::Whole);
-            }
-            if let Some(work) = next {
-                queue.in_flight += 1;
-                return Some(TakenJob {
-                    pool: self,
-                    device,
-                    work,
-                    job: work.job(),
-                    lock: None,
-                    has_ended: false,
-                });
-            }
-            if queue.held.is_empty() && queue.in_flight == 0 {
-                return None;
-            }
-            if !queue.held.is_empty() {
-                self.report_waiting(queue.held.len());
-            }
-            let (after, timeout) = self
-                .changed
-                .wait_timeout(queue, LOOK_AGAIN)
-                .unwrap_or_else(PoisonError::into_inner);
-            queue = after;
-            waited = timeout.timed_out();
-        }
     }
 
     /// Samples jobs in order and hands them over to be scored; those that another process holds
@@ -350,7 +155,7 @@ impl<'a> WorkerPool<'a> {
         sampler: &dyn SampleJob,
         scores: &SyncSender<ToScore<'p, 'a>>,
     ) -> Result<()> {
-        while let Some(taken) = self.next_job(device) {
+        while let Some(taken) = self.queue.next_job(device) {
             stop_if_signalled(self.plan, || format!("{} jobs done", lock(&self.ran).len()))?;
             let is_handed_over = match taken.work {
                 Work::Preview(_) => self.sample_preview(taken, sampler, scores)?,
@@ -372,7 +177,7 @@ impl<'a> WorkerPool<'a> {
         scores: &SyncSender<ToScore<'p, 'a>>,
     ) -> Result<bool> {
         let (job, dir) = (taken.job, self.dir(taken.job));
-        match dir.try_lock().or_invalid_input("cannot write results")? {
+        match dir.try_lock().or_invalid_input(CANNOT_WRITE_RESULTS)? {
             None => taken.hold(),
             // Another process may have finished it since.
             Some(_) if self.is_finished(job, &dir) => taken.end(),
@@ -405,7 +210,7 @@ impl<'a> WorkerPool<'a> {
             return Ok(true);
         };
         let (job, dir) = (taken.job, self.dir(taken.job));
-        let held = dir.try_lock().or_invalid_input("cannot write results")?;
+        let held = dir.try_lock().or_invalid_input(CANNOT_WRITE_RESULTS)?;
         let mut sampled = None;
         if held.is_some() {
             taken.lock = held;
@@ -471,11 +276,8 @@ impl<'a> WorkerPool<'a> {
     /// that is sampled beside.
     fn run_scorer(&self, scorer: &dyn ScoreJob, sampled: Receiver<ToScore<'_, 'a>>) -> Result<()> {
         let result = catch_into_error(|| self.score_jobs(scorer, sampled));
-        if result
-            .as_ref()
-            .is_err_and(|error| !error.is::<DeviceLost>())
-        {
-            self.stop();
+        if result.is_err() && !is_lost(&result) {
+            self.queue.stop();
         }
         result
     }
@@ -520,7 +322,7 @@ impl<'a> WorkerPool<'a> {
             lock(&self.lost).push(text);
             return Ok(());
         }
-        self.stop();
+        self.queue.stop();
         Err(error)
     }
 
@@ -541,34 +343,12 @@ impl<'a> WorkerPool<'a> {
                 .collect()
         });
         results.into_iter().collect::<Result<()>>()?;
-        let left = lock(&self.queue);
         Ok(Outcome {
             ran: lock(&self.ran).clone(),
-            failed: lock(&self.failed).clone(),
+            failed: self.queue.failed(),
             lost: lock(&self.lost).clone(),
-            left: left.waiting.len() + left.held.len(),
+            left: self.queue.count_left(),
         })
-    }
-}
-
-/// Whether a worker ended because its GPU no longer works.
-fn is_lost(result: &Result<()>) -> bool {
-    result.as_ref().is_err_and(|error| error.is::<DeviceLost>())
-}
-
-/// The work's result; a panic is an error.
-fn catch_into_error<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let result = catch_unwind(AssertUnwindSafe(work));
-    result.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
-}
-
-/// The loss of a GPU as such; any other error as it is.
-fn lost_if_device_lost(error: anyhow::Error) -> anyhow::Error {
-    let text = format!("{error:#}");
-    if is_device_lost(&text) {
-        DeviceLost(loss_text(&text)).into()
-    } else {
-        error
     }
 }
 
@@ -581,6 +361,7 @@ mod tests {
     use crate::store::scores::testing::scores;
     use std::path::Path;
     use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     const LOST: Device = Device::Cuda(0);
     const GOOD: Device = Device::Cuda(1);

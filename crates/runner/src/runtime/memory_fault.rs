@@ -1,8 +1,9 @@
 //! Memory that runs out where a test says so. A real limit would hit libtorch wherever it happens
 //! to allocate, and not everywhere does it survive that.
 
+use egsde_data::lock::lock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 /// Environment variable of tests: `PLACE NUMBER: TEXT` lets memory run out at the NUMBER-th call at
 /// a place (`*`: at every call), with a text of libtorch.
@@ -58,7 +59,7 @@ impl Fault {
 /// The number of this call at a place, from 1.
 fn count_call(place: Place) -> usize {
     static CALLS: Mutex<BTreeMap<Place, usize>> = Mutex::new(BTreeMap::new());
-    let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut calls = lock(&CALLS);
     let number = calls.entry(place).or_default();
     *number += 1;
     *number

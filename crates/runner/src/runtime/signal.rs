@@ -1,6 +1,7 @@
 //! SIGINT, SIGTERM and SIGUSR1 (a scheduler's "the time is nearly over"): the first lets the images
 //! at hand be finished, the second ends the program at once.
 
+use crate::error::Interrupted;
 use anyhow::Result;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
@@ -40,4 +41,16 @@ pub fn requested() -> Option<u8> {
         0 => None,
         signal => u8::try_from(exit_code(signal as i32)).ok(),
     }
+}
+
+/// Ends the work where a signal came; `state` tells what is kept and how the work goes on.
+///
+/// # Errors
+/// [`Interrupted`], with the signal's exit code.
+pub fn stop_if_requested(state: impl FnOnce() -> String) -> Result<()> {
+    let Some(code) = requested() else {
+        return Ok(());
+    };
+    let text = state();
+    Err(Interrupted { text, code }.into())
 }

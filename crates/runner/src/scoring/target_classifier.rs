@@ -1,5 +1,5 @@
-//! The classifier behind a task's features, asked which translations it calls the target: it took no
-//! part in making them, unlike the extractor.
+//! The classifier behind a task's features, asked which translations it calls the target: it took
+//! no part in making them, unlike the extractor.
 
 use super::feature_network::FeatureNetwork;
 use crate::inputs::task::Task;

@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+/// What errors of writing into a job's folder begin with.
+pub const CANNOT_WRITE_RESULTS: &str = "cannot write results";
+
 /// Name of the file with the job's row and identity.
 pub const JOB_FILE: &str = "job.json";
 

@@ -112,7 +112,7 @@ fn nested_weights_are_converted_and_what_is_left_aside_is_told() {
     }
     egsde(&[&convert[..], &["--key", "modle"]].concat()).refused(&[
         "no \"modle\"",
-        "did you mean \"model\"",
+        "did you mean `model`",
         "optimizer",
     ]);
     egsde(&[&convert[..], &["--key", "ema", "--ema"]].concat()).refused(&["--ema"]);

@@ -2,12 +2,13 @@
 
 use super::driver::Module;
 use super::{Kernels, real_of};
+use egsde_data::lock::lock;
 use libloading::Library;
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use tch::{Device, Kind};
 
 /// What the emulator takes for machine code.
@@ -106,7 +107,7 @@ impl Emulation {
     /// For images of this kind.
     pub fn new(kind: Kind) -> Self {
         static ONLY: Mutex<()> = Mutex::new(());
-        let only = ONLY.lock().unwrap_or_else(PoisonError::into_inner);
+        let only = lock(&ONLY);
         IS_EMULATED.set(true);
         Self { kind, _only: only }
     }
