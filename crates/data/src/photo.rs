@@ -1,10 +1,9 @@
 //! Photos, turned as the camera was held.
 
 use crate::files::read_bounded;
-use crate::image_file::{MAX_FILE_BYTES, Rgb, decode, is_webp};
+use crate::image_file::{MAX_FILE_BYTES, Rgb, decode, is_webp, turned};
 use anyhow::{Context, Result};
 use image::metadata::Orientation;
-use image::{DynamicImage, RgbImage};
 use std::path::Path;
 
 /// Reads an image file and turns it as its EXIF orientation says (Pillow's
@@ -96,22 +95,6 @@ fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
         }
         // Chunks begin at even places.
         at += 8 + length.next_multiple_of(2);
-    }
-}
-
-fn turned(image: Rgb, orientation: Orientation) -> Rgb {
-    if orientation == Orientation::NoTransforms {
-        return image;
-    }
-    let (width, height) = (image.width as u32, image.height as u32);
-    let pixels = RgbImage::from_raw(width, height, image.pixels);
-    let mut pixels = DynamicImage::ImageRgb8(pixels.expect("an image has 3 bytes per pixel"));
-    pixels.apply_orientation(orientation);
-    let pixels = pixels.into_rgb8();
-    Rgb {
-        width: pixels.width() as usize,
-        height: pixels.height() as usize,
-        pixels: pixels.into_raw(),
     }
 }
 

@@ -11,6 +11,8 @@ pub mod data;
 mod evaluation;
 pub mod gan;
 mod loss_log;
+mod metadata;
+mod moments;
 mod objective;
 mod optimizer;
 pub mod recipe;

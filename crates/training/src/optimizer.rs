@@ -1,7 +1,8 @@
 //! AdamW with a state that can be saved (tch's optimizers do not give theirs out), and the moving
 //! average of the weights.
 
-use anyhow::{Context, Result};
+use crate::moments::{Slot, copy_entry};
+use anyhow::Result;
 use std::collections::BTreeMap;
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
@@ -9,17 +10,6 @@ use tch::{Kind, Tensor};
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPS: f64 = 1e-8;
-
-/// One weight and its moments.
-struct Slot {
-    name: String,
-    weight: Tensor,
-    /// Running mean of the gradient.
-    mean: Tensor,
-    /// Running mean of the squared gradient.
-    square: Tensor,
-    trainable: bool,
-}
 
 /// AdamW (Loshchilov & Hutter 2019) over a `VarStore`, with the exponential moving average of the
 /// weights.
@@ -40,31 +30,20 @@ struct Update {
     correction2: f64,
 }
 
-impl Slot {
-    fn new(name: String, weight: Tensor) -> Self {
-        let (mean, square) = (weight.zeros_like(), weight.zeros_like());
-        Self {
-            trainable: weight.requires_grad(),
-            mean,
-            square,
-            name,
-            weight,
-        }
-    }
-
-    /// One step from a clipped gradient; the stored gradient is set to 0.
-    fn update(&mut self, gradient: &Tensor, update: &Update) {
-        let _ = self.mean.lerp_(gradient, 1.0 - BETA1);
-        let _ = self.square.lerp_(&gradient.square(), 1.0 - BETA2);
+impl Update {
+    /// One step of a weight from its clipped gradient; the stored gradient is set to 0.
+    fn apply(&self, slot: &mut Slot, gradient: &Tensor) {
+        let _ = slot.mean.lerp_(gradient, 1.0 - BETA1);
+        let _ = slot.square.lerp_(&gradient.square(), 1.0 - BETA2);
         // Only matrices and kernels decay: norms and biases are not meant to shrink.
-        if self.weight.dim() > 1 {
-            let decay = update.learning_rate * update.weight_decay;
-            let _ = self.weight.g_mul_scalar_(1.0 - decay);
+        if slot.weight.dim() > 1 {
+            let decay = self.learning_rate * self.weight_decay;
+            let _ = slot.weight.g_mul_scalar_(1.0 - decay);
         }
-        let denominator = (&self.square / update.correction2).sqrt_() + EPS;
-        let rate = update.learning_rate / update.correction1;
-        let _ = self.weight.g_sub_(&(&self.mean / denominator * rate));
-        let _ = self.weight.grad().zero_();
+        let denominator = (&slot.square / self.correction2).sqrt_() + EPS;
+        let rate = self.learning_rate / self.correction1;
+        let _ = slot.weight.g_sub_(&(&slot.mean / denominator * rate));
+        let _ = slot.weight.grad().zero_();
     }
 }
 
@@ -78,16 +57,6 @@ fn gradient_norm(gradients: &[Tensor]) -> f64 {
         .sum(Kind::Float)
         .sqrt()
         .double_value(&[])
-}
-
-/// Copies the entry `key` of a checkpoint into `target`.
-fn copy_entry(target: &mut Tensor, state: &BTreeMap<String, Tensor>, key: &str) -> Result<()> {
-    let source = state
-        .get(key)
-        .with_context(|| format!("the checkpoint has no {key}"))?;
-    tch::no_grad(|| target.f_copy_(source))
-        .with_context(|| format!("the checkpoint's {key} has another shape"))?;
-    Ok(())
 }
 
 impl AdamW {
@@ -115,7 +84,7 @@ impl AdamW {
     /// before clipping.
     pub(crate) fn update(&mut self, step: u64, learning_rate: f64) -> f64 {
         tch::no_grad(|| {
-            let trainable = self.slots.iter().filter(|slot| slot.trainable);
+            let trainable = self.slots.iter().filter(|slot| slot.weight.requires_grad());
             let gradients: Vec<Tensor> = trainable.map(|slot| slot.weight.grad()).collect();
             let norm = gradient_norm(&gradients);
             let scale = (self.clip_norm / (norm + 1e-6)).min(1.0);
@@ -125,9 +94,10 @@ impl AdamW {
                 correction1: 1.0 - BETA1.powi(step as i32 + 1),
                 correction2: 1.0 - BETA2.powi(step as i32 + 1),
             };
-            let trainable = self.slots.iter_mut().filter(|slot| slot.trainable);
+            let slots = self.slots.iter_mut();
+            let trainable = slots.filter(|slot| slot.weight.requires_grad());
             for (slot, gradient) in trainable.zip(gradients) {
-                slot.update(&(gradient * scale), &update);
+                update.apply(slot, &(gradient * scale));
             }
             self.update_averages(step);
             norm
@@ -158,9 +128,7 @@ impl AdamW {
     pub(crate) fn state(&self) -> BTreeMap<String, Tensor> {
         let mut state = BTreeMap::new();
         for slot in &self.slots {
-            state.insert(format!("weight/{}", slot.name), slot.weight.detach());
-            state.insert(format!("mean/{}", slot.name), slot.mean.shallow_clone());
-            state.insert(format!("square/{}", slot.name), slot.square.shallow_clone());
+            slot.save(&mut state);
         }
         for (name, average) in &self.ema {
             state.insert(format!("ema/{name}"), average.shallow_clone());
@@ -174,9 +142,7 @@ impl AdamW {
     /// An entry is missing or has another shape; the error names it.
     pub(crate) fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         for slot in &mut self.slots {
-            copy_entry(&mut slot.weight, state, &format!("weight/{}", slot.name))?;
-            copy_entry(&mut slot.mean, state, &format!("mean/{}", slot.name))?;
-            copy_entry(&mut slot.square, state, &format!("square/{}", slot.name))?;
+            slot.restore(state)?;
         }
         for (name, average) in &mut self.ema {
             copy_entry(average, state, &format!("ema/{name}"))?;

@@ -4,12 +4,12 @@ use crate::checkpoint::{CheckpointPlace, SavedState};
 use crate::data::TrainingData;
 use crate::evaluation::evaluate;
 use crate::loss_log::LossLog;
+use crate::metadata::{FIGURES_KEY, PRECISION_KEY, training_metadata};
 use crate::objective::Objective;
 use crate::optimizer::AdamW;
-use crate::recipe::{RECIPE_KEY, Recipe};
+use crate::recipe::Recipe;
 use anyhow::{Context, Result, ensure};
 use egsde_models::checkpoints::{CheckpointPart, read_weights};
-use egsde_models::networks::NETWORK_KEY;
 use egsde_models::weights::{WeightFile, assign};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -111,10 +111,6 @@ fn initialise_from(objective: &Objective, path: &Path) -> Result<()> {
         path.display()
     );
     assign(objective.vs(), &tensors)
-}
-
-fn recipe_json(recipe: &Recipe) -> Result<String> {
-    Ok(serde_json::to_string(recipe)?)
 }
 
 /// The recipe without the fields that may change when training is resumed: one with more steps than
@@ -260,23 +256,9 @@ fn finish(
     }
     assign(objective.vs(), &tensors)?;
     let evaluation = evaluate(objective, recipe);
-    let metadata = BTreeMap::from([
-        (
-            NETWORK_KEY.to_string(),
-            serde_json::to_string(&recipe.network)?,
-        ),
-        (RECIPE_KEY.to_string(), recipe_json(recipe)?),
-        ("egsde.data_sha256".to_string(), options.data_sha256.clone()),
-        ("egsde.steps".to_string(), step.to_string()),
-        (
-            "egsde.figures".to_string(),
-            serde_json::to_string(&evaluation)?,
-        ),
-        (
-            "egsde.precision".to_string(),
-            precision_name(options.kind).to_string(),
-        ),
-    ]);
+    let mut metadata = training_metadata(&recipe.network, recipe, &options.data_sha256, step)?;
+    metadata.insert(FIGURES_KEY.into(), serde_json::to_string(&evaluation)?);
+    metadata.insert(PRECISION_KEY.into(), precision_name(options.kind).into());
     Ok(Outcome {
         step,
         evaluation,

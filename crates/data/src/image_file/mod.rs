@@ -3,6 +3,7 @@
 
 mod bmp;
 mod jpeg;
+mod orientation;
 mod png;
 mod pnm;
 mod tiff;
@@ -11,6 +12,7 @@ mod tiff_directory;
 mod webp;
 
 pub use jpeg::encode_jpeg75;
+pub(crate) use orientation::turned;
 pub use png::encode_png;
 pub(crate) use webp::is_webp;
 

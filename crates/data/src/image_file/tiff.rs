@@ -3,8 +3,9 @@
 
 use super::tiff_blocks::{Compression, Row, Stored, unpack};
 use super::tiff_directory::Directory;
-use super::{Rgb, bmp::sample, check_area};
+use super::{Rgb, bmp::sample, check_area, turned};
 use anyhow::{Context, Result, bail, ensure};
+use image::metadata::Orientation;
 
 /// Most pixels that one stored byte can hold: LZW expands a byte to at most 2,730 bytes (deflate to
 /// about 1,032), and a byte of 1-bit samples holds eight pixels.
@@ -298,40 +299,10 @@ fn divided_by_alpha(pixel: &[u8]) -> [u8; 3] {
     })
 }
 
-/// The image mirrored and transposed as `ORIENTATION` demands (1 to 8); any other value changes
-/// nothing.
-fn oriented(image: Rgb, orientation: usize) -> Rgb {
-    let (width, height) = (image.width, image.height);
-    let (mirrored, upside_down, transposed) = match orientation {
-        2 => (true, false, false),
-        3 => (true, true, false),
-        4 => (false, true, false),
-        5 => (false, false, true),
-        6 => (false, true, true),
-        7 => (true, true, true),
-        8 => (true, false, true),
-        _ => return image,
-    };
-    let (new_width, new_height) = if transposed {
-        (height, width)
-    } else {
-        (width, height)
-    };
-    let mut pixels = Vec::with_capacity(image.pixels.len());
-    for y in 0..new_height {
-        for x in 0..new_width {
-            let (column, row) = if transposed { (y, x) } else { (x, y) };
-            let column = if mirrored { width - 1 - column } else { column };
-            let row = if upside_down { height - 1 - row } else { row };
-            let at = (row * width + column) * 3;
-            pixels.extend_from_slice(&image.pixels[at..at + 3]);
-        }
-    }
-    Rgb {
-        width: new_width,
-        height: new_height,
-        pixels,
-    }
+/// The orientation that `ORIENTATION` names (1 to 8); any other value changes nothing.
+fn read_orientation(directory: &Directory) -> Result<Orientation> {
+    let number = u8::try_from(directory.number(ORIENTATION, 1)?).unwrap_or(0);
+    Ok(Orientation::from_exif(number).unwrap_or(Orientation::NoTransforms))
 }
 
 /// Decodes the first page of a TIFF.
@@ -351,5 +322,5 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Rgb> {
         height: layout.height,
         pixels,
     };
-    Ok(oriented(image, directory.number(ORIENTATION, 1)?))
+    Ok(turned(image, read_orientation(&directory)?))
 }

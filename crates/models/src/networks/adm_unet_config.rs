@@ -3,7 +3,7 @@
 use super::adm_blocks::AdmShape;
 use super::config::{UnetShape, check_count};
 use super::heads::Heads;
-use super::keys::{is_off, is_on, on, text_or_list};
+use super::keys::{is_off, is_on, text_or_list};
 use super::multipliers::{Multiplier, default_multipliers, level_channels, multipliers};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -115,22 +115,25 @@ struct AdmUnetKeys {
     /// Left out or empty: those of the image size.
     #[serde(default, deserialize_with = "multipliers")]
     channel_mult: Vec<Multiplier>,
-    #[serde(default = "two")]
+    #[serde(default = "default_num_res_blocks")]
     num_res_blocks: i64,
-    #[serde(default = "default_resolutions", deserialize_with = "text_or_list")]
+    #[serde(
+        default = "default_attention_resolutions",
+        deserialize_with = "text_or_list"
+    )]
     attention_resolutions: Vec<i64>,
     /// -1: `num_heads` decides.
-    #[serde(default = "undecided")]
+    #[serde(default = "default_num_head_channels")]
     num_head_channels: i64,
     /// Counts where `num_head_channels` is -1.
-    #[serde(default = "four")]
+    #[serde(default = "default_num_heads")]
     num_heads: i64,
     /// -1: as many as `num_heads`.
-    #[serde(default = "undecided")]
+    #[serde(default = "default_num_heads_upsample")]
     num_heads_upsample: i64,
     #[serde(default)]
     learn_sigma: bool,
-    #[serde(default = "on")]
+    #[serde(default = "default_use_scale_shift_norm")]
     use_scale_shift_norm: bool,
     #[serde(default)]
     resblock_updown: bool,
@@ -138,7 +141,7 @@ struct AdmUnetKeys {
     dropout: f64,
     #[serde(default)]
     use_new_attention_order: bool,
-    #[serde(default = "on")]
+    #[serde(default = "default_conv_resample")]
     conv_resample: bool,
     #[serde(default)]
     class_cond: bool,
@@ -152,20 +155,32 @@ struct AdmUnetKeys {
     _use_checkpoint: bool,
 }
 
-fn two() -> i64 {
+fn default_num_res_blocks() -> i64 {
     2
 }
 
-fn four() -> i64 {
-    4
+fn default_attention_resolutions() -> Vec<i64> {
+    vec![16, 8]
 }
 
-fn undecided() -> i64 {
+fn default_num_head_channels() -> i64 {
     -1
 }
 
-fn default_resolutions() -> Vec<i64> {
-    vec![16, 8]
+fn default_num_heads() -> i64 {
+    4
+}
+
+fn default_num_heads_upsample() -> i64 {
+    -1
+}
+
+fn default_use_scale_shift_norm() -> bool {
+    true
+}
+
+fn default_conv_resample() -> bool {
+    true
 }
 
 /// A number that the flags leave to others by -1.

@@ -1,7 +1,7 @@
 //! The configuration of a DDPM U-Net: the `model` section of ddim's configuration files.
 
 use super::config::UnetShape;
-use super::keys::{is_off, on};
+use super::keys::is_off;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -45,15 +45,15 @@ struct DdpmUnetKeys {
     ch_mult: Vec<i64>,
     num_res_blocks: i64,
     attn_resolutions: Vec<i64>,
-    #[serde(default = "on")]
+    #[serde(default = "default_resamp_with_conv")]
     resamp_with_conv: bool,
     #[serde(default)]
     has_logvar: bool,
     #[serde(default, rename = "type")]
     model_type: ModelType,
-    #[serde(default = "three")]
+    #[serde(default = "default_in_channels")]
     in_channels: i64,
-    #[serde(default = "three")]
+    #[serde(default = "default_out_ch")]
     out_ch: i64,
     /// Training alone reads this key and the three that follow.
     #[serde(default, rename = "dropout")]
@@ -67,7 +67,15 @@ struct DdpmUnetKeys {
     _var_type: String,
 }
 
-fn three() -> i64 {
+fn default_resamp_with_conv() -> bool {
+    true
+}
+
+fn default_in_channels() -> i64 {
+    3
+}
+
+fn default_out_ch() -> i64 {
     3
 }
 

@@ -59,7 +59,3 @@ pub(super) fn is_off(flag: &bool) -> bool {
 pub(super) fn is_on(flag: &bool) -> bool {
     *flag
 }
-
-pub(super) fn on() -> bool {
-    true
-}

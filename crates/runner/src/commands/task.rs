@@ -262,13 +262,13 @@ fn write_first_experiment(task: &Task, count: usize, project: &Project) -> Resul
 }
 
 /// A file or folder of a task, the hash it should have and the one it has.
-struct Own {
+struct HashedInput {
     what: String,
     expected: String,
     found: Result<String>,
 }
 
-impl Own {
+impl HashedInput {
     fn folder(folder: &HashedFolder, project: &Project) -> Self {
         let path = project.resolve(&folder.path);
         Self {
@@ -304,26 +304,26 @@ impl Own {
 }
 
 /// Everything that a task names with its hash.
-fn own_files(task: &Task, project: &Project) -> Vec<Own> {
-    let mut own = Vec::new();
+fn hashed_inputs(task: &Task, project: &Project) -> Vec<HashedInput> {
+    let mut inputs = Vec::new();
     for source in [&task.source, &task.reference] {
         match &source.place {
-            ImagePlace::Sheet(file) => own.push(Own::file(file, project)),
-            ImagePlace::Folder(folder) => own.push(Own::folder(folder, project)),
+            ImagePlace::Sheet(file) => inputs.push(HashedInput::file(file, project)),
+            ImagePlace::Folder(folder) => inputs.push(HashedInput::folder(folder, project)),
             ImagePlace::Archive(_) | ImagePlace::Published(_) => {}
         }
     }
     let files = task.networks().into_iter().filter_map(NetworkFile::hashed);
-    own.extend(files.map(|file| Own::file(file, project)));
-    own
+    inputs.extend(files.map(|file| HashedInput::file(file, project)));
+    inputs
 }
 
 /// Puts the hashes that files have now into the task's file.
-fn update(path: &Path, own: &[Own]) -> Result<()> {
+fn update(path: &Path, inputs: &[HashedInput]) -> Result<()> {
     let mut text = std::fs::read_to_string(path).or_invalid_input(path.display())?;
-    for Own {
+    for HashedInput {
         expected, found, ..
-    } in own
+    } in inputs
     {
         if let Ok(found) = found {
             text = text.replace(expected, found);
@@ -342,12 +342,14 @@ fn check(name: &str, takes_up: bool, project: &Project) -> Result<()> {
             names.join(", ")
         )));
     }
-    let own = own_files(&Task::read(project, name)?, project);
-    own.iter().try_for_each(Own::print)?;
-    let changed = own.iter().filter(|own| !own.is_unchanged()).count();
-    let wrong = own.iter().filter(|own| own.found.is_err()).count();
+    let inputs = hashed_inputs(&Task::read(project, name)?, project);
+    for input in &inputs {
+        input.print()?;
+    }
+    let changed = inputs.iter().filter(|input| !input.is_unchanged()).count();
+    let wrong = inputs.iter().filter(|input| input.found.is_err()).count();
     if takes_up && wrong == 0 {
-        update(&path, &own)?;
+        update(&path, &inputs)?;
         writeln!(log(), "{}: {changed} hashes taken up", path.display());
         return Ok(());
     }
@@ -356,7 +358,7 @@ fn check(name: &str, takes_up: bool, project: &Project) -> Result<()> {
         count => Err(check_failed(format!(
             "{count} of {} are not what the task {name} was made with (--update takes up what is \
              there now)",
-            own.len()
+            inputs.len()
         ))),
     }
 }

@@ -1,7 +1,7 @@
 //! An experiment file, checked, with defaults filled in.
 
 use crate::config::image_format::ImageFormat;
-use crate::config::overrides::{Assignment, set};
+use crate::config::overrides::{Assignment, apply_all, set};
 use crate::config::precision::Precision;
 use crate::config::row::Row;
 use crate::config::sweep::{self, Sweep};
@@ -60,16 +60,16 @@ pub struct Experiment {
     pub format: ImageFormat,
     /// The batch that the networks see. It is part of the result to the last rounding, since
     /// libtorch's products round differently for different shapes.
-    #[serde(default = "batch_size", deserialize_with = "positive")]
+    #[serde(default = "default_batch_size", deserialize_with = "positive")]
     pub batch_size: usize,
     /// Images between two writes; never changes a result.
-    #[serde(default = "save_every", deserialize_with = "positive")]
+    #[serde(default = "default_save_every", deserialize_with = "positive")]
     pub save_every: usize,
     /// The old name of `batch_size`: refused with the new one.
     #[serde(default, skip_serializing, deserialize_with = "refuse_group")]
     group: NoGroup,
     /// Parent of the experiment's folder, relative to the project's root; `runs` when left out.
-    #[serde(default = "runs_dir")]
+    #[serde(default = "default_runs_dir")]
     pub runs_dir: PathBuf,
     /// The row to which the others' differences are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,13 +98,15 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Sweep>,
     read.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
-fn batch_size() -> usize {
+fn default_batch_size() -> usize {
     16
 }
-fn save_every() -> usize {
+
+fn default_save_every() -> usize {
     64
 }
-fn runs_dir() -> PathBuf {
+
+fn default_runs_dir() -> PathBuf {
     "runs".into()
 }
 
@@ -182,7 +184,8 @@ fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Erro
     }
 }
 
-/// Whether XML, and so a plot, has no place for a character, and a terminal may obey it.
+/// Whether a character is refused in names and titles: XML 1.0, in which plots are written, does
+/// not allow it, and a terminal would act on it.
 fn cannot_be_shown(c: char) -> bool {
     let is_space = matches!(c, '\n' | '\t');
     (c.is_control() && !is_space) || matches!(c, '\u{fffe}' | '\u{ffff}')
@@ -273,9 +276,7 @@ fn parse_tree(text: &str, path: &Path) -> Result<Value> {
 /// The file's tree with changes put into it, in order.
 fn changed_tree(text: &str, path: &Path, changes: &[Assignment]) -> Result<Value> {
     let mut tree = parse_tree(text, path)?;
-    changes
-        .iter()
-        .try_for_each(|change| change.apply(&mut tree))?;
+    apply_all(changes, &mut tree)?;
     Ok(tree)
 }
 

@@ -150,6 +150,17 @@ pub fn set(tree: &mut Value, path: &str, value: Value) -> Result<()> {
     Ok(())
 }
 
+/// Puts changes into a tree, in order.
+///
+/// # Errors
+/// Invalid input: as [`Assignment::apply`].
+pub fn apply_all(changes: &[Assignment], tree: &mut Value) -> Result<()> {
+    for change in changes {
+        change.apply(tree)?;
+    }
+    Ok(())
+}
+
 /// Reads a YAML file and applies changes in order.
 ///
 /// # Errors
@@ -159,9 +170,7 @@ pub fn read_with_changes<T: DeserializeOwned>(path: &Path, changes: &[Assignment
         return read_yaml(path);
     }
     let mut tree: Value = read_yaml(path)?;
-    changes
-        .iter()
-        .try_for_each(|change| change.apply(&mut tree))?;
+    apply_all(changes, &mut tree)?;
     serde_yaml::from_value(tree).map_err(|error| {
         let typed: Vec<&str> = changes.iter().map(|change| change.typed.as_str()).collect();
         invalid_input(format!(

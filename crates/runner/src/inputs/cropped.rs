@@ -46,9 +46,9 @@ pub struct Survey {
 /// Invalid input: as [`load_cropped`], and a name under which nothing can be stored.
 pub fn survey(folder: &Path, side: usize) -> Result<Survey> {
     let files = image_files(folder)?;
-    files
-        .keys()
-        .try_for_each(|name| check_storable_name(name))?;
+    for name in files.keys() {
+        check_storable_name(name)?;
+    }
     let paths: Vec<&PathBuf> = files.values().collect();
     let enlarged = paths.par_iter().map(|path| {
         let image = image_file::read(path).or_invalid_input("picture")?;

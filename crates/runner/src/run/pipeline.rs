@@ -96,7 +96,9 @@ impl Pipeline {
             batch_size: Cell::new(plan.experiment.batch_size.min(source_count)),
             scoring,
         };
-        plan.jobs.iter().try_for_each(|job| pipeline.check(job))?;
+        for job in &plan.jobs {
+            pipeline.check(job)?;
+        }
         Ok(pipeline)
     }
 
@@ -170,9 +172,9 @@ impl Pipeline {
                     )
                 }
                 Err(_) => {
-                    self.source_features
-                        .iter()
-                        .for_each(SourceFeatures::disable);
+                    if let Some(features) = &self.source_features {
+                        features.disable();
+                    }
                     self.batch_size.set(size / 2);
                 }
             }

@@ -1,5 +1,5 @@
-//! Classifier guidance as an energy (last part of the authors' slides): be what the noised
-//! classifier calls class c.
+//! Classifier guidance as an energy (last part of the authors' slides). The energy falls as the
+//! noised classifier's probability of class c rises.
 
 use super::{Expert, ExpertSettings, State, Weight};
 use crate::cost::ExpertCost;

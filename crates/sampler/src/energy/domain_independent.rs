@@ -16,14 +16,14 @@ pub struct DomainIndependentConfig {
     /// Its weight.
     pub weight: Weight,
     /// S; minus the squared distance when left out.
-    #[serde(default = "neg_l2")]
+    #[serde(default = "default_similarity")]
     pub similarity: Similarity,
     /// The row's when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_pass_factor: Option<usize>,
 }
 
-fn neg_l2() -> Similarity {
+fn default_similarity() -> Similarity {
     Similarity::NegL2
 }
 

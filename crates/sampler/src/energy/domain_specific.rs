@@ -15,11 +15,11 @@ pub struct DomainSpecificConfig {
     /// Its weight.
     pub weight: Weight,
     /// S; cosine when left out.
-    #[serde(default = "cosine")]
+    #[serde(default = "default_similarity")]
     pub similarity: Similarity,
 }
 
-fn cosine() -> Similarity {
+fn default_similarity() -> Similarity {
     Similarity::Cosine
 }
 

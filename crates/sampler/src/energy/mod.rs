@@ -70,12 +70,19 @@ impl Energy<'_> {
     /// The gradient of the weighted sum with respect to `state.y`, same shape; none when every
     /// weight is 0 at this time.
     pub fn gradient(&self, state: &State) -> Option<Tensor> {
-        self.0
-            .iter()
-            .map(|expert| (expert, expert.weight().at(state.t_frac)))
-            .filter(|(_, weight)| *weight != 0.0)
-            .map(|(expert, weight)| expert.gradient(state) * weight)
-            .reduce(|sum, gradient| sum + gradient)
+        let mut total: Option<Tensor> = None;
+        for expert in &self.0 {
+            let weight = expert.weight().at(state.t_frac);
+            if weight == 0.0 {
+                continue;
+            }
+            let gradient = expert.gradient(state) * weight;
+            total = Some(match total {
+                None => gradient,
+                Some(sum) => sum + gradient,
+            });
+        }
+        total
     }
 
     /// Whether any expert's weight is not 0 at t / T.

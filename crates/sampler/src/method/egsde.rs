@@ -33,10 +33,10 @@ pub enum SourceNoise {
 #[serde(deny_unknown_fields)]
 pub struct EgsdeConfig {
     /// Respaced steps of the whole of T (1 to 1000).
-    #[serde(default = "keys::all_steps", deserialize_with = "keys::steps")]
+    #[serde(default = "keys::default_steps", deserialize_with = "keys::steps")]
     pub steps: usize,
     /// M as a fraction of T, in (0, 1].
-    #[serde(default = "keys::half", deserialize_with = "keys::start")]
+    #[serde(default = "keys::default_start", deserialize_with = "keys::start")]
     pub start: f64,
     /// Weight of the domain-specific expert.
     #[serde(
@@ -65,7 +65,7 @@ pub struct EgsdeConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub experts: Vec<ExpertConfig>,
     /// How a step is taken.
-    #[serde(default = "keys::ancestral")]
+    #[serde(default = "keys::default_solver")]
     pub solver: Solver,
     /// DDIM and SDE-DPM-Solver++: 0 (deterministic) to 1 (the reverse SDE's noise).
     #[serde(
@@ -78,10 +78,10 @@ pub struct EgsdeConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variance: Option<Variance>,
     /// The noise that perturbs the source.
-    #[serde(default = "shared_noise")]
+    #[serde(default = "default_source_noise")]
     pub source_noise: SourceNoise,
     /// K.
-    #[serde(default = "keys::once", deserialize_with = "keys::repeats")]
+    #[serde(default = "keys::default_repeats", deserialize_with = "keys::repeats")]
     pub repeats: usize,
     /// The class that the network is told, of those that it was trained with.
     #[serde(
@@ -92,7 +92,7 @@ pub struct EgsdeConfig {
     pub class_label: Option<i64>,
 }
 
-fn shared_noise() -> SourceNoise {
+fn default_source_noise() -> SourceNoise {
     SourceNoise::Shared
 }
 

@@ -31,7 +31,7 @@ pub enum IlvrVariance {
 #[serde(deny_unknown_fields)]
 pub struct IlvrConfig {
     /// Respaced steps of the whole of T (1 to 1000).
-    #[serde(default = "hundred_steps", deserialize_with = "keys::steps")]
+    #[serde(default = "default_steps", deserialize_with = "keys::steps")]
     pub steps: usize,
     /// An eighth of the image when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,7 +41,7 @@ pub struct IlvrConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range_t: Option<usize>,
     /// The variance of its steps.
-    #[serde(default = "learned_range")]
+    #[serde(default = "default_ilvr_variance")]
     pub ilvr_variance: IlvrVariance,
     /// The class that the network is told, of those that it was trained with.
     #[serde(
@@ -52,11 +52,11 @@ pub struct IlvrConfig {
     pub class_label: Option<i64>,
 }
 
-fn hundred_steps() -> usize {
+fn default_steps() -> usize {
     100
 }
 
-fn learned_range() -> IlvrVariance {
+fn default_ilvr_variance() -> IlvrVariance {
     IlvrVariance::LearnedRange
 }
 

@@ -7,19 +7,19 @@ use anyhow::{Result as AnyResult, bail};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-pub(super) fn all_steps() -> usize {
+pub(super) fn default_steps() -> usize {
     NUM_TRAIN_TIMESTEPS
 }
 
-pub(super) fn half() -> f64 {
+pub(super) fn default_start() -> f64 {
     0.5
 }
 
-pub(super) fn once() -> usize {
+pub(super) fn default_repeats() -> usize {
     1
 }
 
-pub(super) fn ancestral() -> Solver {
+pub(super) fn default_solver() -> Solver {
     Solver::Ancestral
 }
 

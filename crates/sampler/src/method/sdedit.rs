@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct SdeditConfig {
     /// Respaced steps of the whole of T (1 to 1000).
-    #[serde(default = "keys::all_steps", deserialize_with = "keys::steps")]
+    #[serde(default = "keys::default_steps", deserialize_with = "keys::steps")]
     pub steps: usize,
     /// M as a fraction of T, in (0, 1].
-    #[serde(default = "keys::half", deserialize_with = "keys::start")]
+    #[serde(default = "keys::default_start", deserialize_with = "keys::start")]
     pub start: f64,
     /// How a step is taken.
-    #[serde(default = "keys::ancestral")]
+    #[serde(default = "keys::default_solver")]
     pub solver: Solver,
     /// DDIM and SDE-DPM-Solver++: 0 (deterministic) to 1 (the reverse SDE's noise).
     #[serde(
@@ -36,7 +36,7 @@ pub struct SdeditConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variance: Option<Variance>,
     /// K.
-    #[serde(default = "keys::once", deserialize_with = "keys::repeats")]
+    #[serde(default = "keys::default_repeats", deserialize_with = "keys::repeats")]
     pub repeats: usize,
     /// The class that the network is told, of those that it was trained with.
     #[serde(

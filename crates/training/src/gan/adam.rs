@@ -1,7 +1,8 @@
 //! Adam (Kingma & Ba 2015) as PyTorch has it, over the variables of one or more networks, with a
 //! state that can be saved.
 
-use anyhow::{Context, Result};
+use crate::moments::Slot;
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -39,15 +40,6 @@ impl Default for AdamSettings {
     }
 }
 
-/// One variable and its moments.
-#[derive(Debug)]
-struct Slot {
-    name: String,
-    weight: Tensor,
-    mean: Tensor,
-    square: Tensor,
-}
-
 /// What all variables share in one update.
 struct Update {
     settings: AdamSettings,
@@ -57,40 +49,27 @@ struct Update {
     square_correction: f64,
 }
 
-impl Slot {
-    fn new(name: String, weight: Tensor) -> Self {
-        Self {
-            mean: weight.zeros_like(),
-            square: weight.zeros_like(),
-            name,
-            weight,
-        }
-    }
-
-    fn update(&mut self, gradient: &Tensor, update: &Update) {
+impl Update {
+    /// One step of a variable.
+    fn apply(&self, slot: &mut Slot, gradient: &Tensor) {
         let AdamSettings {
             beta1,
             beta2,
             eps,
             weight_decay,
-        } = update.settings;
+        } = self.settings;
         let decayed;
         let gradient = if weight_decay == 0.0 {
             gradient
         } else {
-            decayed = gradient + &self.weight * weight_decay;
+            decayed = gradient + &slot.weight * weight_decay;
             &decayed
         };
-        let _ = self.mean.lerp_(gradient, 1.0 - beta1);
-        let _ = self.square.g_mul_scalar_(beta2);
-        let _ = self.square.g_add_(&(gradient.square() * (1.0 - beta2)));
-        let root = self.square.sqrt() / update.square_correction + eps;
-        let _ = self.weight.g_sub_(&(&self.mean / root * update.rate));
-    }
-
-    /// The key of one of its tensors in a checkpoint.
-    fn key(&self, part: &str) -> String {
-        format!("{part}/{}", self.name)
+        let _ = slot.mean.lerp_(gradient, 1.0 - beta1);
+        let _ = slot.square.g_mul_scalar_(beta2);
+        let _ = slot.square.g_add_(&(gradient.square() * (1.0 - beta2)));
+        let root = slot.square.sqrt() / self.square_correction + eps;
+        let _ = slot.weight.g_sub_(&(&slot.mean / root * self.rate));
     }
 }
 
@@ -138,7 +117,7 @@ impl Adam {
         tch::no_grad(|| {
             for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
                 if gradient.defined() {
-                    slot.update(gradient, &update);
+                    update.apply(slot, gradient);
                 }
             }
         });
@@ -154,9 +133,7 @@ impl Adam {
     /// Adds weights and moments to what a checkpoint holds.
     pub fn save(&self, state: &mut BTreeMap<String, Tensor>) {
         for slot in &self.slots {
-            state.insert(slot.key("weight"), slot.weight.detach());
-            state.insert(slot.key("mean"), slot.mean.shallow_clone());
-            state.insert(slot.key("square"), slot.square.shallow_clone());
+            slot.save(state);
         }
     }
 
@@ -166,14 +143,7 @@ impl Adam {
     /// An entry is missing or has another shape; the error names it.
     pub fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         for slot in &mut self.slots {
-            let keys = ["weight", "mean", "square"].map(|part| slot.key(part));
-            let tensors = [&mut slot.weight, &mut slot.mean, &mut slot.square];
-            for (key, tensor) in keys.iter().zip(tensors) {
-                let saved = state.get(key);
-                let saved = saved.with_context(|| format!("the checkpoint has no {key}"))?;
-                tch::no_grad(|| tensor.f_copy_(saved))
-                    .with_context(|| format!("the checkpoint's {key} has another shape"))?;
-            }
+            slot.restore(state)?;
         }
         Ok(())
     }

@@ -20,10 +20,10 @@ pub struct CutSettings {
     #[serde(default)]
     pub gan_mode: GanMode,
     /// Its weight.
-    #[serde(default = "one")]
+    #[serde(default = "default_lambda_gan")]
     pub lambda_gan: f64,
     /// Weight of the contrastive loss.
-    #[serde(default = "one")]
+    #[serde(default = "default_lambda_nce")]
     pub lambda_nce: f64,
     /// Whether target images are translated too and compared with themselves (CUT, not FastCUT).
     pub nce_idt: bool,
@@ -41,7 +41,11 @@ pub struct CutSettings {
     pub nce: PatchNce,
 }
 
-fn one() -> f64 {
+fn default_lambda_gan() -> f64 {
+    1.0
+}
+
+fn default_lambda_nce() -> f64 {
     1.0
 }
 
@@ -236,14 +240,9 @@ impl Cut {
 
     /// The discriminator's losses, fake and real.
     fn discriminator_losses(&self, fake_b: &Tensor, real_b: &Tensor) -> [Tensor; 2] {
-        let Loaded { net, kind, .. } = &self.networks.discriminator;
-        let both = Tensor::cat(&[&fake_b.detach(), real_b], 0);
-        let halves = net.forward(&both, *kind).chunk(2, 0);
+        let sets = [(&fake_b.detach(), Target::Fake), (real_b, Target::Real)];
         let mode = self.settings.gan_mode;
-        [
-            mode.loss(&halves[0], Target::Fake),
-            mode.loss(&halves[1], Target::Real),
-        ]
+        mode.losses_of_sets(&self.networks.discriminator, sets)
     }
 
     /// The contrastive loss of each set of images, `[sets]`.
@@ -293,9 +292,9 @@ impl Cut {
             learning_rate,
         );
 
-        let Loaded { net, kind, .. } = &self.networks.discriminator;
-        let judged = net.forward(&fake_b, *kind);
-        let gan = self.settings.gan_mode.loss(&judged, Target::Real) * self.settings.lambda_gan;
+        let mode = self.settings.gan_mode;
+        let fooling = mode.fooling_loss(&self.networks.discriminator, &fake_b);
+        let gan = fooling * self.settings.lambda_gan;
         let contrastive = self.contrastive_losses(&forward, batch);
         let g_loss = &gan + contrastive.mean(Kind::Float);
         let optimizers = &mut [&mut self.generator_adam, &mut self.projection_adam];

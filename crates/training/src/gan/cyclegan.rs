@@ -19,32 +19,36 @@ pub struct CycleGanSettings {
     #[serde(default)]
     pub gan_mode: GanMode,
     /// Weight of the cycle from the source domain and back.
-    #[serde(default = "ten")]
+    #[serde(default = "default_lambda_a")]
     pub lambda_a: f64,
     /// Weight of the cycle from the target domain and back.
-    #[serde(default = "ten")]
+    #[serde(default = "default_lambda_b")]
     pub lambda_b: f64,
     /// Weight of the identity losses, as a fraction of the cycles'.
-    #[serde(default = "half")]
+    #[serde(default = "default_lambda_identity")]
     pub lambda_identity: f64,
     /// Earlier translations that a pool keeps.
-    #[serde(default = "fifty")]
+    #[serde(default = "default_pool_size")]
     pub pool_size: usize,
 }
 
-fn ten() -> f64 {
+fn default_lambda_a() -> f64 {
     10.0
 }
 
-fn half() -> f64 {
+fn default_lambda_b() -> f64 {
+    10.0
+}
+
+fn default_lambda_identity() -> f64 {
     0.5
 }
 
-fn fifty() -> usize {
+fn default_pool_size() -> usize {
     50
 }
 
-/// One thing per direction: `a` from source to target, `b` back. Discriminator `a` judges
+/// One thing per direction: `a` from source to target, `b` back. Discriminator `a` sees
 /// translations into the target domain.
 #[derive(Debug, Clone, Copy)]
 pub struct Sides<T> {
@@ -186,23 +190,17 @@ impl CycleGan {
         }
     }
 
-    /// What it costs that a discriminator does not take translations for real.
-    fn fooling_loss(&self, discriminator: &Loaded<Patchgan>, fake: &Tensor) -> Tensor {
-        let judged = discriminator.net.forward(fake, discriminator.kind);
-        self.settings.gan_mode.loss(&judged, Target::Real)
-    }
-
     /// The parts of the generators' loss.
     fn generator_losses(&self, forward: &Forward, a: &Tensor, b: &Tensor) -> Vec<NamedTensor> {
         let settings = &self.settings;
         let discriminators = &self.networks.discriminators;
         let (lambda_a, lambda_b) = (settings.lambda_a, settings.lambda_b);
-        let identity = settings.lambda_identity;
+        let (identity, mode) = (settings.lambda_identity, settings.gan_mode);
         vec![
-            ("G_A", self.fooling_loss(&discriminators.a, &forward.fake_b)),
+            ("G_A", mode.fooling_loss(&discriminators.a, &forward.fake_b)),
             ("cycle_A", l1(&forward.rec_a, a) * lambda_a),
             ("idt_A", l1(&forward.idt_a, b) * (lambda_b * identity)),
-            ("G_B", self.fooling_loss(&discriminators.b, &forward.fake_a)),
+            ("G_B", mode.fooling_loss(&discriminators.b, &forward.fake_a)),
             ("cycle_B", l1(&forward.rec_b, b) * lambda_b),
             ("idt_B", l1(&forward.idt_b, a) * (lambda_a * identity)),
         ]
@@ -237,7 +235,7 @@ impl CycleGan {
             .b
             .exchange_all(&forward.fake_a.detach(), &draws.b);
         let discriminators = &self.networks.discriminators;
-        let judged = [
+        let discriminated = [
             (
                 "D_A",
                 self.discriminator_loss(&discriminators.a, real_b, &pooled_b),
@@ -247,7 +245,7 @@ impl CycleGan {
                 self.discriminator_loss(&discriminators.b, real_a, &pooled_a),
             ),
         ];
-        let d_loss = sum(&judged);
+        let d_loss = sum(&discriminated);
         gradients.extend(descend(
             &d_loss,
             &mut [&mut self.discriminator_adam],
@@ -256,7 +254,7 @@ impl CycleGan {
         ));
 
         let mut losses = vec![("G", g_loss.detach())];
-        for (name, loss) in parts.iter().chain(&judged) {
+        for (name, loss) in parts.iter().chain(&discriminated) {
             losses.push((name, loss.detach()));
         }
         CycleGanStep {
@@ -278,11 +276,9 @@ impl CycleGan {
         real: &Tensor,
         fake: &Tensor,
     ) -> Tensor {
-        let both = Tensor::cat(&[real, fake], 0);
-        let halves = discriminator.net.forward(&both, discriminator.kind);
-        let halves = halves.chunk(2, 0);
-        let mode = self.settings.gan_mode;
-        (mode.loss(&halves[0], Target::Real) + mode.loss(&halves[1], Target::Fake)) * 0.5
+        let sets = [(real, Target::Real), (fake, Target::Fake)];
+        let [real, fake] = self.settings.gan_mode.losses_of_sets(discriminator, sets);
+        (real + fake) * 0.5
     }
 
     /// Adds networks, optimizers and pools to what a checkpoint holds.

@@ -1,5 +1,6 @@
 //! What a discriminator's outputs cost.
 
+use egsde_models::{Loaded, Patchgan};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -46,6 +47,29 @@ impl GanMode {
     /// Their mean, without dimensions.
     pub fn loss(self, prediction: &Tensor, target: Target) -> Tensor {
         self.losses(prediction, target).mean(Kind::Float)
+    }
+
+    /// The mean losses of a discriminator on two sets of images `[n, 3, h, w]`, which it sees in
+    /// one batch in this order.
+    pub(super) fn losses_of_sets(
+        self,
+        discriminator: &Loaded<Patchgan>,
+        sets: [(&Tensor, Target); 2],
+    ) -> [Tensor; 2] {
+        let [(first, first_target), (second, second_target)] = sets;
+        let both = Tensor::cat(&[first, second], 0);
+        let halves = discriminator.net.forward(&both, discriminator.kind);
+        let halves = halves.chunk(2, 0);
+        [
+            self.loss(&halves[0], first_target),
+            self.loss(&halves[1], second_target),
+        ]
+    }
+
+    /// What it costs that a discriminator does not take translations `[n, 3, h, w]` for real.
+    pub(super) fn fooling_loss(self, discriminator: &Loaded<Patchgan>, fake: &Tensor) -> Tensor {
+        let prediction = discriminator.net.forward(fake, discriminator.kind);
+        self.loss(&prediction, Target::Real)
     }
 }
 

@@ -9,10 +9,9 @@ use super::recipe::{GanLosses, GanRecipe};
 use super::samples::{COLUMNS, write_grid};
 use crate::checkpoint::{CheckpointPlace, SavedState};
 use crate::loss_log::LossLog;
-use crate::recipe::RECIPE_KEY;
+use crate::metadata::training_metadata;
 use crate::trainer::step_seed;
 use anyhow::{Context, Result, ensure};
-use egsde_models::networks::NETWORK_KEY;
 use egsde_models::weights::WeightFile;
 use egsde_models::{Loaded, ResnetGenerator};
 use std::collections::BTreeMap;
@@ -252,18 +251,8 @@ impl<'a> Run<'a> {
         for (key, weight) in self.model.generator().vs.variables() {
             tensors.insert(key, weight.detach().to_device(Device::Cpu));
         }
-        let metadata = BTreeMap::from([
-            (
-                NETWORK_KEY.to_string(),
-                serde_json::to_string(&self.recipe.generator)?,
-            ),
-            (RECIPE_KEY.to_string(), serde_json::to_string(self.recipe)?),
-            (
-                "egsde.data_sha256".to_string(),
-                self.options.data_sha256.clone(),
-            ),
-            ("egsde.steps".to_string(), step.to_string()),
-        ]);
+        let (recipe, data_sha256) = (self.recipe, &self.options.data_sha256);
+        let metadata = training_metadata(&recipe.generator, recipe, data_sha256, step)?;
         Ok(WeightFile { tensors, metadata })
     }
 }
