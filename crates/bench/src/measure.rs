@@ -40,12 +40,6 @@ pub fn measure_cost(command: &mut Command) -> Result<Cost> {
     })
 }
 
-/// The middle one of at least one number.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// Does the work once per line of input. Prints its seconds, the largest memory so far in KiB, and
 /// its answer: the protocol of `scripts/bench/compare.py`.
 pub fn serve_on_demand(mut work: impl FnMut() -> Result<String>) -> Result<()> {

@@ -1,8 +1,9 @@
 //! What the harness itself costs: everything in a run that is neither a network evaluation nor a
 //! metric.
 
-use crate::measure::{measure_cost, median};
+use crate::measure::measure_cost;
 use anyhow::{Context, Result};
+use egsde_metrics::averages::median;
 use egsde_runner::config::experiment::Experiment;
 use egsde_runner::config::overrides::Assignment;
 use egsde_runner::plan::Plan;

@@ -2,8 +2,9 @@
 //! more finished jobs.
 
 use crate::generate::SEEDS;
-use crate::measure::{Cost, measure_cost, median};
+use crate::measure::{Cost, measure_cost};
 use anyhow::Result;
+use egsde_metrics::averages::median;
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -2,7 +2,7 @@
 //! protocol.
 
 use crate::measure::serve_on_demand;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use egsde_models::networks::Build;
 use egsde_models::{AdmUnet, Dse, Loaded, NetworkConfig, synthetic};
 use egsde_sampler::energy::{DomainIndependent, DomainSpecific, Energy, Similarity, Weight};
@@ -16,9 +16,9 @@ use tch::{Device, Kind};
 /// Arguments of `egsde-bench worker`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// egsde, sdedit or ilvr.
-    #[arg(long)]
-    method: String,
+    /// Whose steps.
+    #[arg(long, value_enum)]
+    method: SteppedMethod,
     /// JSON of the noise predictor's configuration; its weights are made by formula.
     #[arg(long)]
     diffusion: PathBuf,
@@ -36,17 +36,36 @@ pub struct Args {
     steps: usize,
     #[arg(long)]
     threads: i32,
-    /// f32 or bf16.
-    #[arg(long, default_value = "f32")]
-    precision: String,
+    /// Working precision of the networks.
+    #[arg(long, value_enum, default_value_t = NetworkPrecision::F32)]
+    precision: NetworkPrecision,
+}
+
+/// A method whose steps are timed.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum SteppedMethod {
+    /// With both experts.
+    Egsde,
+    /// Without experts.
+    Sdedit,
+    /// ILVR.
+    Ilvr,
+}
+
+/// Working precision of the networks.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum NetworkPrecision {
+    /// float32.
+    F32,
+    /// bfloat16.
+    Bf16,
 }
 
 impl Args {
     fn kind(&self) -> Kind {
-        if self.precision == "bf16" {
-            Kind::BFloat16
-        } else {
-            Kind::Float
+        match self.precision {
+            NetworkPrecision::F32 => Kind::Float,
+            NetworkPrecision::Bf16 => Kind::BFloat16,
         }
     }
 
@@ -130,10 +149,9 @@ fn serve_sde(args: &Args, extractor: Option<&Loaded<Dse>>) -> Result<()> {
 /// Runs until its input ends.
 pub fn run(args: &Args) -> Result<()> {
     tch::set_num_threads(args.threads);
-    match args.method.as_str() {
-        "egsde" => serve_sde(args, Some(&open_network(&args.extractor, args.kind())?)),
-        "sdedit" => serve_sde(args, None),
-        "ilvr" => serve_ilvr(args),
-        other => bail!("no method {other:?}: egsde, sdedit or ilvr"),
+    match args.method {
+        SteppedMethod::Egsde => serve_sde(args, Some(&open_network(&args.extractor, args.kind())?)),
+        SteppedMethod::Sdedit => serve_sde(args, None),
+        SteppedMethod::Ilvr => serve_ilvr(args),
     }
 }

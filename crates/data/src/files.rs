@@ -195,6 +195,14 @@ pub fn check_writable(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes a folder, with the folders above it.
+///
+/// # Errors
+/// The folder cannot be made; the error names it.
+pub fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+}
+
 /// Makes a folder for what a command writes, with the folders above it.
 ///
 /// # Errors

@@ -13,3 +13,4 @@ pub mod lock;
 pub mod nearest;
 pub mod photo;
 pub mod resize;
+pub mod text;

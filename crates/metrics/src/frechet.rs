@@ -5,6 +5,9 @@ use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
+/// The Fréchet distance needs a covariance, which a single image does not have.
+pub const FEWEST_FOR_FID: usize = 2;
+
 /// Mean and covariance of a feature set, float64.
 #[derive(Debug)]
 pub struct Statistics {
@@ -37,8 +40,8 @@ impl Statistics {
     pub fn from_features(features: &Tensor) -> Result<Self> {
         let (n, d) = features.size2()?;
         ensure!(
-            n >= 2,
-            "a covariance needs at least 2 pictures, there are {n}"
+            n as usize >= FEWEST_FOR_FID,
+            "a covariance needs at least {FEWEST_FOR_FID} pictures, there are {n}"
         );
         let x = features.to_kind(Kind::Double);
         let mu = x.mean_dim([0i64].as_slice(), false, Kind::Double);
@@ -257,8 +260,8 @@ impl FrechetReference {
     /// `drawn` has fewer than 2 indices.
     pub fn distance_to_draw(&self, features: &ProjectedFeatures, drawn: &[usize]) -> Result<f64> {
         ensure!(
-            drawn.len() >= 2,
-            "a covariance needs at least 2 pictures, there are {}",
+            drawn.len() >= FEWEST_FOR_FID,
+            "a covariance needs at least {FEWEST_FOR_FID} pictures, there are {}",
             drawn.len()
         );
         let draw = Draw::new(drawn);

@@ -3,6 +3,8 @@
 // Either may lie on a full disk; the binary alone writes to them.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod averages;
+pub mod feature_sets;
 pub mod fid_statistics;
 pub mod frechet;
 pub mod intervals;

@@ -3,14 +3,13 @@
 //!
 //! A new metric is a function in a file of its own and an entry of `metrics!` below.
 
-use crate::frechet::{Statistics, frechet_distance};
-use crate::kid::{Kid, kid};
+use crate::averages::mean;
+use crate::feature_sets::{
+    FeatureSets, fid, kid_mean, kid_subset_std, precision, recall, reference_target_share,
+    source_target_share, target_share,
+};
 use crate::pairwise;
-use crate::precision_recall::{NEIGHBOURS, PrecisionRecall, precision_recall};
-use crate::reference::Reference;
-use crate::target_share::ClassifierLogits;
 use anyhow::{Result, ensure};
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use tch::Tensor;
@@ -364,112 +363,6 @@ pub fn per_image_values(
     Ok(values)
 }
 
-/// The features that metrics over sets compare. What several metrics need is computed once.
-pub struct FeatureSets<'a> {
-    /// `[n, d]`, float32.
-    pub translated: &'a Tensor,
-    /// The target domain's side of the comparison; its features have the same d.
-    pub reference: &'a Reference,
-    /// What a classifier says of the images; none where there is none that knows the target.
-    pub classified: Option<ClassifierLogits>,
-    kid: OnceCell<Kid>,
-    precision_recall: OnceCell<PrecisionRecall>,
-}
-
-/// KID's subsets are drawn with the same seed everywhere.
-const KID_SEED: u64 = 0;
-
-/// KID halves its sets, and half of fewer images than these has no unbiased estimate; precision and
-/// recall have no neighbours to speak of.
-pub const FEWEST_FOR_KID: usize = 4;
-
-impl<'a> FeatureSets<'a> {
-    /// Features of translations `[n, d]` beside those of the reference.
-    pub fn new(translated: &'a Tensor, reference: &'a Reference) -> Self {
-        Self {
-            translated,
-            reference,
-            classified: None,
-            kid: OnceCell::new(),
-            precision_recall: OnceCell::new(),
-        }
-    }
-
-    /// The share of the images with these logits that the classifier calls the target.
-    fn target_share(&self, logits: fn(&ClassifierLogits) -> &Tensor) -> Option<f64> {
-        let classified = self.classified.as_ref()?;
-        Some(classified.share(logits(classified)))
-    }
-
-    /// The reference's features, where they are known and both sets are large enough.
-    fn comparable_features(&self) -> Option<&'a Tensor> {
-        let real = self.reference.features.as_ref()?;
-        let fewest = self.translated.size()[0].min(real.size()[0]) as usize;
-        (fewest >= FEWEST_FOR_KID).then_some(real)
-    }
-
-    fn kid(&self) -> Result<Option<&Kid>> {
-        let Some(real) = self.comparable_features() else {
-            return Ok(None);
-        };
-        if self.kid.get().is_none() {
-            let _ = self.kid.set(kid(self.translated, real, KID_SEED)?);
-        }
-        Ok(self.kid.get())
-    }
-
-    fn precision_recall(&self) -> Result<Option<&PrecisionRecall>> {
-        let Some(real) = self.comparable_features() else {
-            return Ok(None);
-        };
-        if self.precision_recall.get().is_none() {
-            let neighbours = NEIGHBOURS.min(self.translated.size()[0] - 1);
-            let found = precision_recall(self.translated, real, neighbours)?;
-            let _ = self.precision_recall.set(found);
-        }
-        Ok(self.precision_recall.get())
-    }
-}
-
-/// The Fréchet distance needs a covariance, which a single image does not have.
-pub const FEWEST_FOR_FID: i64 = 2;
-
-fn fid(sets: &FeatureSets) -> Result<Option<f64>> {
-    if sets.translated.size()[0] < FEWEST_FOR_FID {
-        return Ok(None);
-    }
-    let own = Statistics::from_features(sets.translated)?;
-    Ok(Some(frechet_distance(&own, &sets.reference.statistics)?))
-}
-
-fn kid_mean(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.kid()?.map(|kid| kid.mean))
-}
-
-fn kid_subset_std(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.kid()?.map(|kid| kid.std))
-}
-
-fn precision(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.precision_recall()?.map(|found| found.precision))
-}
-
-fn recall(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.precision_recall()?.map(|found| found.recall))
-}
-
-fn target_share(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.target_share(|classified| &classified.translated))
-}
-
-fn source_target_share(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.target_share(|classified| &classified.sources))
-}
-
-fn reference_target_share(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.target_share(|classified| &classified.reference))
-}
-
 /// All values of a set of translations: means of the per-image metrics, and the metrics over sets.
 ///
 /// # Errors
@@ -494,14 +387,10 @@ pub fn values(
     Ok(values)
 }
 
-/// Mean of at least one value.
-pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::Reference;
     use tch::{Device, Kind};
 
     #[test]

@@ -5,6 +5,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod checkpoints;
+pub mod comparison;
 pub mod cuda;
 mod elements;
 mod fixed_entries;

@@ -4,6 +4,7 @@ use crate::elements::Element;
 use crate::fixed_entries::Entry;
 use anyhow::{Context, Result, anyhow, bail};
 use egsde_data::files::write_atomically;
+use egsde_data::text::first_few;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::Deserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
@@ -219,14 +220,8 @@ pub fn write_safetensors(path: &Path, file: &WeightFile, kind: Kind) -> Result<(
 /// `label` and the first names behind it, or nothing where there are none.
 pub(crate) fn list_names(label: &str, names: &[String]) -> Option<String> {
     const MAX_NAMES: usize = 6;
-    match names.len() {
-        0 => None,
-        n if n > MAX_NAMES => Some(format!(
-            "{label} {}, ... ({n} in all)",
-            names[..MAX_NAMES].join(", ")
-        )),
-        _ => Some(format!("{label} {}", names.join(", "))),
-    }
+    let listed = first_few(names.iter().cloned(), MAX_NAMES);
+    (!names.is_empty()).then(|| format!("{label} {listed}"))
 }
 
 /// What keeps `tensors` from filling variables of these shapes: missing, unexpected and wrongly

@@ -207,6 +207,16 @@ impl Project {
         self.resolve(format!("datasets/embedded/test_{class}.png"))
     }
 
+    /// FID Inception's published weights.
+    pub fn inception(&self) -> PathBuf {
+        self.resolve("checkpoints/pt_inception-2015-12-05-6726825d.pth")
+    }
+
+    /// The configuration of FID Inception.
+    pub fn inception_config(&self) -> PathBuf {
+        self.resolve("configs/networks/fid_inception.yaml")
+    }
+
     /// Where features of reference images are kept, by content, for runs in `runs_dir`.
     pub fn reference_cache(&self, runs_dir: &Path) -> PathBuf {
         self.resolve(runs_dir).join(".statistics")

@@ -3,9 +3,10 @@
 mod common;
 
 use common::evaluation::{Evaluation, Question, golden_images};
-use common::{AssertText, assert_has, checkout, copy_folder, egsde};
+use common::{AssertText, assert_has, checkout, copy_folder, egsde, metric_keys};
 use egsde_metrics::registry::{Computation, METRICS, Metric};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A number must be near the reference's.
 #[track_caller]
@@ -17,21 +18,10 @@ fn assert_near(value: &Value, reference: f64, tolerance: f64) {
     );
 }
 
-fn metric_keys(answer: &Value) -> Vec<&str> {
-    answer["metrics"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect()
-}
-
-/// Keys of the metrics that are `wanted`, sorted.
-fn registry_keys(wanted: fn(&Metric) -> bool) -> Vec<&'static str> {
+/// Keys of the metrics that are `wanted`.
+fn registry_keys(wanted: fn(&Metric) -> bool) -> BTreeSet<String> {
     let wanted = METRICS.iter().filter(|metric| wanted(metric));
-    let mut keys: Vec<&str> = wanted.map(|metric| metric.key).collect();
-    keys.sort_unstable();
-    keys
+    wanted.map(|metric| metric.key.into()).collect()
 }
 
 #[test]

@@ -59,25 +59,11 @@ fn toy_project() -> TestProject {
     project
 }
 
-/// Writes weights by formula.
-fn synthesize(project: &TestProject, network: &str, gain: &str, file: &str) {
-    let weights = [
-        "weights",
-        "synthesize",
-        "--network",
-        network,
-        "--gain",
-        gain,
-        file,
-    ];
-    project.egsde(&weights).success();
-}
-
 /// Writes weights of the diffusion network and the extractor.
 fn synthesize_networks(project: &TestProject) {
     for network in ["diffusion", "dse"] {
         let config = format!("configs/networks/{network}.yaml");
-        synthesize(project, &config, "1", &format!("checkpoints/{network}.pt"));
+        project.synthesize(&config, "1", &format!("checkpoints/{network}.pt"));
     }
 }
 
@@ -85,7 +71,7 @@ fn synthesize_networks(project: &TestProject) {
 fn toy_project_with_weights() -> TestProject {
     let project = toy_project();
     synthesize_networks(&project);
-    synthesize(&project, INCEPTION, "1.6", "checkpoints/inception.pth");
+    project.synthesize(INCEPTION, "1.6", "checkpoints/inception.pth");
     project
 }
 
@@ -268,19 +254,9 @@ fn images_that_cannot_be_used_are_named() {
 #[test]
 fn weights_that_cannot_be_used_are_named() {
     let project = toy_project_with_weights();
-    synthesize(
-        &project,
-        "configs/networks/dse.yaml",
-        "inf",
-        "checkpoints/dse.pt",
-    );
+    project.synthesize("configs/networks/dse.yaml", "inf", "checkpoints/dse.pt");
     assert_run_refused(&project, &["dse.pt", "NaN or infinity"]);
-    synthesize(
-        &project,
-        "configs/networks/diffusion.yaml",
-        "1",
-        "checkpoints/dse.pt",
-    );
+    project.synthesize("configs/networks/diffusion.yaml", "1", "checkpoints/dse.pt");
     assert_run_refused(&project, &["dse.pt: SHA-256 is", PINS]);
     project.remove(PINS);
     assert_run_refused(&project, &["dse.pt", "do not fit the network", "missing"]);
@@ -462,7 +438,7 @@ fn generators_see_and_store_images_as_their_authors_networks_do() {
     for [file, config, _] in GENERATORS {
         let file = format!("checkpoints/{file}");
         std::fs::create_dir_all(project.path(&file).parent().unwrap()).unwrap();
-        synthesize(&project, config, "1.5", &file);
+        project.synthesize(config, "1.5", &file);
     }
     // No row needs these.
     project.remove("checkpoints/diffusion.pt");
@@ -516,7 +492,7 @@ fn a_reference_of_statistics_has_no_images_to_draw() {
     for [file, config, _] in GENERATORS {
         let file = format!("checkpoints/{file}");
         std::fs::create_dir_all(project.path(&file).parent().unwrap()).unwrap();
-        synthesize(&project, config, "1.5", &file);
+        project.synthesize(config, "1.5", &file);
     }
     let manifest = project.read("datasets/toy.yaml");
     let files = "files:\n  - {file: dogs.npz, what: statistics}\n";

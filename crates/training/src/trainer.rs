@@ -8,7 +8,8 @@ use crate::metadata::{FIGURES_KEY, PRECISION_KEY, training_metadata};
 use crate::objective::Objective;
 use crate::optimizer::AdamW;
 use crate::recipe::Recipe;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use egsde_data::files::make_folder;
 use egsde_models::checkpoints::{CheckpointPart, read_weights};
 use egsde_models::weights::{WeightFile, assign};
 use serde_json::Value;
@@ -176,7 +177,7 @@ pub fn train(
 ) -> Result<Option<Outcome>> {
     recipe.check()?;
     let folder = &options.folder;
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    make_folder(folder)?;
     tch::manual_seed(recipe.seed);
     let objective = Objective::new(recipe, data, options.device, options.kind)?;
     if let Some(path) = &options.init_from {

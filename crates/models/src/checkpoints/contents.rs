@@ -1,6 +1,7 @@
 //! What a file holds, in words.
 
 use super::pickle::{Global, Pickle, Value};
+use egsde_data::text::first_few;
 use serde::Serialize;
 
 /// Entries of a dictionary or list that are listed in an error.
@@ -140,17 +141,13 @@ pub(super) fn children<'a>(pickle: &'a Pickle, value: &Value) -> Vec<(String, &'
 /// What a dictionary or list holds, in one line.
 pub(super) fn list_entries(pickle: &Pickle, value: &Value) -> String {
     let children = children(pickle, value);
-    let mut listed = Vec::new();
-    for (key, value) in children.iter().take(LISTED) {
-        listed.push(format!("{key} ({})", describe(pickle, value)));
+    if children.is_empty() {
+        return describe(pickle, value);
     }
-    if children.len() > LISTED {
-        listed.push(format!("... ({} in all)", children.len()));
-    }
-    match listed.is_empty() {
-        true => describe(pickle, value),
-        false => listed.join(", "),
-    }
+    let entries = children
+        .iter()
+        .map(|(key, value)| format!("{key} ({})", describe(pickle, value)));
+    first_few(entries, LISTED)
 }
 
 /// The dictionaries and lists of a file within each other; a dictionary of tensors is one line.

@@ -83,9 +83,4 @@ pub(crate) mod testing {
     pub fn draw(shape: &[i64]) -> Tensor {
         Tensor::randn(shape, (Kind::Float, Device::Cpu))
     }
-
-    /// The largest difference, relative to the largest expected number.
-    pub fn relative_error(got: &Tensor, want: &Tensor) -> f64 {
-        (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[])
-    }
 }

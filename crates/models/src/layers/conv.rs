@@ -295,7 +295,7 @@ impl ConvNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::relative_error;
+    use crate::comparison::relative_error;
     use tch::{Device, nn};
 
     #[test]

@@ -7,7 +7,7 @@ use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::per_image::PerImage;
 use crate::store::results::Results;
 use anyhow::{Context, Result};
-use egsde_metrics::frechet::FrechetReference;
+use egsde_metrics::frechet::{FEWEST_FOR_FID, FrechetReference};
 use egsde_metrics::intervals::{Interval, bootstrap_interval, percentile_interval};
 use egsde_metrics::registry::{FID, Metric};
 use std::cell::{OnceCell, RefCell};
@@ -119,7 +119,7 @@ fn distance_work<'a>(jobs: impl Iterator<Item = &'a JobValues>) -> f64 {
     for job in jobs {
         let count = job.per_image.count();
         let dimensions = job.per_image.features.size()[1] as usize;
-        if count < 2 {
+        if count < FEWEST_FOR_FID {
             return f64::INFINITY;
         }
         work += (count.min(dimensions) as f64).powi(3) * RESAMPLES as f64;

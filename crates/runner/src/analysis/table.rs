@@ -11,10 +11,9 @@ use crate::config::image_format::ImageFormat;
 use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
 use anyhow::Result;
+use egsde_metrics::averages::mean;
 use egsde_metrics::intervals::half_width_factor;
-use egsde_metrics::registry::{
-    Metric, REFERENCE_TARGET_SHARE, SOURCE_TARGET_SHARE, TARGET_SHARE, mean,
-};
+use egsde_metrics::registry::{Metric, REFERENCE_TARGET_SHARE, SOURCE_TARGET_SHARE, TARGET_SHARE};
 use polars::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

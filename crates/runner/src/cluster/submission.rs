@@ -5,10 +5,11 @@ use super::site::Site;
 use super::slurm::{EntryId, Queue, QueueEntry};
 use crate::error::{OrInvalidInput, invalid_input};
 use crate::plan::Plan;
+use crate::plan::checks::unwritable_results;
 use crate::plan::experiment_args::ExperimentArgs;
 use crate::project::Project;
 use anyhow::{Context, Result, bail};
-use egsde_data::files::{read_text, sha256_hex, write_atomically};
+use egsde_data::files::{make_writable_folder, read_text, sha256_hex, write_atomically};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -187,12 +188,8 @@ impl SubmissionFolder {
     /// Invalid input: the folder cannot be written.
     pub fn create(plan: &Plan) -> Result<Self> {
         let parent = parent_folder(plan);
-        let context = format!(
-            "cannot write to {}: choose another folder with --set runs_dir=DIR",
-            parent.display()
-        );
-        std::fs::create_dir_all(&parent).or_invalid_input(&context)?;
-        let parent = parent.canonicalize().or_invalid_input(&context)?;
+        make_writable_folder(&parent).map_err(|error| unwritable_results(&error))?;
+        let parent = parent.canonicalize().or_invalid_input(parent.display())?;
         let next = Self::list(plan).last().map_or(1, |last| last.number() + 1);
         // Another submission may take the same number at the same time: one of them goes on to the
         // next.
@@ -202,7 +199,8 @@ impl SubmissionFolder {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 made => {
                     made.and_then(|()| std::fs::create_dir(path.join("logs")))
-                        .or_invalid_input(&context)?;
+                        .with_context(|| format!("cannot write to {}", parent.display()))
+                        .map_err(|error| unwritable_results(&error))?;
                     return Ok(Self(path));
                 }
             }

@@ -75,9 +75,6 @@ fn protocol_parser() -> impl TypedValueParser<Value = Protocol> {
         .try_map(|name| Protocol::from_name(&name).ok_or("no such protocol"))
 }
 
-/// FID Inception's weights in a project.
-const INCEPTION: &str = "checkpoints/pt_inception-2015-12-05-6726825d.pth";
-
 /// Width of the metrics' names.
 const NAME_WIDTH: usize = 14;
 
@@ -142,7 +139,7 @@ impl Args {
     fn evaluator(&self, project: &Project) -> Result<FolderEvaluator> {
         let inception = match &self.inception {
             Some(file) => file.clone(),
-            None => project.resolve(INCEPTION),
+            None => project.inception(),
         };
         Ok(FolderEvaluator {
             protocol: self.protocol,

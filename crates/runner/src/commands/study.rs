@@ -5,7 +5,7 @@ use crate::paths::path_parser;
 use crate::plan::Plan;
 use crate::plan::experiment_args::{ExperimentArgs, parse_count};
 use crate::project::Project;
-use crate::report::escape;
+use crate::report::{escape, markdown};
 use crate::runtime::console::stdout;
 use crate::store::results::Results;
 use crate::study::{Preference, StudySettings, make_study, score_study};
@@ -102,9 +102,7 @@ fn percent(fraction: f64) -> String {
 }
 
 fn print_preferences(preferences: &[Preference]) -> Result<()> {
-    let mut grid = comfy_table::Table::new();
-    grid.load_style(comfy_table::presets::ASCII_MARKDOWN);
-    grid.set_header([
+    let mut grid = markdown::grid([
         "Method",
         "preferred to",
         "AMT ↑",

@@ -9,6 +9,7 @@ use crate::project::Project;
 use crate::runtime::console::stdout;
 use crate::yaml::read_yaml;
 use anyhow::Result;
+use egsde_data::text::first_few;
 use egsde_models::checkpoints::{Checkpoint, CheckpointPart, Entry, in_float32, read_checkpoint};
 use egsde_models::networks::{NETWORK_KEY, read_checkpoint_of};
 use egsde_models::weights::{WeightFile, find_mismatches, find_non_finite, to_safetensors};
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use tch::Kind;
 
 /// Entries left aside that are told.
-const TOLD: usize = 8;
+const MOST_LISTED: usize = 8;
 
 /// Arguments of `egsde weights`.
 #[derive(Debug, clap::Args)]
@@ -124,7 +125,7 @@ fn find_misfits(file: &WeightFile, config: &NetworkConfig) -> Result<Option<Stri
     Ok((!bad.is_empty()).then(|| format!("NaN or infinity in {}", bad.join(", "))))
 }
 
-fn does_not_fit(file: &Path, network: &Path, misfits: &str) -> String {
+fn misfit_text(file: &Path, network: &Path, misfits: &str) -> String {
     format!(
         "{} does not fit {}: {misfits}",
         file.display(),
@@ -134,14 +135,10 @@ fn does_not_fit(file: &Path, network: &Path, misfits: &str) -> String {
 
 /// The first entries that were left aside, in one line.
 fn list_entries(entries: &[Entry]) -> String {
-    let mut listed = Vec::new();
-    for Entry { key, what } in entries.iter().take(TOLD) {
-        listed.push(format!("{key} ({what})"));
-    }
-    if entries.len() > TOLD {
-        listed.push(format!("... ({} in all)", entries.len()));
-    }
-    listed.join(", ")
+    let listed = entries
+        .iter()
+        .map(|Entry { key, what }| format!("{key} ({what})"));
+    first_few(listed, MOST_LISTED)
 }
 
 /// How many entries were taken, from where, and what was left aside.
@@ -173,7 +170,7 @@ fn convert(conversion: &Conversion) -> Result<()> {
         checkpoint = read_fitting(input, conversion.part, &config)?;
         let file = &mut checkpoint.weights;
         if let Some(misfits) = find_misfits(file, &config)? {
-            return Err(invalid_input(does_not_fit(input, network, &misfits)));
+            return Err(invalid_input(misfit_text(input, network, &misfits)));
         }
         file.metadata
             .insert(NETWORK_KEY.into(), serde_json::to_string(&config)?);
@@ -194,7 +191,7 @@ fn check(file: &Path, network: &Path, part: &PartArgs) -> Result<()> {
     let config: NetworkConfig = read_yaml(network)?;
     let checkpoint = read_fitting(file, part, &config)?;
     if let Some(misfits) = find_misfits(&checkpoint.weights, &config)? {
-        return Err(check_failed(does_not_fit(file, network, &misfits)));
+        return Err(check_failed(misfit_text(file, network, &misfits)));
     }
     writeln!(
         stdout(),

@@ -4,8 +4,9 @@ use super::{
     CaseErrors, GroupNormKernels, PytorchStep, Scale, Setting, StepTimes, SteppedMethod, WholeJobs,
 };
 use crate::parity::Verdict;
+use crate::report::markdown::grid;
 use crate::runtime::device::{card, device_name};
-use comfy_table::{Table, presets::ASCII_MARKDOWN};
+use comfy_table::Table;
 use egsde_models::cuda::{cudnn_version, is_plain};
 use tch::Device;
 
@@ -43,13 +44,6 @@ pub const HEADING: &str = "# Performance on a GPU";
 
 /// Text where there is no number.
 const NONE: &str = "-";
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
-    table.set_header(header);
-    table
-}
 
 fn gib(bytes: Option<u64>) -> String {
     bytes.map_or(NONE.into(), |b| {
@@ -109,7 +103,7 @@ impl Findings {
         settings.retain(|name| errors.iter().any(|case| case.verdicts.contains_key(name)));
         let mut header = vec!["case"];
         header.extend(settings.iter().map(String::as_str));
-        let mut table = table(&header);
+        let mut table = grid(&header);
         for CaseErrors { case, verdicts } in errors {
             let mut row = vec![case.clone()];
             for setting in &settings {
@@ -121,7 +115,7 @@ impl Findings {
     }
 
     fn step_table(&self, steps: &[StepTimes]) -> String {
-        let mut table = table(&[
+        let mut table = grid(&[
             "method",
             "precision",
             "ms per step",
@@ -290,7 +284,7 @@ impl Findings {
                  of device memory: {peak} GiB."
             ));
         }
-        let mut verdicts = table(&["check", "result", "allowed", "verdict"]);
+        let mut verdicts = grid(&["check", "result", "allowed", "verdict"]);
         for check in self.checks() {
             let verdict = if check.ok { "ok" } else { "FAILED" };
             verdicts.add_row([check.name, check.result, check.allowed, verdict.into()]);

@@ -11,7 +11,8 @@ use std::path::Path;
 use tch::Device;
 
 /// Operations of networks, whose errors depend on the precision.
-const OF_NETWORKS: [&str; 4] = ["network_forward", "domain_specific_energy", "egsde", "ilvr"];
+const NETWORK_OPERATIONS: [&str; 4] =
+    ["network_forward", "domain_specific_energy", "egsde", "ilvr"];
 
 /// Operations that are float32 in every precision.
 const ALWAYS_FLOAT32: [&str; 2] = ["low_pass", "inception_features"];
@@ -45,7 +46,7 @@ fn check_on_device(
     let precision = setting.precision;
     let op = case["op"].as_str().unwrap_or_default();
     let least_tolerance = match op {
-        op if OF_NETWORKS.contains(&op) => least_tolerance(precision),
+        op if NETWORK_OPERATIONS.contains(&op) => least_tolerance(precision),
         op if ALWAYS_FLOAT32.contains(&op) => 0.0,
         _ => return None,
     };

@@ -6,6 +6,7 @@ use crate::run::pipeline::draws_ahead;
 use crate::runtime::console::log;
 use crate::runtime::memory::{OutOfMemory, within_memory};
 use anyhow::Result;
+use egsde_metrics::averages::median;
 use egsde_models::cuda::take_peak_bytes;
 use egsde_models::networks::seconds_in_networks;
 use egsde_models::synthetic;
@@ -116,11 +117,6 @@ impl<'a> Bench<'a> {
             repeats,
         })
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Times `steps` steps of every method in each of `settings`, in batches of `batch` images.

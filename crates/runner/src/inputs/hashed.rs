@@ -47,7 +47,13 @@ fn how_to_restore(path: &Path) -> &'static str {
 }
 
 /// The error of a file or folder with another hash.
-fn is_another(what: &str, path: &Path, found: &str, expected: &str, mend: &str) -> anyhow::Error {
+fn other_hash_error(
+    what: &str,
+    path: &Path,
+    found: &str,
+    expected: &str,
+    mend: &str,
+) -> anyhow::Error {
     invalid_input(format!(
         "{what} {}: SHA-256 is {found}, the task expects {expected}: {mend}",
         path.display()
@@ -79,7 +85,7 @@ impl HashedFile {
         }
         let found = project.sha256_once(&path).or_invalid_input(what)?;
         if found != self.sha256 {
-            return Err(is_another(what, &path, &found, &self.sha256, mend));
+            return Err(other_hash_error(what, &path, &found, &self.sha256, mend));
         }
         Ok(path)
     }
@@ -105,7 +111,13 @@ impl HashedFolder {
         let found = project.hash_once(&path, folder_sha256)?;
         if found != self.sha256 {
             let mend = how_to_restore(&self.path);
-            return Err(is_another("pictures of", &path, &found, &self.sha256, mend));
+            return Err(other_hash_error(
+                "pictures of",
+                &path,
+                &found,
+                &self.sha256,
+                mend,
+            ));
         }
         Ok(path)
     }

@@ -12,7 +12,7 @@ const OTHER_EXTENSIONS: [&str; 10] = [
     "gif", "avif", "heic", "heif", "jp2", "jxl", "svg", "psd", "exr", "apng",
 ];
 
-/// Bytes that tell what a file is.
+/// How many of a file's first bytes are read to tell what it is.
 const FIRST_BYTES: u64 = 1024;
 
 /// The extension of a file in lower case, without its dot; empty when it has none.

@@ -13,6 +13,7 @@ use crate::yaml::names_in;
 use anyhow::Result;
 use egsde_data::files::sha256_file;
 use egsde_data::nearest::offer_path;
+use egsde_metrics::frechet::FEWEST_FOR_FID;
 use egsde_models::NetworkConfig;
 use egsde_sampler::generators::GeneratorName;
 use std::collections::BTreeMap;
@@ -74,12 +75,6 @@ pub struct CheckedTask {
     /// The pictures of the reference.
     pub reference: Survey,
 }
-
-/// FID Inception's published weights and their configuration.
-const INCEPTION: [&str; 2] = [
-    "checkpoints/pt_inception-2015-12-05-6726825d.pth",
-    "configs/networks/fid_inception.yaml",
-];
 
 /// The feature network that ships.
 const CIFAR_FEATURES: &str = "checkpoints/embedded/cifar10_features.safetensors";
@@ -156,7 +151,7 @@ impl OwnNetwork {
 impl OwnTask {
     /// The feature network and how its distance is called.
     fn features(&self, project: &Project) -> Result<(NetworkFile, &'static str)> {
-        let [weights, network] = INCEPTION.map(|file| project.resolve(file));
+        let (weights, network) = (project.inception(), project.inception_config());
         let shipped = project.resolve(CIFAR_FEATURES);
         let chosen = match &self.features {
             Some(features) => features.clone(),
@@ -269,9 +264,9 @@ impl OwnTask {
             survey(&self.reference.folder, image_size)?,
         ];
         let [source_survey, reference_survey] = surveys;
-        if reference_survey.count < 2 {
+        if reference_survey.count < FEWEST_FOR_FID {
             return Err(invalid_input(format!(
-                "{} has a single picture: the Fréchet distance needs at least 2",
+                "{} has a single picture: the Fréchet distance needs at least {FEWEST_FOR_FID}",
                 self.reference.folder.display()
             )));
         }

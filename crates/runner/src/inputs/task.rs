@@ -165,16 +165,13 @@ impl Task {
     /// Invalid input: a file that is not what its manifest says, or a hash that cannot be kept.
     pub fn pin(&self, project: &Project) -> Result<Vec<String>> {
         let mut learnt = Vec::new();
-        for input in self.inputs(project)? {
-            if input.exists() && !input.is_pinned() {
-                let sha256 = input.verify_once(project)?;
-                Pins::add(project, &input.key, &sha256)?;
-                learnt.push(format!(
-                    "{}: SHA-256 {sha256} learnt on first sight, kept in datasets/pins.yaml",
-                    input.key
-                ));
-            }
-        }
+        self.hash_new_inputs(project, |key, sha256| {
+            Pins::add(project, key, sha256)?;
+            learnt.push(format!(
+                "{key}: SHA-256 {sha256} learnt on first sight, kept in datasets/pins.yaml"
+            ));
+            Ok(())
+        })?;
         Ok(learnt)
     }
 
@@ -183,10 +180,22 @@ impl Task {
     /// # Errors
     /// Invalid input: a file that is not what its manifest says.
     pub fn learn(&self, project: &Project) -> Result<()> {
+        self.hash_new_inputs(project, |key, sha256| {
+            project.learn(key, sha256);
+            Ok(())
+        })
+    }
+
+    /// Hands the key and hash of every published input to `keep` that is there and has no known
+    /// hash yet.
+    fn hash_new_inputs(
+        &self,
+        project: &Project,
+        mut keep: impl FnMut(&str, &str) -> Result<()>,
+    ) -> Result<()> {
         for input in self.inputs(project)? {
             if input.exists() && !input.is_pinned() {
-                let sha256 = input.verify_once(project)?;
-                project.learn(&input.key, &sha256);
+                keep(&input.key, &input.verify_once(project)?)?;
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! One golden case: its inputs, its networks with weights by formula, its expectations.
 
 use anyhow::{Context, Result, bail, ensure};
+use egsde_models::comparison::relative_error;
 use egsde_models::networks::Build;
 use egsde_models::networks::Diffusion;
 use egsde_models::weights::read_safetensors;
@@ -67,6 +68,7 @@ pub fn parse<T: DeserializeOwned>(value: &Value, key: &str) -> Result<T> {
 /// How far one result lies from the reference's.
 #[derive(Debug, Clone, Copy)]
 pub struct Deviation {
+    /// Largest difference, as a fraction of the largest expected number.
     pub error: f64,
     /// Largest error allowed.
     pub tolerance: f64,
@@ -85,14 +87,10 @@ impl Deviation {
     }
 }
 
-/// Largest `|got - want|`, as a fraction of the largest `|want|`.
-pub fn relative_error(got: &Tensor, want: &Tensor) -> f64 {
-    (got - want).abs().max().double_value(&[]) / want.abs().max().double_value(&[])
-}
-
 /// A network whose weights are made by formula.
 struct Synthetic {
     config: NetworkConfig,
+    /// By which the formula's weights are multiplied.
     gain: f64,
     /// Put in front of each key before the formula is applied.
     prefix: String,
@@ -100,8 +98,11 @@ struct Synthetic {
 
 /// One case with its tensors.
 pub struct Case<'a> {
+    /// Its entry in the list of cases.
     pub value: &'a Value,
+    /// Where its files lie.
     pub folder: &'a Path,
+    /// How it is computed.
     pub options: ParityOptions,
     tensors: BTreeMap<String, Tensor>,
     worst: Deviation,

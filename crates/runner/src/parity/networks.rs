@@ -1,9 +1,10 @@
 //! Golden cases of the networks.
 
-use super::case::{Case, check_shape, number, parse, relative_error, text};
+use super::case::{Case, check_shape, number, parse, text};
 use super::images::read_images;
 use anyhow::{Context, Result, ensure};
 use egsde_metrics::protocol::{Protocol, inception_features};
+use egsde_models::comparison::relative_error;
 use egsde_models::networks::inception::InceptionConfig;
 use egsde_models::{Inception, NetworkConfig, tf32};
 use egsde_sampler::energy::{Similarity, similarity};

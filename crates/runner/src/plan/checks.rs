@@ -2,17 +2,22 @@
 //! a reader should be told.
 
 use super::{Job, Plan};
-use crate::error::{OrInvalidInput, invalid_input};
+use crate::error::{invalid_input, one_line};
 use crate::inputs::image_folder::image_files;
 use crate::inputs::image_name::check_storable_name;
 use crate::project::Project;
 use anyhow::Result;
+use egsde_data::files::make_writable_folder;
+use egsde_metrics::frechet::FEWEST_FOR_FID;
 use rustix::fs::{Access, access};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Things named in a line; the others are counted.
 const NAMED: usize = 4;
+
+/// What to do about a folder of results that cannot be written to.
+const OTHER_FOLDER: &str = "choose another folder with --set runs_dir=DIR";
 
 /// The first of some names, quoted, and how many more there are.
 fn listed(names: &[&str]) -> String {
@@ -30,35 +35,63 @@ fn listed(names: &[&str]) -> String {
 /// Refuses names under which nothing can be stored, and fewer sources than are asked for. `domain`
 /// names the sources.
 fn check_names(names: &[String], wanted: usize, domain: &str) -> Result<()> {
-    if names.len() < wanted {
+    check_source_count(names.len(), wanted, domain)?;
+    for name in &names[..wanted] {
+        check_storable_name(name)?;
+    }
+    Ok(())
+}
+
+/// Refuses fewer sources than are asked for. `domain` names the sources.
+///
+/// # Errors
+/// Invalid input: how many there are.
+pub fn check_source_count(found: usize, wanted: usize, domain: &str) -> Result<()> {
+    if found < wanted {
         return Err(invalid_input(format!(
-            "pictures is {wanted}, but {domain} has only {}",
-            names.len()
+            "pictures is {wanted}, but {domain} has only {found}"
         )));
     }
-    names[..wanted]
-        .iter()
-        .try_for_each(|name| check_storable_name(name))
+    Ok(())
+}
+
+/// Refuses an external method's `folder` that lacks the translations of the sources `missing`, out
+/// of `count` sources.
+///
+/// # Errors
+/// Invalid input: how many are missing, and the first by name.
+pub fn check_none_missing(
+    job: &Job,
+    folder: &Path,
+    missing: &[&String],
+    count: usize,
+) -> Result<()> {
+    let side = job.identity.image_size;
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => Err(invalid_input(format!(
+            "row {:?}: {} of {count} sources have no readable {side} x {side} translation in {}, \
+             first {first}",
+            job.row,
+            missing.len(),
+            folder.display()
+        ))),
+    }
+}
+
+/// The error of a folder of results that cannot be written to; `error` names the folder.
+pub fn unwritable_results(error: &anyhow::Error) -> anyhow::Error {
+    invalid_input(one_line(&format!("{error:#}: {OTHER_FOLDER}")))
 }
 
 /// Refuses an external method's folder that lacks the translation of a source.
 fn check_external(job: &Job, folder: &Path, names: &[String]) -> Result<()> {
-    let (found, side) = (image_files(folder)?, job.identity.image_size);
+    let found = image_files(folder)?;
     let missing: Vec<&String> = names
         .iter()
         .filter(|name| !found.contains_key(*name))
         .collect();
-    match missing.first() {
-        None => Ok(()),
-        Some(first) => Err(invalid_input(format!(
-            "row {:?}: {} of {} sources have no readable {side} x {side} translation in {}, first \
-             {first}",
-            job.row,
-            missing.len(),
-            names.len(),
-            folder.display()
-        ))),
-    }
+    check_none_missing(job, folder, &missing, names.len())
 }
 
 impl Plan {
@@ -80,8 +113,9 @@ impl Plan {
         }
         let references = task.reference.known_names(project, task.image_size)?;
         match references.map(|names| names.len()) {
-            Some(count @ 0..2) => Err(invalid_input(format!(
-                "the reference {} has {count} pictures: the Fréchet distance needs at least 2",
+            Some(count) if count < FEWEST_FOR_FID => Err(invalid_input(format!(
+                "the reference {} has {count} pictures: the Fréchet distance needs at least \
+                 {FEWEST_FOR_FID}",
                 task.reference.domain
             ))),
             _ => Ok(()),
@@ -97,15 +131,8 @@ impl Plan {
             let wanted = Access::WRITE_OK | Access::EXEC_OK;
             access(existing, wanted).err()?.kind().to_string()
         };
-        Some(format!("{}: {why}", self.write_context()))
-    }
-
-    /// What is said of a folder of results that cannot be written to.
-    fn write_context(&self) -> String {
-        format!(
-            "cannot write to {}: choose another folder with --set runs_dir=DIR",
-            self.folder.display()
-        )
+        let folder = self.folder.display();
+        Some(format!("cannot write to {folder}: {why}: {OTHER_FOLDER}"))
     }
 
     /// Refuses a folder of results that cannot be written to.
@@ -113,13 +140,7 @@ impl Plan {
     /// # Errors
     /// Invalid input: how to choose another folder.
     pub fn check_writable(&self) -> Result<()> {
-        let context = self.write_context();
-        std::fs::create_dir_all(&self.folder).or_invalid_input(&context)?;
-        let trial = tempfile::Builder::new()
-            .prefix(".trial-")
-            .tempfile_in(&self.folder);
-        trial.or_invalid_input(context)?;
-        Ok(())
+        make_writable_folder(&self.folder).map_err(|error| unwritable_results(&error))
     }
 
     /// Rows that have the same jobs, as sets of at least two.

@@ -1,6 +1,6 @@
 //! Plans: the jobs of an experiment, one per row and seed.
 
-mod checks;
+pub mod checks;
 pub mod experiment_args;
 pub mod job;
 pub mod scoring_identity;

@@ -21,7 +21,9 @@ const MAX_METHODS: usize = 24;
 
 /// Images under a heading.
 pub struct Column {
+    /// What they are: the sources, or a row's name.
     pub heading: String,
+    /// One below the other, in the order of the grid's sources.
     pub images: ImageSet,
 }
 
@@ -29,6 +31,7 @@ pub struct Column {
 pub struct Grid {
     /// File name without extension.
     pub stem: &'static str,
+    /// Heading for people.
     pub title: &'static str,
     /// How the sources were chosen.
     pub rule: String,

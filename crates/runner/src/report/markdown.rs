@@ -13,8 +13,8 @@ use crate::error::one_line;
 use comfy_table::presets::ASCII_MARKDOWN;
 use egsde_metrics::registry::{Metric, paired_metrics};
 
-/// An empty grid of these headings.
-fn grid<T: ToString>(headings: impl IntoIterator<Item = T>) -> comfy_table::Table {
+/// An empty grid of these headings, which is shown as a table of Markdown.
+pub fn grid<T: ToString>(headings: impl IntoIterator<Item = T>) -> comfy_table::Table {
     let mut grid = comfy_table::Table::new();
     grid.load_style(ASCII_MARKDOWN);
     grid.set_header(headings.into_iter().map(|heading| heading.to_string()));

@@ -26,7 +26,7 @@ use page::Page;
 use std::path::Path;
 
 /// Files that every report has.
-const ALWAYS: [&str; 5] = [
+const REPORT_FILES: [&str; 5] = [
     "index.html",
     "table.md",
     "table.tex",
@@ -43,7 +43,7 @@ pub fn check_target(folder: &Path) -> Result<()> {
     if page.contains(html::GENERATOR) {
         return Ok(());
     }
-    match ALWAYS.iter().find(|name| folder.join(name).exists()) {
+    match REPORT_FILES.iter().find(|name| folder.join(name).exists()) {
         Some(name) => Err(invalid_input(format!(
             "{} is there, and no report of this program lies beside it: choose another folder, or \
              --force writes over it",
@@ -54,7 +54,7 @@ pub fn check_target(folder: &Path) -> Result<()> {
 }
 
 /// Tells of characters in names that no font of this machine can draw.
-fn tell_boxes(table: &Table) {
+fn warn_of_undrawable_names(table: &Table) {
     let names = table.rows.iter().map(|row| row.method.as_str());
     let boxes = plot::choose_fallback(names);
     if !boxes.is_empty() {
@@ -80,7 +80,7 @@ pub fn write(
     folder: &Path,
 ) -> Result<Vec<String>> {
     make_writable_folder(folder).or_invalid_input("report")?;
-    tell_boxes(table);
+    warn_of_undrawable_names(table);
     let mut files = export_files::write_tables(table, folder)?;
     let tradeoff = plot::write_tradeoff(table, folder)?;
     let cost = plot::write_cost(table, folder)?;

@@ -4,7 +4,8 @@ use super::job_scorer::ScoringTurn;
 use super::pipeline::Pipeline;
 use super::run_progress::RunProgress;
 use super::workers::{SampleJob, Sampled, stop_if_signalled};
-use crate::error::{OrInvalidInput, invalid_input};
+use crate::error::OrInvalidInput;
+use crate::plan::checks::check_none_missing;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::device::device_name;
@@ -74,7 +75,7 @@ fn write_beside_sampling(
 
 /// What sampling a job took in this process.
 #[derive(Default)]
-struct Spent {
+struct SamplingCost {
     images: usize,
     seconds: f64,
     network_seconds: f64,
@@ -143,17 +144,7 @@ impl<'a> JobSampler<'a> {
         let bad: Vec<&String> = names
             .filter(|name| dir.read_image(&checksums, name, side).is_none())
             .collect();
-        match bad.first() {
-            None => Ok(()),
-            Some(first) => Err(invalid_input(format!(
-                "row {:?}: {} of {} sources have no readable {side} x {side} translation in {}, \
-                 first {first}",
-                job.row,
-                bad.len(),
-                self.source.len(),
-                images.display()
-            ))),
-        }
+        check_none_missing(job, images, &bad, self.source.len())
     }
 
     /// Those of the first `wanted` sources whose translations are not there yet, by index; found on
@@ -166,12 +157,12 @@ impl<'a> JobSampler<'a> {
     }
 
     /// Makes those of the first `wanted` images that are not there yet.
-    fn make_images(&self, job: &Job, dir: &JobDir, wanted: usize) -> Result<Spent> {
+    fn make_images(&self, job: &Job, dir: &JobDir, wanted: usize) -> Result<SamplingCost> {
         let mut checksums = dir.checksums();
         let missing = self.missing_images(dir, &checksums, wanted);
         self.bar.skip_to(job, wanted - missing.len());
         if missing.is_empty() {
-            return Ok(Spent::default());
+            return Ok(SamplingCost::default());
         }
         let pipeline = self.pipeline()?;
         let (began, before) = (Instant::now(), seconds_in_networks());
@@ -190,7 +181,7 @@ impl<'a> JobSampler<'a> {
             Ok(())
         })?;
         self.bar.note_shown(job, wanted);
-        Ok(Spent {
+        Ok(SamplingCost {
             images: missing.len(),
             seconds: began.elapsed().as_secs_f64(),
             network_seconds: seconds_in_networks() - before,
@@ -229,7 +220,7 @@ impl<'a> JobSampler<'a> {
         self.pipeline.get().map_or(planned, Pipeline::batch_size)
     }
 
-    fn conditions(&self, spent: &Spent) -> SamplingConditions {
+    fn conditions(&self, spent: &SamplingCost) -> SamplingConditions {
         let kind = self.plan.experiment.precision.kind();
         SamplingConditions {
             code: crate::CODE.into(),
@@ -249,7 +240,7 @@ impl<'a> JobSampler<'a> {
         }
     }
 
-    fn sampled(&self, spent: &Spent, earlier: Option<SamplingConditions>) -> Sampled {
+    fn sampled(&self, spent: &SamplingCost, earlier: Option<SamplingConditions>) -> Sampled {
         let conditions = match earlier {
             Some(earlier) if spent.images == 0 => earlier,
             _ => self.conditions(spent),
@@ -276,7 +267,7 @@ impl SampleJob for JobSampler<'_> {
         dir.begin(job).or_invalid_input(CANNOT_WRITE_RESULTS)?;
         self.check_external(job, dir)?;
         let spent = match job.external_images {
-            Some(_) => Spent::default(),
+            Some(_) => SamplingCost::default(),
             None => self.make_images(job, dir, count)?,
         };
         Ok(self.sampled(&spent, None))

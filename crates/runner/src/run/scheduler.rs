@@ -8,6 +8,7 @@ use super::run_progress::RunProgress;
 use super::workers::{Outcome, Stages, WorkerPool};
 use crate::error::{check_failed, invalid_input};
 use crate::inputs::task::Task;
+use crate::plan::checks::check_source_count;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::runtime::signal;
@@ -125,13 +126,7 @@ fn bar(plan: &Plan, preview: Option<&Preview>, jobs: &[&Job]) -> RunProgress {
 /// The first images of a task's source, as many as the experiment takes.
 fn load_sources(task: &Task, project: &Project, wanted: usize) -> Result<ImageSet> {
     let source = task.source.load(project, task.image_size, wanted)?;
-    if source.len() < wanted {
-        return Err(invalid_input(format!(
-            "pictures is {wanted}, but {} has only {}",
-            task.source.domain,
-            source.len()
-        )));
-    }
+    check_source_count(source.len(), wanted, &task.source.domain)?;
     Ok(source)
 }
 

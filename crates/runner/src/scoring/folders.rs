@@ -11,10 +11,12 @@ use crate::runtime::memory::in_parts;
 use crate::runtime::progress::Progress;
 use anyhow::Result;
 use egsde_data::image_file::{self, READERS_VERSION};
+use egsde_metrics::feature_sets::FeatureSets;
+use egsde_metrics::frechet::FEWEST_FOR_FID;
 use egsde_metrics::frechet::Statistics;
 use egsde_metrics::protocol::{Protocol, inception_features, pair_input};
 use egsde_metrics::reference::Reference;
-use egsde_metrics::registry::{FeatureSets, Metric, PerImageValues, per_image_values, values};
+use egsde_metrics::registry::{Metric, PerImageValues, per_image_values, values};
 use egsde_models::networks::inception::InceptionConfig;
 use egsde_models::{Inception, Loaded, NetworkConfig};
 use rayon::prelude::*;
@@ -345,7 +347,8 @@ impl FolderEvaluator {
         if metrics.is_empty() {
             let count = features.size()[0];
             return Err(invalid_input(format!(
-                "{count} picture of {own} is left: a covariance needs at least 2 pictures"
+                "{count} picture of {own} is left: a covariance needs at least {FEWEST_FOR_FID} \
+                 pictures"
             )));
         }
         Ok(metrics)

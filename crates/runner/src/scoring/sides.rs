@@ -9,16 +9,14 @@ use crate::inputs::image_kind::first_bytes;
 use anyhow::Result;
 use egsde_data::file_kind::file_kind;
 use egsde_data::nearest::offer_path;
+use egsde_metrics::feature_sets::FEWEST_FOR_KID;
 use egsde_metrics::fid_statistics;
-use egsde_metrics::frechet::{Statistics, frechet_distance};
+use egsde_metrics::frechet::{FEWEST_FOR_FID, Statistics, frechet_distance};
 use egsde_metrics::protocol::Protocol;
-use egsde_metrics::registry::{Computation, FEWEST_FOR_FID, FEWEST_FOR_KID, FID, METRICS, Metric};
+use egsde_metrics::registry::{Computation, FID, METRICS, Metric};
 use egsde_models::networks::inception::FEATURES;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Fewest images that have a covariance.
-const FEWEST: usize = 2;
 
 /// One side of a comparison of sets.
 #[derive(Debug)]
@@ -117,8 +115,8 @@ impl Side {
     /// Invalid input: how many there are.
     pub fn check_count(&self) -> Result<()> {
         match self.folder() {
-            Some(folder) if folder.images.len() < FEWEST => Err(invalid_input(format!(
-                "{} holds {} picture: a covariance needs at least {FEWEST} pictures",
+            Some(folder) if folder.images.len() < FEWEST_FOR_FID => Err(invalid_input(format!(
+                "{} holds {} picture: a covariance needs at least {FEWEST_FOR_FID} pictures",
                 folder.path.display(),
                 folder.images.len()
             ))),

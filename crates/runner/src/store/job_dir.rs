@@ -9,7 +9,7 @@ use crate::config::image_format::ImageFormat;
 use crate::inputs::image_folder::ImageFolder;
 use crate::plan::{Identity, Job};
 use anyhow::{Context, Result};
-use egsde_data::files::{TEMPORARY, sha256_file, sha256_hex, write_atomically};
+use egsde_data::files::{TEMPORARY, make_folder, sha256_file, sha256_hex, write_atomically};
 use egsde_data::image_file::{self, Rgb, encode_jpeg75};
 use egsde_data::image_set::{ImageSet, encode_png};
 use rayon::prelude::*;
@@ -196,8 +196,7 @@ impl JobDir {
     /// # Errors
     /// The folder cannot be created or locked.
     pub fn try_lock(&self) -> Result<Option<JobLock>> {
-        std::fs::create_dir_all(&self.path)
-            .with_context(|| format!("cannot make {}", self.path.display()))?;
+        make_folder(&self.path)?;
         let path = self.path.join(".lock");
         let file = std::fs::File::create(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;

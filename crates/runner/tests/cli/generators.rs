@@ -1,10 +1,10 @@
 //! Rows of CUT, CycleGAN and StarGAN v2, whose generators have weights by formula.
 
-use crate::common::images::{image_states, largest_difference};
+use crate::common::images::{image_states, largest_difference, pixels};
 use crate::common::project::TestProject;
 use crate::common::{
     AssertText, RunFile, assert_has, assert_same_results, checkout, copy_folder, files_below,
-    table_mean, table_row,
+    job_states, table_mean, table_row,
 };
 use egsde_data::files::sha256_file;
 use egsde_data::image_set::ImageSet;
@@ -123,12 +123,6 @@ fn images_of(project: &TestProject, begins: &str) -> Vec<RunFile> {
     let mut images = images_in(project, "runs/gans");
     images.retain(|image| image.name.starts_with(begins));
     images
-}
-
-/// The bytes of an image's pixels.
-fn pixels(image: &RunFile) -> Vec<u8> {
-    let decoded = image::load_from_memory(&image.bytes).unwrap();
-    decoded.into_rgb8().into_raw()
 }
 
 #[test]
@@ -312,10 +306,8 @@ fn done_rows(project: &TestProject) -> Vec<&'static str> {
         "stargan-v2--reference--s",
     ];
     rows.retain(|row| {
-        let mut lines = plan
-            .lines()
-            .filter(|line| line.trim_start().starts_with(row));
-        lines.all(|line| line.split_whitespace().nth(1) == Some("done"))
+        let states = job_states(&plan, row);
+        states.iter().all(|state| *state == "done")
     });
     rows
 }

@@ -2,7 +2,7 @@
 
 use crate::common::images::image_states;
 use crate::common::project::TestProject;
-use crate::common::{AssertText, assert_has, copy_folder, edited, table_row};
+use crate::common::{AssertText, assert_has, copy_folder, edited, job_states, table_row};
 use crate::{COMPARED, COMPARED_JOBS, FINISHED, nothing_to_do};
 use std::collections::BTreeSet;
 
@@ -209,13 +209,9 @@ fn done_rows(project: &TestProject) -> BTreeSet<&'static str> {
     let plan = project.egsde(&["plan", EXPERIMENT]).printed();
     let mut done = BTreeSet::new();
     for row in ROWS {
-        let begins = format!("{row}-s");
-        let lines = plan
-            .lines()
-            .filter(|line| line.trim_start().starts_with(&begins));
-        let states: Vec<_> = lines.map(|line| line.split_whitespace().nth(1)).collect();
+        let states = job_states(&plan, &format!("{row}-s"));
         assert_eq!(states.len(), 2, "{plan}");
-        if states.iter().all(|state| *state == Some("done")) {
+        if states.iter().all(|state| *state == "done") {
             done.insert(row);
         }
     }

@@ -75,10 +75,7 @@ fn project_with_photos() -> TestProject {
 fn synthesize(project: &TestProject, network: &str, file: &str) {
     let name = format!("configs/networks/{file}.yaml");
     project.write(&name, network);
-    let file = format!("{file}.safetensors");
-    project
-        .egsde(&["weights", "synthesize", "--network", &name, &file])
-        .success();
+    project.synthesize(&name, "1", &format!("{file}.safetensors"));
 }
 
 /// The options of `egsde task new` for the networks in the project's folder.
@@ -226,9 +223,12 @@ fn what_keeps_a_task_from_being_made_is_told() {
     synthesize(&project, EXTRACTOR, "extractor");
     let larger = DIFFUSION.replace("image_size: 32", "image_size: 64");
     synthesize(&project, &larger, "larger");
-    let bare = std::fs::read(project.path("diffusion.safetensors")).unwrap();
-    let bare = String::from_utf8_lossy(&bare[8..400]).contains("egsde.network");
-    assert!(bare, "weights by formula carry their configuration");
+    let weights = std::fs::read(project.path("diffusion.safetensors")).unwrap();
+    let has_configuration = String::from_utf8_lossy(&weights[8..400]).contains("egsde.network");
+    assert!(
+        has_configuration,
+        "weights by formula carry their configuration"
+    );
     let refused = |at: usize, value: &str, parts: &[&str]| {
         let mut arguments = NEW;
         arguments[at] = value;

@@ -2,7 +2,7 @@
 
 use crate::common::images::{ImageState, image_states};
 use crate::common::project::TestProject;
-use crate::common::{AssertText, assert_has, copy_folder, files_below, table_mean};
+use crate::common::{AssertText, assert_has, copy_folder, files_below, metric_keys, table_mean};
 use crate::{COMPARED, COMPARED_JOBS, FINISHED, nothing_to_do};
 use egsde_metrics::registry::{FID, L2, METRICS, Metric};
 use egsde_runner::config::experiment::Experiment;
@@ -18,16 +18,6 @@ use tch::Device;
 struct Scored {
     images: Vec<ImageState>,
     scores: Vec<Value>,
-}
-
-/// The keys of the metrics that one job has.
-fn metric_keys(scores: &Value) -> BTreeSet<String> {
-    scores["metrics"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .cloned()
-        .collect()
 }
 
 impl Scored {

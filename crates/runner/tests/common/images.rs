@@ -28,7 +28,8 @@ pub fn image_states(folder: &Path) -> Vec<ImageState> {
     states.collect()
 }
 
-fn pixels(file: &RunFile) -> Vec<u8> {
+/// The bytes of an image's pixels.
+pub fn pixels(file: &RunFile) -> Vec<u8> {
     image::load_from_memory(&file.bytes)
         .unwrap()
         .into_rgb8()

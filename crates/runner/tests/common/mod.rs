@@ -12,6 +12,7 @@ pub mod project;
 pub use assert::{Assert, OutputAssertExt};
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -148,6 +149,22 @@ pub fn table_mean(table: &Value, method: &str, metric: &str) -> f64 {
     let mean = &table_row(table, method)["metrics"][metric]["mean"];
     mean.as_f64()
         .unwrap_or_else(|| panic!("{method} has no {metric} in {table}"))
+}
+
+/// The keys of the metrics that one job, or an evaluation, has.
+pub fn metric_keys(scores: &Value) -> BTreeSet<String> {
+    let metrics = scores["metrics"].as_object().unwrap();
+    metrics.keys().cloned().collect()
+}
+
+/// What a printed plan says of each job whose name begins so, for example `done`.
+pub fn job_states<'a>(plan: &'a str, begins: &str) -> Vec<&'a str> {
+    let lines = plan
+        .lines()
+        .filter(|line| line.trim_start().starts_with(begins));
+    lines
+        .map(|line| line.split_whitespace().nth(1).unwrap_or_default())
+        .collect()
 }
 
 /// Copies a folder with everything in it.

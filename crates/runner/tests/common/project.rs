@@ -112,6 +112,14 @@ impl TestProject {
         std::fs::remove_file(self.path(inside)).unwrap();
     }
 
+    /// Writes weights by formula for the network of a configuration file.
+    #[track_caller]
+    pub fn synthesize(&self, network: &str, gain: &str, file: &str) {
+        let options = ["--network", network, "--gain", gain, file];
+        self.egsde(&[["weights", "synthesize"].as_slice(), &options].concat())
+            .success();
+    }
+
     /// Flips one bit of a file, counted from its end.
     pub fn flip_bit(&self, inside: &str, bytes_from_end: usize) {
         let mut bytes = std::fs::read(self.path(inside)).unwrap();

@@ -1,7 +1,7 @@
 //! Grids of training sources and their translations, to look at while a GAN trains.
 
-use anyhow::{Context, Result};
-use egsde_data::files::write_atomically;
+use anyhow::Result;
+use egsde_data::files::{make_folder, write_atomically};
 use egsde_data::image_file::{Rgb, encode_png};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -29,8 +29,7 @@ fn grid(rows: &[Tensor]) -> Result<Rgb> {
 /// Writes `samples/STEP.png` under a recipe's folder.
 pub(super) fn write_grid(folder: &Path, step: u64, rows: &[Tensor]) -> Result<PathBuf> {
     let folder = folder.join("samples");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
+    make_folder(&folder)?;
     let path = folder.join(format!("{step:07}.png"));
     write_atomically(&path, &encode_png(&grid(rows)?)?)?;
     Ok(path)

@@ -11,7 +11,8 @@ use crate::checkpoint::{CheckpointPlace, SavedState};
 use crate::loss_log::LossLog;
 use crate::metadata::training_metadata;
 use crate::trainer::step_seed;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use egsde_data::files::make_folder;
 use egsde_models::weights::WeightFile;
 use egsde_models::{Loaded, ResnetGenerator};
 use std::collections::BTreeMap;
@@ -328,7 +329,7 @@ pub fn train_gan(
 ) -> Result<GanOutcome> {
     recipe.check()?;
     let folder = &options.folder;
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    make_folder(folder)?;
     let mut run = Run::new(recipe, images, options)?;
     let steps = run.steps();
     on_event(GanEvent::Planned { steps });

@@ -16,6 +16,7 @@ pub(crate) use pass::FusedPass;
 
 use super::card::DRIVER_LIBRARY;
 use super::{Capability, card, loader_text, takes_own_ways};
+use crate::comparison::relative_error;
 use crate::gradient::by_autograd;
 use crate::kernels::group_norm::{Activation, GroupNormParameters};
 use driver::Module;
@@ -59,7 +60,7 @@ pub fn is_fused(device: Device) -> bool {
 }
 
 /// The macro that gives the kernels their type of images.
-fn real_of(kind: Kind) -> Result<&'static str, String> {
+fn real_type_macro(kind: Kind) -> Result<&'static str, String> {
     match kind {
         Kind::Float => Ok("REAL=float"),
         Kind::BFloat16 => Ok("REAL=Bf16"),
@@ -73,7 +74,7 @@ fn real_of(kind: Kind) -> Result<&'static str, String> {
 /// # Errors
 /// The compiler's library is missing, the kind is another one, or the compiler refuses; in a line.
 pub fn compile_group_norm(capability: Capability, kind: Kind) -> Result<Vec<u8>, String> {
-    let real = real_of(kind)?;
+    let real = real_type_macro(kind)?;
     nvrtc::Compiler::open()?.compile(SOURCE, capability, &[real])
 }
 
@@ -164,7 +165,7 @@ fn kernels_on(device: Device, kind: Kind) -> Result<&'static Kernels, String> {
     let Device::Cuda(index) = device else {
         return Err("not a GPU".into());
     };
-    real_of(kind)?;
+    real_type_macro(kind)?;
     let place = LOADED.get(index);
     let place = place.ok_or_else(|| format!("cuda:{index} is one GPU too many"))?;
     let place = &place[usize::from(kind == Kind::BFloat16)];
@@ -204,12 +205,6 @@ fn by_libtorch(x: &Tensor, parameters: &GroupNormParameters, kind: Kind) -> Tens
         Activation::Identity => y,
         Activation::Silu => y.silu(),
     }
-}
-
-/// The largest difference, relative to the largest expected number.
-fn relative_error(got: &Tensor, want: &Tensor) -> f64 {
-    let difference = (got.to_kind(want.kind()) - want).abs().max();
-    difference.double_value(&[]) / want.abs().max().double_value(&[])
 }
 
 /// Numbers between -1 and 1 of a shape, without libtorch's random numbers.

@@ -1,7 +1,7 @@
 //! The kernels of `group_norm.cu` on this processor, by `emulator.cpp`.
 
 use super::driver::Module;
-use super::{Kernels, real_of};
+use super::{Kernels, real_type_macro};
 use egsde_data::lock::lock;
 use libloading::Library;
 use std::cell::Cell;
@@ -28,7 +28,7 @@ fn compile_emulator(kind: Kind) -> &'static Library {
     let folder = tempfile::tempdir().unwrap();
     let library = folder.path().join("libemulator.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cuda/fused/emulator.cpp");
-    let define = format!("-D{}", real_of(kind).unwrap());
+    let define = format!("-D{}", real_type_macro(kind).unwrap());
     let compiler = Command::new("c++")
         .args(["-std=c++17", "-O1", "-shared", "-fPIC", &define, "-o"])
         .arg(&library)
@@ -91,7 +91,7 @@ fn emulator(kind: Kind) -> &'static Emulator {
 /// The kernels that this thread's layers take in place of a GPU's, while there is an [`Emulation`].
 pub(super) fn emulated_kernels(kind: Kind) -> Option<Result<&'static Kernels, String>> {
     is_emulated().then(|| {
-        real_of(kind)?;
+        real_type_macro(kind)?;
         emulator(kind).kernels.in_use()
     })
 }

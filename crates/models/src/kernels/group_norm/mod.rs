@@ -309,8 +309,9 @@ fn gain_and_bias(n: usize, c: usize, parameters: &GroupNormParameters) -> (Vec<f
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{draw, relative_error};
+    use super::super::testing::draw;
     use super::*;
+    use crate::comparison::relative_error;
     use tch::{Device, Kind};
 
     struct Sample {

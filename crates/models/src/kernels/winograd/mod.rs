@@ -305,8 +305,9 @@ impl Convolution<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{draw, relative_error};
+    use super::super::testing::draw;
     use super::*;
+    use crate::comparison::relative_error;
     use tch::Kind;
 
     fn in_double(x: &Tensor) -> Tensor {
