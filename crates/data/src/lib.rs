@@ -1,4 +1,5 @@
-//! Files, images and data sets. Knows no network, no method and no experiment.
+//! Files, images and data sets, and what every crate shares: nearest names, lists in messages,
+//! locks. Knows no network, no method and no experiment.
 
 // Either may lie on a full disk; the binary alone writes to them.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -104,8 +104,8 @@ pub fn name_problem(name: &str, what: &str) -> Option<String> {
     }
     if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
         return Some(format!(
-            "{name:?} cannot be {what} name: use letters, digits, - and _, and points but at its \
-             beginning"
+            "{name:?} cannot be {what} name: use letters, digits, - and _ and, but for its \
+             beginning, points"
         ));
     }
     None

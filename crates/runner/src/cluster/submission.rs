@@ -13,7 +13,7 @@ use egsde_data::files::{make_writable_folder, read_text, sha256_hex, write_atomi
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Largest file of a submission: 200,000 names of jobs fit.
@@ -168,6 +168,12 @@ fn parent_folder(plan: &Plan) -> PathBuf {
     plan.folder.join(".slurm")
 }
 
+/// The error of a folder of submissions that cannot be written to.
+fn refuse_folder(folder: &Path, error: io::Error) -> anyhow::Error {
+    let context = format!("cannot write to {}", folder.display());
+    unwritable_results(&anyhow::Error::from(error).context(context))
+}
+
 impl SubmissionFolder {
     /// The folder at a path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
@@ -189,7 +195,9 @@ impl SubmissionFolder {
     pub fn create(plan: &Plan) -> Result<Self> {
         let parent = parent_folder(plan);
         make_writable_folder(&parent).map_err(|error| unwritable_results(&error))?;
-        let parent = parent.canonicalize().or_invalid_input(parent.display())?;
+        let parent = parent
+            .canonicalize()
+            .map_err(|error| refuse_folder(&parent, error))?;
         let next = Self::list(plan).last().map_or(1, |last| last.number() + 1);
         // Another submission may take the same number at the same time: one of them goes on to the
         // next.
@@ -199,8 +207,7 @@ impl SubmissionFolder {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 made => {
                     made.and_then(|()| std::fs::create_dir(path.join("logs")))
-                        .with_context(|| format!("cannot write to {}", parent.display()))
-                        .map_err(|error| unwritable_results(&error))?;
+                        .map_err(|error| refuse_folder(&parent, error))?;
                     return Ok(Self(path));
                 }
             }
