@@ -45,7 +45,7 @@ RUNNER_LAYERS = [
     ["plan"],
     ["config", "inputs"],
     ["csv_file", "yaml", "project", "runtime"],
-    ["nearest", "paths", "error"],
+    ["paths", "error"],
 ]
 
 # What may be imported from the same layer; nothing else may.
