@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 mkdir -p target
 log=target/test.log
 runner="target.'cfg(all())'.runner=['bash','$PWD/scripts/run_tests_of.sh']"
-cargo --config "$runner" test --release --locked 2>&1 | tee "$log"
+cargo --config "$runner" test --release --locked --no-fail-fast 2>&1 | tee "$log"
 code=${PIPESTATUS[0]}
 
 # The sum of the numbers before the word $1 in the lines that end each test program.

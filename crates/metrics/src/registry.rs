@@ -391,6 +391,7 @@ pub fn values(
 mod tests {
     use super::*;
     use crate::reference::Reference;
+    use crate::target_share::ClassifierLogits;
     use tch::{Device, Kind};
 
     #[test]
@@ -424,12 +425,14 @@ mod tests {
         let (features, real) = (draw(&[8, 5]), draw(&[9, 5]));
         let per_image = per_image_values(&METRICS, &source, &translated).unwrap();
         let reference = Reference::from_features(real).unwrap();
-        let all = values(
-            &METRICS,
-            &per_image,
-            &FeatureSets::new(&features, &reference),
-        )
-        .unwrap();
+        let mut sets = FeatureSets::new(&features, &reference);
+        sets.classified = Some(ClassifierLogits {
+            target: 1,
+            sources: draw(&[8, 3]),
+            translated: draw(&[8, 3]),
+            reference: draw(&[9, 3]),
+        });
+        let all = values(&METRICS, &per_image, &sets).unwrap();
         let keys: Vec<&str> = all.keys().map(String::as_str).collect();
         let computed = METRICS.iter().filter(|metric| metric.is_from_images());
         let wanted: std::collections::BTreeSet<&str> = computed.map(|metric| metric.key).collect();
@@ -439,6 +442,17 @@ mod tests {
         let sets = FeatureSets::new(&features, &statistics);
         let fewer = values(&METRICS, &per_image, &sets).unwrap();
         let missing: Vec<_> = all.keys().filter(|key| !fewer.contains_key(*key)).collect();
-        assert_eq!(missing, ["kid", "kid_subset_std", "precision", "recall"]);
+        assert_eq!(
+            missing,
+            [
+                "kid",
+                "kid_subset_std",
+                "precision",
+                "recall",
+                "reference_target_share",
+                "source_target_share",
+                "target_share",
+            ]
+        );
     }
 }
