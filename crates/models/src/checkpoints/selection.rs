@@ -213,7 +213,7 @@ mod tests {
         let found = key(&inside, CheckpointPart::Key("net")).unwrap();
         assert_eq!(found, "state_dict.net");
         let error = refusal(&sets, CheckpointPart::Key("b.d"));
-        for part in ["\"b.d\"", "a (1 tensor)", "did you mean \"b.c\"?"] {
+        for part in ["\"b.d\"", "a (1 tensor)", "did you mean `b.c`?"] {
             assert!(error.contains(part), "{part:?} is not in {error:?}");
         }
     }
