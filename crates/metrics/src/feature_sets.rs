@@ -40,12 +40,6 @@ impl<'a> FeatureSets<'a> {
         }
     }
 
-    /// The share of the images with these logits that the classifier calls the target.
-    fn target_share(&self, logits: fn(&ClassifierLogits) -> &Tensor) -> Option<f64> {
-        let classified = self.classified.as_ref()?;
-        Some(classified.share(logits(classified)))
-    }
-
     /// The reference's features, where they are known and both sets are large enough.
     fn comparable_features(&self) -> Option<&'a Tensor> {
         let real = self.reference.features.as_ref()?;
@@ -103,19 +97,4 @@ pub(crate) fn precision(sets: &FeatureSets) -> Result<Option<f64>> {
 /// Recall of the reference images.
 pub(crate) fn recall(sets: &FeatureSets) -> Result<Option<f64>> {
     Ok(sets.precision_recall()?.map(|found| found.recall))
-}
-
-/// How many of the translations the classifier calls the target.
-pub(crate) fn target_share(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.target_share(|classified| &classified.translated))
-}
-
-/// How many of the sources the classifier calls the target.
-pub(crate) fn source_target_share(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.target_share(|classified| &classified.sources))
-}
-
-/// How many of the reference images the classifier calls the target.
-pub(crate) fn reference_target_share(sets: &FeatureSets) -> Result<Option<f64>> {
-    Ok(sets.target_share(|classified| &classified.reference))
 }

@@ -4,11 +4,11 @@
 //! A new metric is a function in a file of its own and an entry of `metrics!` below.
 
 use crate::averages::mean;
-use crate::feature_sets::{
-    FeatureSets, fid, kid_mean, kid_subset_std, precision, recall, reference_target_share,
-    source_target_share, target_share,
-};
+use crate::feature_sets::{FeatureSets, fid, kid_mean, kid_subset_std, precision, recall};
 use crate::pairwise;
+use crate::target_share::{
+    ClassifierLogits, reference_target_share, source_target_share, target_share,
+};
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +43,9 @@ pub enum Computation {
     /// One number from the features of all translations and of the reference; none where these sets
     /// do not allow it.
     OverSets(fn(sets: &FeatureSets) -> Result<Option<f64>>),
+    /// One number from what a classifier says of the images; none where no classifier knows the
+    /// target, as in the published protocols.
+    FromClassifier(fn(logits: &ClassifierLogits) -> f64),
     /// Not computed from images: people's answers (`egsde study`).
     FromAnswers,
     /// Not computed from images: what it cost to make them, by the records of their jobs.
@@ -216,7 +219,7 @@ metrics! {
         scale: 100.0,
         visibility: Visibility::Always,
         tolerance: None,
-        computation: Computation::OverSets(target_share),
+        computation: Computation::FromClassifier(target_share),
     };
 
     /// How many of the sources that classifier calls the target.
@@ -228,7 +231,7 @@ metrics! {
         scale: 100.0,
         visibility: Visibility::FilesOnly,
         tolerance: None,
-        computation: Computation::OverSets(source_target_share),
+        computation: Computation::FromClassifier(source_target_share),
     };
 
     /// How many of the reference images that classifier calls the target.
@@ -240,7 +243,7 @@ metrics! {
         scale: 100.0,
         visibility: Visibility::FilesOnly,
         tolerance: None,
-        computation: Computation::OverSets(reference_target_share),
+        computation: Computation::FromClassifier(reference_target_share),
     };
 
     /// Evaluations per image of the network that makes it: steps of a diffusion network; one of a
@@ -325,7 +328,9 @@ impl Metric {
     /// Whether it is computed from images.
     pub fn is_from_images(&self) -> bool {
         match self.computation {
-            Computation::PerImage(_) | Computation::OverSets(_) => true,
+            Computation::PerImage(_)
+            | Computation::OverSets(_)
+            | Computation::FromClassifier(_) => true,
             Computation::FromAnswers | Computation::FromCosts => false,
         }
     }
@@ -377,6 +382,7 @@ pub fn values(
         let value = match metric.computation {
             Computation::PerImage(_) => per_image.get(metric.key).map(|column| mean(column)),
             Computation::OverSets(compute) => compute(sets)?,
+            Computation::FromClassifier(compute) => sets.classified.as_ref().map(compute),
             Computation::FromAnswers | Computation::FromCosts => None,
         };
         if let Some(value) = value {
@@ -391,7 +397,6 @@ pub fn values(
 mod tests {
     use super::*;
     use crate::reference::Reference;
-    use crate::target_share::ClassifierLogits;
     use tch::{Device, Kind};
 
     #[test]

@@ -23,6 +23,21 @@ impl ClassifierLogits {
     }
 }
 
+/// The share of the translations that the classifier calls the target.
+pub(crate) fn target_share(logits: &ClassifierLogits) -> f64 {
+    logits.share(&logits.translated)
+}
+
+/// The share of the sources that the classifier calls the target.
+pub(crate) fn source_target_share(logits: &ClassifierLogits) -> f64 {
+    logits.share(&logits.sources)
+}
+
+/// The share of the reference images that the classifier calls the target.
+pub(crate) fn reference_target_share(logits: &ClassifierLogits) -> f64 {
+    logits.share(&logits.reference)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -186,7 +186,10 @@ impl Sides {
             let is_asked = match metric.computation {
                 Computation::PerImage(_) => has_pairs,
                 Computation::OverSets(_) => true,
-                Computation::FromAnswers | Computation::FromCosts => false,
+                // Folders name no target that a classifier could know.
+                Computation::FromClassifier(_)
+                | Computation::FromAnswers
+                | Computation::FromCosts => false,
             };
             if is_asked && !values.contains_key(metric.key) {
                 missing.insert(metric.key.to_string(), self.why_missing(metric));

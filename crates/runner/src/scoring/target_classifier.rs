@@ -7,15 +7,21 @@ use crate::project::Project;
 use anyhow::Result;
 use egsde_data::image_set::ImageSet;
 use egsde_metrics::target_share::ClassifierLogits;
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use tch::{Device, Tensor};
+
+/// Logits `[n, classes]` of sources, and the names of these.
+struct SourceLogits {
+    names: Vec<String>,
+    logits: Tensor,
+}
 
 /// A classifier whose classes have the task's target among them.
 pub struct TargetClassifier {
     target: i64,
     reference: Tensor,
-    /// Every job of a plan translates the same sources.
-    sources: OnceCell<Tensor>,
+    /// The last sources. Every job of a plan has the same ones, and a preview the first of them.
+    sources: RefCell<Option<SourceLogits>>,
 }
 
 impl TargetClassifier {
@@ -30,7 +36,7 @@ impl TargetClassifier {
         Some(Self {
             target: task.target_class(project)? as i64,
             reference: network.logits(reference)?,
-            sources: OnceCell::new(),
+            sources: RefCell::new(None),
         })
     }
 
@@ -45,12 +51,7 @@ impl TargetClassifier {
         translated: &Tensor,
         device: Device,
     ) -> Result<Option<ClassifierLogits>> {
-        if self.sources.get().is_none()
-            && let Some(logits) = network.logits(&network.features(sources, device)?)
-        {
-            let _ = self.sources.set(logits);
-        }
-        let sources = self.sources.get().map(Tensor::shallow_clone);
+        let sources = self.source_logits(network, sources, device)?;
         let translated = network.logits(translated);
         Ok(sources
             .zip(translated)
@@ -60,5 +61,23 @@ impl TargetClassifier {
                 translated,
                 reference: self.reference.shallow_clone(),
             }))
+    }
+
+    fn source_logits(
+        &self,
+        network: &FeatureNetwork,
+        sources: &ImageSet,
+        device: Device,
+    ) -> Result<Option<Tensor>> {
+        let mut last = self.sources.borrow_mut();
+        if let Some(last) = last.as_ref().filter(|last| last.names == sources.names) {
+            return Ok(Some(last.logits.shallow_clone()));
+        }
+        let logits = network.logits(&network.features(sources, device)?);
+        *last = logits.as_ref().map(|logits| SourceLogits {
+            names: sources.names.clone(),
+            logits: logits.shallow_clone(),
+        });
+        Ok(logits)
     }
 }
