@@ -115,7 +115,7 @@ impl Findings {
     }
 
     fn step_table(&self, steps: &[StepTimes]) -> String {
-        let mut table = grid(&[
+        let mut table = grid([
             "method",
             "precision",
             "ms per step",
@@ -284,7 +284,7 @@ impl Findings {
                  of device memory: {peak} GiB."
             ));
         }
-        let mut verdicts = grid(&["check", "result", "allowed", "verdict"]);
+        let mut verdicts = grid(["check", "result", "allowed", "verdict"]);
         for check in self.checks() {
             let verdict = if check.ok { "ok" } else { "FAILED" };
             verdicts.add_row([check.name, check.result, check.allowed, verdict.into()]);
