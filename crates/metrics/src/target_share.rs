@@ -7,17 +7,17 @@ use tch::Tensor;
 pub struct ClassifierLogits {
     /// Index of the target's class, in `0..classes`.
     pub target: i64,
-    /// Of the images that were translated.
+    /// Logits of the images that were translated.
     pub sources: Tensor,
-    /// Of their translations.
+    /// Logits of their translations.
     pub translated: Tensor,
-    /// Of the target domain's images.
+    /// Logits of the target domain's images.
     pub reference: Tensor,
 }
 
 impl ClassifierLogits {
     /// The share in [0, 1] of the images behind these logits whose largest logit is the target's.
-    pub fn share(&self, logits: &Tensor) -> f64 {
+    fn share(&self, logits: &Tensor) -> f64 {
         let called = logits.argmax(-1, false).eq(self.target);
         called.mean(tch::Kind::Double).double_value(&[])
     }

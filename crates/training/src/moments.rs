@@ -7,7 +7,7 @@ use tch::Tensor;
 /// One weight and the running moments of its gradient.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// By which checkpoints know it.
+    /// The name by which checkpoints know it.
     pub name: String,
     /// Shares memory with the network's own.
     pub weight: Tensor,

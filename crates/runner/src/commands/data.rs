@@ -9,7 +9,7 @@ use crate::runtime::console::stdout;
 use crate::scoring::feature_network::embedded_features;
 use crate::yaml::read_yaml;
 use anyhow::Result;
-use egsde_data::cifar10::{Cifar10, LabelledImages};
+use egsde_data::cifar10::Cifar10;
 use egsde_data::files::{sha256_hex, write_atomically};
 use egsde_data::image_set::ImageSet;
 use egsde_data::nearest::offer;
@@ -102,13 +102,6 @@ const DOG: EmbeddedClass = EmbeddedClass {
     sheet: "dogs",
 };
 
-impl EmbeddedClass {
-    /// The images of the class in a split.
-    fn select(&self, split: &LabelledImages) -> Result<ImageSet> {
-        split.images_of_class(self.class)
-    }
-}
-
 /// CIFAR-10's archive, its hash verified.
 fn locate_cifar10(project: &Project) -> Result<LocatedArchive> {
     let manifest: ArchiveManifest = read_yaml(&project.cifar10_manifest())?;
@@ -133,8 +126,8 @@ fn check_cifar10(project: &Project) -> Result<()> {
             stdout(),
             "{}: {} train, {} test",
             embedded.class,
-            embedded.select(&data.train)?.len(),
-            embedded.select(&data.test)?.len()
+            data.train.images_of_class(embedded.class)?.len(),
+            data.test.images_of_class(embedded.class)?.len()
         )?;
     }
     Ok(())
@@ -250,7 +243,9 @@ fn print_distances(project: &Project) -> Result<()> {
             return Ok(());
         }
     };
-    let train = DOG.select(&Cifar10::open(&archive.path)?.train)?;
+    let train = Cifar10::open(&archive.path)?
+        .train
+        .images_of_class(DOG.class)?;
     let distance = frechet_distance(&statistics(&network, &train)?, &reference)?;
     writeln!(stdout(), "{} training dogs: {distance:.3}", train.len())?;
     let distance = frechet_distance(&statistics(&network, &train.first(1000))?, &reference)?;
@@ -262,7 +257,7 @@ fn print_distances(project: &Project) -> Result<()> {
 fn embed(project: &Project) -> Result<()> {
     let data = Cifar10::open(&locate_cifar10(project)?.path)?;
     for embedded in [CAT, DOG] {
-        let bytes = embedded.select(&data.test)?.to_sheet()?;
+        let bytes = data.test.images_of_class(embedded.class)?.to_sheet()?;
         let path = project.embedded_sheet(embedded.sheet);
         write_atomically(&path, &bytes)?;
         writeln!(stdout(), "{} {}", sha256_hex(&bytes), path.display())?;

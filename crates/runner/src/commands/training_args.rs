@@ -3,7 +3,7 @@
 
 use crate::config::overrides::{Assignment, read_with_changes};
 use crate::config::precision::Precision;
-use crate::error::{OrInvalidInput, invalid_input};
+use crate::error::{Interrupted, OrInvalidInput, invalid_input};
 use crate::inputs::archive::ArchiveManifest;
 use crate::paths::path_parser;
 use crate::project::Project;
@@ -128,8 +128,10 @@ pub(super) fn interruption(name: &str, folder: &Path) -> anyhow::Error {
         "{name}: interrupted; the checkpoint is in {}, the same command goes on from there",
         folder.display()
     );
-    let stopped = signal::stop_if_requested(|| text.clone());
-    stopped.err().unwrap_or_else(|| anyhow::anyhow!(text))
+    match signal::requested() {
+        Some(code) => Interrupted { text, code }.into(),
+        None => anyhow::anyhow!(text),
+    }
 }
 
 /// The folder of the checkpoints and the loss log of the recipe `name`.

@@ -90,7 +90,7 @@ impl Deviation {
 /// A network whose weights are made by formula.
 struct Synthetic {
     config: NetworkConfig,
-    /// By which the formula's weights are multiplied.
+    /// The factor of the formula's weights.
     gain: f64,
     /// Put in front of each key before the formula is applied.
     prefix: String,
