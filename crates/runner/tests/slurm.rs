@@ -93,11 +93,21 @@ impl Slurm {
         state.unwrap_or("gone").to_string()
     }
 
-    /// Tells a task, as Slurm does, that its time is nearly over; whether it was still there.
-    fn tell_time_is_over(&self, array: u64, task: usize) -> bool {
-        let task = format!("{array}_{task}");
-        let mut scancel = self.command("scancel", &["--signal=USR1", "--batch", &task]);
-        scancel.output().unwrap().status.success()
+    /// Lets a held task begin and stops it once it listens to signals; its process.
+    fn release_and_stop(&self, array: u64, task: usize) -> u32 {
+        self.ask("scontrol", &["release", &format!("{array}_{task}")]);
+        let process = wait_for("a task's process", || task_process(task));
+        wait_until("it to listen", || listens(process, USR1));
+        send_signal(process, "STOP");
+        process
+    }
+
+    /// Lets every held job begin.
+    fn release_all(&self) {
+        let options = ["--noheader", "--states=pending", "--format=%i"];
+        for job in self.ask("squeue", &options).lines() {
+            self.ask("scontrol", &["release", job.trim()]);
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -112,7 +122,7 @@ impl Drop for Slurm {
 }
 
 /// Nothing takes so long, however busy the machine is: it only ends what hangs.
-const PATIENCE: Duration = Duration::from_secs(1800);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Waits until something is there.
 #[track_caller]
@@ -123,7 +133,7 @@ fn wait_for<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
             return found;
         }
         assert!(began.elapsed() < PATIENCE, "waited too long: {what}");
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -145,8 +155,39 @@ fn submitted_array(submission: Assert) -> u64 {
     number.unwrap_or_else(|| panic!("no array in {text}"))
 }
 
+/// The number of SIGUSR1.
+const USR1: u32 = 10;
+
+/// A line of a process's /proc/PID/status; none where the process is over.
+fn process_status(process: u32, key: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    Some(value.trim().to_string())
+}
+
+/// Whether a process handles a signal itself.
+fn listens(process: u32, signal: u32) -> bool {
+    let bits = process_status(process, "SigCgt");
+    let bits = bits.and_then(|bits| u64::from_str_radix(&bits, 16).ok());
+    bits.is_some_and(|bits| bits >> (signal - 1) & 1 == 1)
+}
+
+/// The process that started another.
+#[track_caller]
+fn parent(process: u32) -> u32 {
+    process_status(process, "PPid").unwrap().parse().unwrap()
+}
+
+/// The name of a process's program.
+#[track_caller]
+fn process_name(process: u32) -> String {
+    process_status(process, "Name").unwrap()
+}
+
 /// The process that runs a task of these tests.
-fn task_process(task: usize) -> Option<i32> {
+fn task_process(task: usize) -> Option<u32> {
     let end = format!("\0{task}\0");
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let line = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
@@ -157,47 +198,58 @@ fn task_process(task: usize) -> Option<i32> {
     None
 }
 
-/// Table 1 with few images.
-fn table1() -> TestExperiment {
-    let text = std::fs::read_to_string(checkout().join("experiments/table1.yaml")).unwrap();
-    TestExperiment::new(&edited(&text, "pictures: 256", "pictures: 3"))
-}
+/// Four rows at three seeds, of so few images and evaluations that the queue decides the time.
+const EXPERIMENT: &str = r"name: queue
+title: Four rows in a queue
+task: cat2dog-32
+seeds: [1, 2, 3]
+pictures: 3
+compare_to: SDEdit
+methods:
+  - name: ILVR
+    method: ilvr
+    steps: 10
+    low_pass_factor: 8
+    range_t: 3
+    ilvr_variance: fixedsmall
+  - {name: SDEdit, method: sdedit, steps: 20, start: 0.4}
+  - {name: EGSDE, method: egsde, steps: 20, start: 0.4, lambda_s: 30, low_pass_factor: 4}
+  - {name: EGSDE†, method: egsde, steps: 20, start: 0.5, lambda_s: 30, low_pass_factor: 4}
+";
 
 /// The log of a task of the first submission.
 fn task_log(experiment: &TestExperiment, array: u64, task: usize) -> String {
-    let name = format!("table1/.slurm/1/logs/{array}_{task}.log");
+    let name = format!("queue/.slurm/1/logs/{array}_{task}.log");
     std::fs::read_to_string(experiment.path(RUNS).join(name)).unwrap_or_default()
 }
 
 fn killed_cancelled_requeued_and_without_controller_it_ends_in_the_same_table() {
     let slurm = Slurm::start();
-    let experiment = table1();
-    // One image per write, so that every task can be stopped in its middle.
-    let options = ["--tasks", "8", "--save-every", "1"];
+    let experiment = TestExperiment::new(EXPERIMENT);
+    // One image per write, so that every task can be stopped in its middle. Everything is held, so
+    // that no task is over before its turn, however quick the machine is.
+    let options = ["--tasks", "8", "--save-every", "1", "--sbatch=--hold"];
     let array = submitted_array(slurm.egsde(&experiment, "submit", &options));
     // Everything is in the queue already.
     let again = slurm.egsde(&experiment, "submit", &["--tasks", "8"]);
     assert_has(&again.error_text(), &["nothing to submit"]);
 
-    let first = wait_for("first process", || task_process(0));
-    send_signal(first as u32, "KILL");
+    send_signal(slurm.release_and_stop(array, 0), "KILL");
     slurm.ask("scancel", &[&format!("{array}_7")]);
-    wait_for("a task to requeue", || task_process(2));
+    slurm.release_and_stop(array, 2);
     slurm.ask("scontrol", &["requeue", &format!("{array}_2")]);
-    // A task whose time is nearly over goes back into the queue by itself. It is whichever task
-    // runs by now: on a quick machine the next one may be over already. A second signal would end
-    // it at once.
-    let told = wait_for("a task to signal", || {
-        (3..7).find(|task| {
-            task_process(*task).is_some()
-                && task_log(&experiment, array, *task).contains("evaluations")
-                && slurm.tell_time_is_over(array, *task)
-        })
-    });
+    // A task whose time is nearly over goes back into the queue by itself. Slurm signals the process
+    // that it started (B: in `sbatch --signal`), and a second signal would end it at once: `scancel`
+    // sends more than one when the controller is busy, so the signal is sent from here.
+    let stopped = slurm.release_and_stop(array, 3);
+    assert_eq!(process_name(parent(stopped)), "slurmstepd");
+    send_signal(stopped, "USR1");
+    send_signal(stopped, "CONT");
     wait_until("it to go back", || {
-        let log = task_log(&experiment, array, told);
+        let log = task_log(&experiment, array, 3);
         log.contains("back into the queue for the 1. time")
     });
+    slurm.release_all();
     slurm.controller("pause");
     slurm
         .egsde(&experiment, "status", &[])
@@ -269,7 +321,7 @@ const REFUSED_OPTIONS: [RefusedOptions; 4] = [
 
 fn bad_input_gets_one_line_and_leaves_nothing() {
     let slurm = Slurm::start();
-    let experiment = table1();
+    let experiment = TestExperiment::new(EXPERIMENT);
     for RefusedOptions { options, parts } in REFUSED_OPTIONS {
         slurm.egsde(&experiment, "submit", options).refused(parts);
     }
@@ -301,7 +353,7 @@ fn bad_input_gets_one_line_and_leaves_nothing() {
     assert!(slurm.is_empty());
 
     // A node that does not see the folder.
-    let submission = experiment.path(RUNS).join("table1/.slurm/1");
+    let submission = experiment.path(RUNS).join("queue/.slurm/1");
     let moved = experiment.path("moved");
     std::fs::rename(&submission, &moved).unwrap();
     let mut task = Command::new("bash");
