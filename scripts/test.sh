@@ -5,8 +5,25 @@ cd "$(dirname "$0")/.."
 mkdir -p target
 log=target/test.log
 runner="target.'cfg(all())'.runner=['bash','$PWD/scripts/run_tests_of.sh']"
-cargo --config "$runner" test --release --locked --no-fail-fast 2>&1 | tee "$log"
+
+# Tests of the kind $1 (see run_tests_of.sh), with options of `cargo test` behind it.
+tests() {
+    local kind=$1
+    shift
+    EGSDE_TESTS=$kind cargo --config "$runner" test --release --locked --no-fail-fast "$@" 2>&1
+}
+
+# Slurm's tests mostly wait for its queue, so that they run beside all others, and their output comes
+# last. Everything is built first: two builds would wait for each other.
+tests all --no-run | tee "$log"
 code=${PIPESTATUS[0]}
+if [ "$code" -eq 0 ]; then
+    tests queue --test slurm >"$log.queue" &
+    tests others | tee -a "$log"
+    code=${PIPESTATUS[0]}
+    wait $! || code=$?
+    tee -a "$log" <"$log.queue"
+fi
 
 # The sum of the numbers before the word $1 in the lines that end each test program.
 count() {
