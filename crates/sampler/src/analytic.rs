@@ -47,8 +47,7 @@ pub fn measure_noise_norms(
                 device: x0.device(),
             };
             let noise = noise.draw(Purpose::Start { repeat: index });
-            let alpha_prod = schedule.alphas_cumprod[*t];
-            let xt = x0 * alpha_prod.sqrt() + noise * (1.0 - alpha_prod).sqrt();
+            let xt = schedule.perturb(x0, &noise, *t);
             let predicted = tch::no_grad(|| eps(&predictor.predict(&xt, *t as f64)));
             sum += predicted.square().sum(Kind::Double).double_value(&[]);
             count_images(x0.size()[0] as u64);

@@ -1,6 +1,7 @@
 //! The variance-preserving noise schedule of DDPM and its respaced versions.
 
 use anyhow::{Result, ensure};
+use tch::Tensor;
 
 /// T: the steps of the schedule that the networks were trained with. Their time indices lie in
 /// `0..NUM_TRAIN_TIMESTEPS`.
@@ -110,6 +111,12 @@ impl Schedule {
         } else {
             self.alphas_cumprod[i - 1]
         }
+    }
+
+    /// q(y_i | y_0): images at the time of step `i`, under standard normal noise of their shape.
+    pub fn perturb(&self, images: &Tensor, noise: &Tensor, i: usize) -> Tensor {
+        let alpha_prod = self.alphas_cumprod[i];
+        images * alpha_prod.sqrt() + noise * (1.0 - alpha_prod).sqrt()
     }
 
     /// Variance of q(y_{i-1} | y_i, y_0), without a lower bound; 0 at step 0.

@@ -155,12 +155,6 @@ impl<'a> Egsde<'a> {
 }
 
 impl Egsde<'_> {
-    /// q(y_i | x0): the source at the time of step `i`.
-    fn perturb(&self, x0: &Tensor, noise: &Tensor, i: usize) -> Tensor {
-        let alpha_prod = self.schedule.alphas_cumprod[i];
-        x0 * alpha_prod.sqrt() + noise * (1.0 - alpha_prod).sqrt()
-    }
-
     /// The draw that perturbs the source at step `i`.
     fn source_draw(&self, repeat: usize, i: usize) -> Purpose {
         match self.source_noise {
@@ -191,10 +185,12 @@ impl Egsde<'_> {
             return None;
         }
         let xt = match self.source_noise {
-            SourceNoise::Shared => self.perturb(&repeat.source, &repeat.start_noise, i),
+            SourceNoise::Shared => self
+                .schedule
+                .perturb(&repeat.source, &repeat.start_noise, i),
             SourceNoise::Fresh => {
                 let noise = repeat.noise.draw(self.source_draw(repeat.index, i));
-                self.perturb(&repeat.source, &noise, i)
+                self.schedule.perturb(&repeat.source, &noise, i)
             }
         };
         let t = self.schedule.timesteps[i];
@@ -269,7 +265,9 @@ impl Method for Egsde<'_> {
                     start_noise,
                     noise,
                 };
-                let mut y = self.perturb(&repeat.source, &repeat.start_noise, m - 1);
+                let mut y = self
+                    .schedule
+                    .perturb(&repeat.source, &repeat.start_noise, m - 1);
                 let mut memory = None;
                 for i in (0..m).rev() {
                     y = self.reverse_step(&y, &repeat, i, &mut memory);

@@ -117,13 +117,6 @@ impl Ilvr<'_> {
         let std = (self.log_variance(&output, i) * 0.5).exp();
         mean + std * noise.draw(Purpose::Step { repeat: 0, step: i })
     }
-
-    /// guided-diffusion's `q_sample`: the source at the time of step `i`.
-    fn q_sample(&self, x0: &Tensor, noise: &dyn Noise, i: usize) -> Tensor {
-        let alpha_prod = self.schedule.alphas_cumprod[i];
-        x0 * alpha_prod.sqrt()
-            + noise.draw(Purpose::Source { repeat: 0, step: i }) * (1.0 - alpha_prod).sqrt()
-    }
 }
 
 impl Method for Ilvr<'_> {
@@ -139,7 +132,9 @@ impl Method for Ilvr<'_> {
             for i in (0..self.schedule.len()).rev() {
                 y = self.p_sample(&y, noise, i);
                 if i > self.range_t {
-                    y = &y + self.low_pass.filter(&(self.q_sample(x0, noise, i) - &y));
+                    let source = noise.draw(Purpose::Source { repeat: 0, step: i });
+                    let source = self.schedule.perturb(x0, &source, i);
+                    y = &y + self.low_pass.filter(&(source - &y));
                 }
                 observe(0, i, &y);
             }
