@@ -1,5 +1,6 @@
 //! `egsde data`: data sets and published files, checked; the sheets that ship, written.
 
+use super::neighbours;
 use crate::error::{check_failed, one_line};
 use crate::inputs::archive::{ArchiveManifest, LocatedArchive};
 use crate::inputs::manifest::{Input, Manifest, Pins};
@@ -41,6 +42,8 @@ enum Action {
     /// Fréchet distances between the embedded sets: test cats, training dogs and halves of the test
     /// dogs, to the test dogs
     Distances,
+    /// The reference pictures of a task nearest to the pictures of a folder, against memorising
+    Neighbours(neighbours::Args),
     /// Write the sheets that ship in datasets/embedded from the archive
     Embed,
 }
@@ -274,6 +277,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     match &args.action {
         Action::Check { names, pin } => check(names, project, *pin),
         Action::Distances => print_distances(project),
+        Action::Neighbours(args) => neighbours::run(args, project),
         Action::Embed => embed(project),
     }
 }

@@ -12,6 +12,7 @@ mod job_folders;
 pub mod man;
 mod measure_noise;
 pub mod merge;
+mod neighbours;
 mod output;
 mod overwrite;
 pub mod parity;

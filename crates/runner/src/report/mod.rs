@@ -7,12 +7,12 @@ pub mod export;
 mod export_files;
 pub mod fingerprint;
 pub mod html;
-mod image_grids;
+pub mod image_grids;
 mod latex;
 pub mod markdown;
 mod page;
 mod parquet_table;
-mod plot;
+pub mod plot;
 
 use crate::analysis::table::Table;
 use crate::error::{OrInvalidInput, invalid_input};

@@ -12,6 +12,7 @@ mod cuda;
 mod generators;
 mod help;
 mod identity;
+mod neighbours;
 mod own_task;
 mod previewing;
 mod projects;

@@ -138,8 +138,16 @@ where
 /// The file cannot be drawn or written.
 pub fn write_grid(grid: &Grid, folder: &Path) -> Result<String> {
     let name = format!("{}.png", grid.stem);
-    write_png(grid, &folder.join(&name))?;
+    write_grid_as(grid, &folder.join(&name))?;
     Ok(name)
+}
+
+/// Writes a grid as a PNG file.
+///
+/// # Errors
+/// The file cannot be drawn or written.
+pub fn write_grid_as(grid: &Grid, path: &Path) -> Result<()> {
+    write_png(grid, path)
 }
 
 #[cfg(test)]
