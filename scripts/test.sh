@@ -13,8 +13,8 @@ tests() {
     EGSDE_TESTS=$kind cargo --config "$runner" test --release --locked --no-fail-fast "$@" 2>&1
 }
 
-# Slurm's tests mostly wait for its queue, so that they run beside all others, and their output comes
-# last. Everything is built first: two builds would wait for each other.
+# Slurm's tests mostly wait for its queue, so that they run beside all others, and their output
+# comes last. Everything is built first: two builds would wait for each other.
 tests all --no-run | tee "$log"
 code=${PIPESTATUS[0]}
 if [ "$code" -eq 0 ]; then

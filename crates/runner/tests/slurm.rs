@@ -238,9 +238,9 @@ fn killed_cancelled_requeued_and_without_controller_it_ends_in_the_same_table() 
     slurm.ask("scancel", &[&format!("{array}_7")]);
     slurm.release_and_stop(array, 2);
     slurm.ask("scontrol", &["requeue", &format!("{array}_2")]);
-    // A task whose time is nearly over goes back into the queue by itself. Slurm signals the process
-    // that it started (B: in `sbatch --signal`), and a second signal would end it at once: `scancel`
-    // sends more than one when the controller is busy, so the signal is sent from here.
+    // A task whose time is nearly over goes back into the queue by itself. Slurm signals the
+    // process that it started (B: in `sbatch --signal`), and a second signal would end it at once:
+    // `scancel` sends more than one when the controller is busy, so it is sent from here.
     let stopped = slurm.release_and_stop(array, 3);
     assert_eq!(process_name(parent(stopped)), "slurmstepd");
     send_signal(stopped, "USR1");

@@ -1,7 +1,7 @@
 //! `egsde data neighbours` on pictures that ship.
 
 use crate::common::{AssertText, assert_has, checkout, egsde};
-use image::imageops;
+use egsde_data::image_set::ImageSet;
 
 /// Reference pictures are their own neighbours, a photo of a cat is not among them.
 #[test]
@@ -9,10 +9,12 @@ fn known_pictures_are_found_and_a_file_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let pictures = folder.path().join("pictures");
     std::fs::create_dir(&pictures).unwrap();
-    let dogs = image::open(checkout().join("datasets/embedded/test_dogs.png")).unwrap();
+    let sheet = std::fs::read(checkout().join("datasets/embedded/test_dogs.png")).unwrap();
+    let dogs = ImageSet::from_sheet(&sheet, 32, "dog").unwrap();
     for i in 0..3 {
-        let dog = imageops::crop_imm(&dogs, 32 * i, 0, 32, 32).to_image();
-        dog.save(pictures.join(format!("dog{i}.png"))).unwrap();
+        dogs.image(i)
+            .save(pictures.join(format!("dog{i}.png")))
+            .unwrap();
     }
     let out = folder.path().join("n.png");
     let (pictures, out) = (pictures.to_str().unwrap(), out.to_str().unwrap());
