@@ -4,6 +4,9 @@
 use crate::common::project::TestProject;
 use crate::common::{AssertText, assert_has};
 use egsde_data::files::sha256_file;
+use egsde_models::networks::NOISE_NORMS_KEY;
+use egsde_models::weights::{read_safetensors, write_safetensors};
+use tch::Kind;
 
 const EXPERIMENT: &str = r#"
 name: analytic
@@ -18,7 +21,19 @@ methods:
 "#;
 
 const SHIPPED: &str = "checkpoints/embedded/dog_diffusion.safetensors";
+const UNMEASURED: &str = "checkpoints/embedded/unmeasured.safetensors";
 const MEASURED: &str = "checkpoints/embedded/measured.safetensors";
+const TASK: &str = "configs/tasks/cat2dog-32.yaml";
+
+/// Has the task name the network that ships without its measurement.
+fn name_unmeasured(project: &TestProject) {
+    let mut file = read_safetensors(&project.path(SHIPPED)).unwrap();
+    file.metadata.remove(NOISE_NORMS_KEY).unwrap();
+    write_safetensors(&project.path(UNMEASURED), &file, Kind::Half).unwrap();
+    let hash = |file| sha256_file(&project.path(file)).unwrap();
+    project.replace(TASK, &hash(SHIPPED), &hash(UNMEASURED));
+    project.replace(TASK, SHIPPED, UNMEASURED);
+}
 
 /// Measures the task's network with few evaluations; returns the exit's text.
 fn measure(project: &TestProject, code: i32) -> String {
@@ -39,14 +54,17 @@ fn measure(project: &TestProject, code: i32) -> String {
 #[test]
 fn the_analytic_variance_needs_a_measured_network_and_runs_with_one() {
     let project = TestProject::embedded(EXPERIMENT);
+    name_unmeasured(&project);
+    let refused = project.run().code(2).error_text();
+    assert_has(&refused, &["\"Analytic\"", "measure-noise"]);
+
     measure(&project, 0);
     assert_has(&measure(&project, 2), &["exists"]);
 
-    let task = "configs/tasks/cat2dog-32.yaml";
     let hash = |file| sha256_file(&project.path(file)).unwrap();
-    let (shipped, measured) = (hash(SHIPPED), hash(MEASURED));
-    project.replace(task, SHIPPED, MEASURED);
-    project.replace(task, &shipped, &measured);
+    let (unmeasured, measured) = (hash(UNMEASURED), hash(MEASURED));
+    project.replace(TASK, UNMEASURED, MEASURED);
+    project.replace(TASK, &unmeasured, &measured);
     project.run().success();
     let table = project.table();
     let l2 = |i: usize| table["rows"][i]["metrics"]["l2"]["mean"].as_f64().unwrap();
