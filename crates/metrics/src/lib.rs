@@ -9,6 +9,7 @@ pub mod fid_statistics;
 pub mod frechet;
 pub mod intervals;
 pub mod kid;
+pub mod neighbours;
 pub mod pairwise;
 pub mod precision_recall;
 pub mod protocol;

@@ -15,8 +15,9 @@ use anyhow::Result;
 use egsde_data::image_set::ImageSet;
 use egsde_data::resize::Filter;
 use egsde_metrics::averages::median;
+use egsde_metrics::neighbours::{nearest, nearest_others};
 use std::path::PathBuf;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// Reference images whose own nearest neighbours give the scale of the distances.
 const SCALE_IMAGES: usize = 256;
@@ -50,42 +51,9 @@ struct Space {
     reference: Tensor,
 }
 
-/// For each picture the number of the nearest reference image, and how far away it is.
-struct Nearest {
-    indices: Vec<usize>,
-    distances: Vec<f64>,
-}
-
 /// Images as points: their values in [0, 1], `[n, 3 * side * side]`.
 fn pixels(images: &ImageSet) -> Tensor {
     images.tensor().flatten(1, -1)
-}
-
-/// Euclidean distances `[n, m]` of points.
-fn distances(from: &Tensor, to: &Tensor) -> Tensor {
-    // Computed from differences: the quicker way through products loses the digits of small ones.
-    Tensor::cdist(from, to, 2.0, 2)
-}
-
-impl Space {
-    /// The nearest reference image of each picture.
-    fn nearest(&self) -> Result<Nearest> {
-        let (distances, indices) = distances(&self.pictures, &self.reference).min_dim(1, false);
-        let indices = Vec::<i64>::try_from(indices)?;
-        Ok(Nearest {
-            indices: indices.into_iter().map(|i| i as usize).collect(),
-            distances: Vec::<f64>::try_from(distances.to_kind(Kind::Double))?,
-        })
-    }
-
-    /// How far reference images are from the nearest other one: the median over some of them.
-    fn scale(&self) -> Result<f64> {
-        let count = self.reference.size()[0].min(SCALE_IMAGES as i64);
-        let some = self.reference.narrow(0, 0, count);
-        let (nearest, _) = distances(&some, &self.reference).topk(2, 1, false, true);
-        let nearest = nearest.select(1, 1).to_kind(Kind::Double);
-        Ok(median(Vec::try_from(nearest)?))
-    }
 }
 
 /// The two ways of comparing: by pixels and by the features of the task's metrics.
@@ -139,25 +107,25 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
         images: pictures.clone(),
     }];
     for space in spaces(&task, project, &pictures, &reference)? {
-        let nearest = space.nearest()?;
+        let found = nearest(&space.pictures, &space.reference)?;
         writeln!(
             stdout(),
             "{}: {} pictures are {:.3} from the nearest of {} reference images (median; least \
              {:.3}), which are {:.3} from each other's nearest",
             space.name,
             pictures.len(),
-            median(nearest.distances.clone()),
+            median(found.distances.clone()),
             reference.len(),
-            nearest
+            found
                 .distances
                 .iter()
                 .copied()
                 .fold(f64::INFINITY, f64::min),
-            space.scale()?
+            median(nearest_others(&space.reference, SCALE_IMAGES)?)
         )?;
         columns.push(Column {
             heading: format!("Nearest {}", space.name),
-            images: reference.select(&nearest.indices),
+            images: reference.select(&found.indices),
         });
     }
     let grid = Grid {
@@ -169,23 +137,4 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     write_grid_as(&grid, &args.out)?;
     writeln!(stdout(), "{}", args.out.display())?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_is_found_and_the_scale_leaves_an_image_itself_out() {
-        let space = Space {
-            name: "by pixels",
-            pictures: Tensor::from_slice(&[0.9_f32, 7.5]).unsqueeze(1),
-            reference: Tensor::from_slice(&[0.0_f32, 1.0, 3.0, 7.0]).unsqueeze(1),
-        };
-        let nearest = space.nearest().unwrap();
-        assert_eq!(nearest.indices, [1, 3]);
-        assert!((nearest.distances[0] - 0.1).abs() < 1e-6);
-        // 1, 1, 2 and 4 to the nearest other one, the upper middle of which is 2.
-        assert!((space.scale().unwrap() - 2.0).abs() < 1e-6);
-    }
 }

@@ -7,8 +7,8 @@ use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::{Finished, Results};
 use anyhow::Result;
 use egsde_data::image_set::ImageSet;
+use egsde_metrics::neighbours::nearest;
 use egsde_metrics::registry::FID;
-use tch::{Kind, Tensor};
 
 /// Sources that the grid of the first ones shows.
 const FIRST_SOURCES: usize = 16;
@@ -130,13 +130,6 @@ impl Translations<'_> {
     }
 }
 
-/// Distance of each image's features `[n, d]` to those of the nearest real image, `[m, d]`.
-fn nearest_distances(features: &Tensor, real: &Tensor) -> Result<Vec<f64>> {
-    let (features, real) = (features.to_kind(Kind::Double), real.to_kind(Kind::Double));
-    let distances = Tensor::f_cdist(&features, &real, 2.0, None::<i64>)?;
-    Ok(Vec::try_from(distances.amin([1i64].as_slice(), false))?)
-}
-
 /// The mean Fréchet distance of one of our rows; infinite where it has none.
 fn mean_fid(table: &Table, row: &str) -> f64 {
     let mut ours = table.rows.iter().filter(|row| row.source == Origin::Ours);
@@ -166,8 +159,8 @@ fn gains(
     let Some(real) = &evaluator.reference()?.features else {
         return Ok(None);
     };
-    let base_distances = nearest_distances(&base.per_image()?.features, real)?;
-    let best_distances = nearest_distances(&best.per_image()?.features, real)?;
+    let base_distances = nearest(&base.per_image()?.features, real)?.distances;
+    let best_distances = nearest(&best.per_image()?.features, real)?.distances;
     Ok(Some(Gains {
         best: best.job.row.clone(),
         base: base.job.row.clone(),
