@@ -47,6 +47,7 @@ check-extending: setup
 check: setup
     python3 scripts/check_layers.py --self-test
     python3 scripts/check_layers.py
+    python3 scripts/check_extending.py --diffs
     git ls-files "*.rs" | xargs rustfmt --check --edition 2024
     cargo clippy --release --all-targets --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked --quiet

@@ -2,7 +2,8 @@
 """Applies the worked examples of docs/extending.md to a copy of the project, builds it, and runs
 the commands of the page.
 
-    scripts/check_extending.py     one line per check; exits with 1 if one fails
+    scripts/check_extending.py             one line per check; exits with 1 if one fails
+    scripts/check_extending.py --diffs     stops before it builds (`just check`)
 
 The page's blocks are read in their order:
 - ```diff blocks are unified diffs; all of them are applied before anything is built;
@@ -234,14 +235,21 @@ def tell_apart(folder):
     edit(runner, r'^name = "egsde-engine"$', f'name = "{BINARY}"')
 
 
+def copy_project(diffs, folder, checks):
+    """Copies the project with the diffs into a folder; returns whether all of them apply."""
+    copy_into(folder, ROOT, project_files())
+    for diff in diffs:
+        names = ", ".join(match.group(2) for match in HEADER.finditer(diff))
+        if not checks.record(f"the diff of {names} applies", apply_diff(diff, folder)):
+            return False
+    return True
+
+
 def build_tree(diffs, checks):
     """Makes the copy with the diffs and its binary; returns whether that went well."""
     with tempfile.TemporaryDirectory(dir=FOLDER) as fresh:
-        copy_into(fresh, ROOT, project_files())
-        for diff in diffs:
-            names = ", ".join(match.group(2) for match in HEADER.finditer(diff))
-            if not checks.record(f"the diff of {names} applies", apply_diff(diff, fresh)):
-                return False
+        if not copy_project(diffs, fresh, checks):
+            return False
         tell_apart(fresh)
         update_tree(fresh)
     shutil.rmtree(os.path.join(TREE, "runs"), ignore_errors=True)
@@ -322,28 +330,43 @@ def check_family(checks):
     checks.require("a task translates with the new family", have_new_metrics(tiny), tiny)
 
 
+def check_places(page, checks):
+    """The table at the top of the page counts what the diffs do."""
+    counted, table = count_places(page), read_table(page)
+    for number in sorted({*counted, *table}):
+        in_diffs, in_table = counted.get(number), table.get(number)
+        found = f"{in_diffs} in the diffs, {in_table} in the table"
+        checks.require(f"the places of example {number}", in_diffs == in_table, found)
+
+
+def check_built(diffs, commands, checks):
+    """Builds the copy, runs the page's commands and checks what the examples compute."""
+    if not build_tree(diffs, checks):
+        return
+    for command in commands:
+        checks.record(command.line, find_problem(command))
+    for check in (check_values, check_family):
+        try:
+            check(checks)
+        except (RuntimeError, KeyError, OSError) as error:
+            checks.record(check.__name__, repr(error))
+
+
 def main():
-    if sys.argv[1:]:
+    if sys.argv[1:] not in ([], ["--diffs"]):
         print(__doc__, file=sys.stderr)
         sys.exit(2)
     with open(os.path.join(ROOT, PAGE)) as file:
         page = file.read()
     checks = Checks()
     diffs, commands = read_blocks(page)
-    counted, table = count_places(page), read_table(page)
-    for number in sorted({*counted, *table}):
-        in_diffs, in_table = counted.get(number), table.get(number)
-        found = f"{in_diffs} in the diffs, {in_table} in the table"
-        checks.require(f"the places of example {number}", in_diffs == in_table, found)
+    check_places(page, checks)
     os.makedirs(FOLDER, exist_ok=True)
-    if build_tree(diffs, checks):
-        for command in commands:
-            checks.record(command.line, find_problem(command))
-        for check in (check_values, check_family):
-            try:
-                check(checks)
-            except (RuntimeError, KeyError, OSError) as error:
-                checks.record(check.__name__, repr(error))
+    if sys.argv[1:]:
+        with tempfile.TemporaryDirectory(dir=FOLDER) as fresh:
+            copy_project(diffs, fresh, checks)
+    else:
+        check_built(diffs, commands, checks)
     checks.finish()
 
 
