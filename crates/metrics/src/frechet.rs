@@ -134,6 +134,9 @@ pub struct FrechetReference {
     factor: Tensor,
 }
 
+// SAFETY: nothing changes the tensors, and libtorch allows several threads to read one.
+unsafe impl Sync for FrechetReference {}
+
 /// A feature set to draw samples from, with its product with the reference's factor computed once
 /// for all draws.
 #[derive(Debug)]
@@ -143,6 +146,9 @@ pub struct ProjectedFeatures {
     /// The features times the reference's factor, `[n, d]`.
     projected: Tensor,
 }
+
+// SAFETY: as of `FrechetReference`.
+unsafe impl Sync for ProjectedFeatures {}
 
 /// Rows of a matrix with the number of times that each was drawn.
 struct Draw {

@@ -42,6 +42,8 @@ enum Command {
     Compare(commands::compare::Args),
     /// Write tables, plots and picture grids
     Report(commands::report::Args),
+    /// Write one page of several experiments: their tables, claims and a grid of all
+    Overview(commands::overview::Args),
     /// Whether everything in a results folder is what was written
     Verify(commands::verify::Args),
     /// Put the finished jobs of several runs folders together
@@ -105,6 +107,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Claims(args) => commands::claims::run(args, &cli.project()?),
         Command::Compare(args) => commands::compare::run(args, &cli.project()?),
         Command::Report(args) => commands::report::run(args, &cli.project()?),
+        Command::Overview(args) => commands::overview::run(args, &cli.project()?),
         Command::Verify(args) => commands::verify::run(args),
         Command::Merge(args) => commands::merge::run(args),
         Command::Submit(args) => commands::submit::run(args, &cli.project()?),

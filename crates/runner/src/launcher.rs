@@ -79,6 +79,20 @@ fn problem(engine: Option<&Path>, folder: &Path) -> Option<String> {
     })
 }
 
+/// How OpenMP's threads wait for their next work; it is read once, as the engine is loaded. By
+/// default they spin, which gains nothing on an idle machine and costs most of a busy one.
+const WAITING: &str = "OMP_WAIT_POLICY";
+
+/// Lets the engine's threads sleep while they wait, unless the user has said how they wait.
+fn let_threads_sleep(command: &mut Command) {
+    let is_chosen = [WAITING, "GOMP_SPINCOUNT"]
+        .iter()
+        .any(|name| env::var_os(name).is_some());
+    if !is_chosen {
+        command.env(WAITING, "passive");
+    }
+}
+
 fn main() -> ExitCode {
     let program = env::current_exe().unwrap_or_default();
     let program = program.canonicalize().unwrap_or(program);
@@ -89,6 +103,7 @@ fn main() -> ExitCode {
         let name = arguments.next();
         let mut command = Command::new(engine.unwrap_or_default());
         command.arg0(name.as_deref().unwrap_or(OsStr::new("egsde")));
+        let_threads_sleep(&mut command);
         // It comes back only where the engine cannot be started.
         let error = command.args(arguments).exec();
         format!("{ENGINE} cannot be started: {error}")

@@ -20,7 +20,7 @@
 pub(crate) mod bf16;
 pub(crate) mod group_norm;
 pub(crate) mod nhwc;
-mod parallel;
+pub(crate) mod parallel;
 pub(crate) mod winograd;
 
 use tch::{Device, Kind, Tensor};

@@ -1,7 +1,7 @@
 //! Loops shared by libtorch's own threads. A second pool of threads would compete with libtorch's,
 //! whose threads wait actively for their next work.
 
-use std::ffi::{c_uint, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,6 +22,38 @@ fn gomp_parallel() -> Option<GompParallel> {
                 .map(|symbol| *symbol)
         }
     })
+}
+
+/// `omp_get_max_threads()` and `omp_set_num_threads(threads)`, of the calling thread alone.
+type GetThreads = unsafe extern "C" fn() -> c_int;
+type SetThreads = unsafe extern "C" fn(c_int);
+
+fn omp_threads() -> Option<(GetThreads, SetThreads)> {
+    static FOUND: OnceLock<Option<(GetThreads, SetThreads)>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let program = libloading::os::unix::Library::this();
+        // SAFETY: OpenMP's standard gives both these signatures.
+        unsafe {
+            let get = program.get::<GetThreads>(b"omp_get_max_threads\0").ok()?;
+            let set = program.get::<SetThreads>(b"omp_set_num_threads\0").ok()?;
+            Some((*get, *set))
+        }
+    })
+}
+
+/// Runs `work` with libtorch's operations on the calling thread alone: for many small operations of
+/// which several threads do one each. The order of their sums no longer depends on the machine's
+/// number of cores. The thread's own number of threads comes back afterwards.
+pub fn in_one_thread<T>(work: impl FnOnce() -> T) -> T {
+    let Some((get, set)) = omp_threads() else {
+        return work();
+    };
+    // SAFETY: both only read and write a number that belongs to the calling thread.
+    let before = unsafe { get() };
+    unsafe { set(1) };
+    let done = work();
+    unsafe { set(before) };
+    done
 }
 
 /// The state of one [`parallel_for`], which all its threads share.
@@ -91,6 +123,13 @@ pub fn parallel_for(count: usize, body: impl Fn(usize, usize) + Sync) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_threads_comes_back() {
+        let before = tch::get_num_threads();
+        assert_eq!(in_one_thread(tch::get_num_threads), 1);
+        assert_eq!(tch::get_num_threads(), before);
+    }
 
     #[test]
     fn every_index_is_done_once_by_a_thread_of_libtorch() {

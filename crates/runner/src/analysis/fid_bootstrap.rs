@@ -7,6 +7,8 @@ use anyhow::Result;
 use egsde_data::files::{read_bounded, sha256_hex, write_atomically};
 use egsde_metrics::frechet::FrechetReference;
 use egsde_metrics::intervals::bootstrap_draws;
+use egsde_models::in_one_thread;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,7 @@ pub const BOOTSTRAP_FILE: &str = "fid_bootstrap.json";
 const MAX_FILE: u64 = 1 << 20;
 
 /// Distances to the reference: of all images first, then of each draw; [`RESAMPLES`] + 1 numbers.
+/// The decompositions are small: cores share the draws, not a decomposition.
 ///
 /// # Errors
 /// A decomposition that fails.
@@ -30,11 +33,12 @@ pub fn bootstrap_distances(per_image: &PerImage, reference: &FrechetReference) -
     let count = per_image.count();
     let projected = reference.project(&per_image.features);
     let all: Vec<usize> = (0..count).collect();
-    let mut distances = vec![reference.distance_to_draw(&projected, &all)?];
-    for drawn in bootstrap_draws(count, BOOTSTRAP_SEED, RESAMPLES)? {
-        distances.push(reference.distance_to_draw(&projected, &drawn)?);
-    }
-    Ok(distances)
+    let mut draws = vec![all];
+    draws.extend(bootstrap_draws(count, BOOTSTRAP_SEED, RESAMPLES)?);
+    draws
+        .par_iter()
+        .map(|draw| in_one_thread(|| reference.distance_to_draw(&projected, draw)))
+        .collect()
 }
 
 /// What the file holds.

@@ -2,7 +2,8 @@
 
 use crate::error::{OrInvalidInput, check_failed, invalid_input};
 use crate::gpu_check::{
-    Findings, HEADING, Scale, Setting, case_errors, run_whole_jobs, time_pytorch, time_steps,
+    Findings, HEADING, Scale, Setting, case_errors, check_python, run_whole_jobs, time_pytorch,
+    time_steps,
 };
 use crate::paths::path_parser;
 use crate::plan::experiment_args::parse_count;
@@ -68,6 +69,20 @@ enum Part {
 impl Args {
     fn has(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// Refuses what cannot end well before any work is done.
+    fn check(&self) -> Result<()> {
+        if let Some(path) = &self.out {
+            check_output(path)?;
+        }
+        match &self.python {
+            Some(python) if self.has(Part::Pytorch) => check_python(python),
+            None if self.only.contains(&Part::Pytorch) => Err(invalid_input(
+                "--only pytorch needs --python PYTHON, one that can import torch",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn find(&self, project: &Project) -> Result<Findings> {
@@ -143,9 +158,7 @@ fn check_output(path: &Path) -> Result<()> {
 /// images. Invalid input: files of the checkout that are missing, a part that cannot be run, a
 /// document that cannot be written.
 pub fn run(args: &Args, project: &Project) -> Result<()> {
-    if let Some(path) = &args.out {
-        check_output(path)?;
-    }
+    args.check()?;
     let findings = args.find(project)?;
     let document = findings.markdown();
     write!(stdout(), "{document}")?;

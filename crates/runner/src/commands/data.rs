@@ -96,14 +96,21 @@ struct EmbeddedClass {
     sheet: &'static str,
 }
 
-const CAT: EmbeddedClass = EmbeddedClass {
-    class: "cat",
-    sheet: "cats",
-};
-const DOG: EmbeddedClass = EmbeddedClass {
-    class: "dog",
-    sheet: "dogs",
-};
+/// The classes that are embedded: sources and targets of the tasks at 32 px.
+const EMBEDDED: [EmbeddedClass; 3] = [
+    EmbeddedClass {
+        class: "cat",
+        sheet: "cats",
+    },
+    EmbeddedClass {
+        class: "dog",
+        sheet: "dogs",
+    },
+    EmbeddedClass {
+        class: "deer",
+        sheet: "deer",
+    },
+];
 
 /// CIFAR-10's archive, its hash verified.
 fn locate_cifar10(project: &Project) -> Result<LocatedArchive> {
@@ -124,7 +131,7 @@ fn check_cifar10(project: &Project) -> Result<()> {
         means[1],
         means[2]
     )?;
-    for embedded in [CAT, DOG] {
+    for embedded in EMBEDDED {
         writeln!(
             stdout(),
             "{}: {} train, {} test",
@@ -248,7 +255,7 @@ fn print_distances(project: &Project) -> Result<()> {
     };
     let train = Cifar10::open(&archive.path)?
         .train
-        .images_of_class(DOG.class)?;
+        .images_of_class(&task.reference.domain)?;
     let distance = frechet_distance(&statistics(&network, &train)?, &reference)?;
     writeln!(stdout(), "{} training dogs: {distance:.3}", train.len())?;
     let distance = frechet_distance(&statistics(&network, &train.first(1000))?, &reference)?;
@@ -259,7 +266,7 @@ fn print_distances(project: &Project) -> Result<()> {
 /// Writes the sheets of the test images; prints their hashes, which tasks name.
 fn embed(project: &Project) -> Result<()> {
     let data = Cifar10::open(&locate_cifar10(project)?.path)?;
-    for embedded in [CAT, DOG] {
+    for embedded in EMBEDDED {
         let bytes = data.test.images_of_class(embedded.class)?.to_sheet()?;
         let path = project.embedded_sheet(embedded.sheet);
         write_atomically(&path, &bytes)?;

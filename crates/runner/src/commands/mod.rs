@@ -14,6 +14,7 @@ mod measure_noise;
 pub mod merge;
 mod neighbours;
 mod output;
+pub mod overview;
 mod overwrite;
 pub mod parity;
 pub mod plan;

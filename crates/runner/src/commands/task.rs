@@ -306,11 +306,12 @@ impl HashedInput {
 /// Everything that a task names with its hash.
 fn hashed_inputs(task: &Task, project: &Project) -> Vec<HashedInput> {
     let mut inputs = Vec::new();
-    for source in [&task.source, &task.reference] {
+    let images = [&task.source, &task.reference];
+    for source in images.into_iter().flat_map(ImageSource::parts) {
         match &source.place {
             ImagePlace::Sheet(file) => inputs.push(HashedInput::file(file, project)),
             ImagePlace::Folder(folder) => inputs.push(HashedInput::folder(folder, project)),
-            ImagePlace::Archive(_) | ImagePlace::Published(_) => {}
+            ImagePlace::Archive(_) | ImagePlace::Published(_) | ImagePlace::Several(_) => {}
         }
     }
     let files = task.networks().into_iter().filter_map(NetworkFile::hashed);

@@ -12,7 +12,7 @@ mod steps;
 pub use document::{Findings, HEADING};
 pub use errors::{CaseErrors, case_errors};
 pub use jobs::{WholeJobs, run_whole_jobs};
-pub use pytorch::{PytorchStep, time_pytorch};
+pub use pytorch::{PytorchStep, check_python, time_pytorch};
 pub use scale::{Scale, SteppedMethod};
 pub use setting::{GroupNormKernels, Setting};
 pub use steps::{StepTimes, time_steps};

@@ -1,6 +1,6 @@
 //! Steps of a plain PyTorch loop beside ours, where a Python that has PyTorch is given.
 
-use crate::error::OrInvalidInput;
+use crate::error::{OrInvalidInput, invalid_input};
 use crate::project::Project;
 use anyhow::{Result, ensure};
 use serde::Deserialize;
@@ -38,6 +38,25 @@ pub struct PytorchStep {
 #[derive(Debug, Deserialize)]
 struct Report {
     results: BTreeMap<String, PytorchStep>,
+}
+
+/// Holds that a Python has PyTorch: the check takes minutes before it is asked to run the script.
+///
+/// # Errors
+/// Invalid input: it cannot be started or cannot import torch, with its own last words.
+pub fn check_python(python: &Path) -> Result<()> {
+    let imported = Command::new(python).args(["-c", "import torch"]).output();
+    let output = imported.or_invalid_input(format!("--python {}", python.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    Err(invalid_input(format!(
+        "--python {} cannot import torch ({}): name a Python that has PyTorch, or leave --python out",
+        python.display(),
+        last.unwrap_or("it gives no reason").trim()
+    )))
 }
 
 /// Times the variants in batches of `batch` images; by their names, as the script has them.

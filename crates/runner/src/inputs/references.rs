@@ -52,7 +52,7 @@ impl References {
         filter: Filter,
     ) -> Result<Self> {
         let place = match &source.place {
-            ImagePlace::Sheet(_) | ImagePlace::Archive(_) => {
+            ImagePlace::Sheet(_) | ImagePlace::Archive(_) | ImagePlace::Several(_) => {
                 Place::Set(source.load(project, side, usize::MAX)?)
             }
             ImagePlace::Published(entry) => {
@@ -81,17 +81,21 @@ impl References {
     /// # Errors
     /// Invalid input: a file of statistics.
     pub fn check(source: &ImageSource, project: &Project) -> Result<()> {
-        let Some(entry) = source.published() else {
-            return Ok(());
-        };
-        let input = entry.resolve(project, &Pins::default())?;
-        match input.pictures {
-            Some(_) => Ok(()),
-            None => Err(invalid_input(format!(
-                "{} is no folder of pictures: guidance: reference draws pictures of the reference",
-                input.key
-            ))),
+        for entry in source
+            .parts()
+            .into_iter()
+            .filter_map(ImageSource::published)
+        {
+            let input = entry.resolve(project, &Pins::default())?;
+            if input.pictures.is_none() {
+                return Err(invalid_input(format!(
+                    "{} is no folder of pictures: guidance: reference draws pictures of the \
+                     reference",
+                    input.key
+                )));
+            }
         }
+        Ok(())
     }
 
     fn select(&self, indices: &[usize]) -> Result<ImageSet> {

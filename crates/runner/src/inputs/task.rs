@@ -127,9 +127,7 @@ impl Task {
     /// with how to get it. Published files are told of by their manifest.
     pub fn missing_files(&self, networks: &[&NetworkFile], project: &Project) -> Vec<String> {
         let images = [&self.source, &self.reference].into_iter();
-        let mut missing: Vec<String> = images
-            .filter_map(|source| source.missing(project))
-            .collect();
+        let mut missing: Vec<String> = images.flat_map(|source| source.missing(project)).collect();
         let files = networks.iter().filter_map(|network| network.hashed());
         missing.extend(files.filter_map(|file| file.missing(project)));
         missing
@@ -151,6 +149,7 @@ impl Task {
         let pins = Pins::read(project)?;
         let images = [&self.source, &self.reference]
             .into_iter()
+            .flat_map(ImageSource::parts)
             .filter_map(ImageSource::published);
         let networks = networks.iter().filter_map(|network| network.published());
         images

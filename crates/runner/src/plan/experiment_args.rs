@@ -71,6 +71,18 @@ fn offer_experiment(path: &Path, project: &Project) -> String {
 }
 
 impl ExperimentArgs {
+    /// A file with changes to its keys and, unless there are none, seeds instead of its own.
+    pub fn new(experiment: &Path, sets: &[String], seeds: &[u64]) -> Self {
+        Self {
+            experiment: experiment.to_owned(),
+            sets: sets.to_vec(),
+            seeds: seeds.to_vec(),
+            precision: None,
+            batch_size: None,
+            yes: false,
+        }
+    }
+
     /// All changes to keys.
     fn changes(&self) -> Result<Vec<Assignment>> {
         let sets = self.sets.iter().map(|set| Assignment::from_set(set));

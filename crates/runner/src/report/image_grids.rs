@@ -85,8 +85,8 @@ impl Translations<'_> {
         }
     }
 
-    fn first_sources(&self) -> Grid {
-        let count = self.source.len().min(FIRST_SOURCES);
+    fn first_sources(&self, most: usize) -> Grid {
+        let count = self.source.len().min(most);
         let indices: Vec<usize> = (0..count).collect();
         let note = self.note();
         Grid {
@@ -192,7 +192,27 @@ fn translations<'a>(results: &'a Results, project: &Project) -> Result<Option<Tr
 /// # Errors
 /// Invalid input: source images that are missing.
 pub fn first_grid(results: &Results, project: &Project) -> Result<Option<Grid>> {
-    Ok(translations(results, project)?.map(|found| found.first_sources()))
+    Ok(translations(results, project)?.map(|found| found.first_sources(FIRST_SOURCES)))
+}
+
+/// The grid of at most `most` first sources and of these rows alone, in this order; none when none of
+/// them is finished.
+///
+/// # Errors
+/// Invalid input: source images that are missing.
+pub fn grid_of_rows(
+    results: &Results,
+    project: &Project,
+    rows: &[String],
+    most: usize,
+) -> Result<Option<Grid>> {
+    let Some(mut found) = translations(results, project)? else {
+        return Ok(None);
+    };
+    let place = |finished: &Finished| rows.iter().position(|row| *row == finished.job.row);
+    found.rows.retain(|finished| place(finished).is_some());
+    found.rows.sort_by_key(place);
+    Ok((!found.rows.is_empty()).then(|| found.first_sources(most)))
 }
 
 /// All grids; none when no job is finished.
@@ -209,7 +229,7 @@ pub fn grids(
     let Some(translations) = translations(results, project)? else {
         return Ok(Vec::new());
     };
-    let mut grids = vec![translations.first_sources()];
+    let mut grids = vec![translations.first_sources(FIRST_SOURCES)];
     let jobs = results.first_of_each_row();
     if let Some(gains) = gains(results, &jobs, table, evaluator)? {
         grids.extend(translations.extremes(&gains));

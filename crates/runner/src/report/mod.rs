@@ -10,6 +10,7 @@ pub mod html;
 pub mod image_grids;
 mod latex;
 pub mod markdown;
+pub mod overview;
 mod page;
 mod parquet_table;
 pub mod plot;

@@ -19,8 +19,8 @@ use egsde_metrics::registry::{Metric, paired_metrics};
 use maud::{Markup, PreEscaped, html};
 use std::collections::BTreeMap;
 
-const STYLE: &str = include_str!("../../assets/report/style.css");
-const SCRIPT: &str = include_str!("../../assets/report/sort.js");
+pub(super) const STYLE: &str = include_str!("../../assets/report/style.css");
+pub(super) const SCRIPT: &str = include_str!("../../assets/report/sort.js");
 
 /// Everything that a page shows.
 pub struct Page<'a> {
@@ -81,7 +81,8 @@ fn number_cell(row: &TableRow, metric: &Metric, bests: &BTreeMap<&'static str, f
     }
 }
 
-fn main_table(table: &Table) -> Markup {
+/// The numbers of our rows, the best in bold.
+pub(super) fn main_table(table: &Table) -> Markup {
     let bests = table.bests();
     let mut rows = Vec::new();
     for row in &table.rows {
@@ -147,7 +148,8 @@ fn verdict_class(verdict: Verdict) -> &'static str {
     }
 }
 
-fn verdict_badge(verdict: Verdict, words: &str) -> Markup {
+/// A verdict in words, in its colour.
+pub(super) fn verdict_badge(verdict: Verdict, words: &str) -> Markup {
     html! { span.verdict.(verdict_class(verdict)) { (words) } }
 }
 
@@ -203,7 +205,7 @@ fn published_section(table: &PublishedTable) -> Markup {
         section #published {
             h2 { (table.title) }
             (sortable_table(&table.columns, &rows))
-            ul.notes { @for note in &table.notes { li { (note) } } }
+            (notes_list(&table.notes))
         }
     }
 }
@@ -230,7 +232,11 @@ fn image_cell(column: &Column, i: usize) -> Result<Markup> {
     })
 }
 
-fn grid_element(grid: &Grid) -> Result<Markup> {
+/// The images of a grid, one row per source.
+///
+/// # Errors
+/// Those of the PNG encoder.
+pub(super) fn grid_table(grid: &Grid) -> Result<Markup> {
     let count = grid.columns.first().map_or(0, |column| column.images.len());
     let mut rows = Vec::new();
     for i in 0..count {
@@ -241,7 +247,6 @@ fn grid_element(grid: &Grid) -> Result<Markup> {
         rows.push(cells);
     }
     Ok(html! {
-        h3 { (grid.title) }
         p { (grid.rule) }
         div.scroll {
             table.pictures {
@@ -254,6 +259,19 @@ fn grid_element(grid: &Grid) -> Result<Markup> {
     })
 }
 
+fn grid_element(grid: &Grid) -> Result<Markup> {
+    let images = grid_table(grid)?;
+    Ok(html! {
+        h3 { (grid.title) }
+        (images)
+    })
+}
+
+/// What must be known to read the numbers.
+pub(super) fn notes_list(notes: &[String]) -> Markup {
+    html! { ul.notes { @for note in notes { li { (note) } } } }
+}
+
 impl Page<'_> {
     fn numbers_section(&self) -> Markup {
         let Table { notes, missing, .. } = self.table;
@@ -261,7 +279,7 @@ impl Page<'_> {
             section #table {
                 h2 { "Numbers" }
                 (main_table(self.table))
-                ul.notes { @for note in notes { li { (note) } } }
+                (notes_list(notes))
                 @if !missing.is_empty() { p.missing { "Not finished: " (missing.join(", ")) } }
             }
         }

@@ -114,7 +114,6 @@ impl Evaluator {
         cache: ReferenceCache,
     ) -> Result<Self> {
         let pins = Pins::read(project)?;
-        let source = required(task.source.published(), task, "source")?.resolve(project, &pins)?;
         let target = required(task.reference.published(), task, "reference")?;
         let target = target.resolve(project, &pins)?;
         let weights = required(task.features.published(), task, "features")?;
@@ -139,7 +138,11 @@ impl Evaluator {
             .map_or(Ok(()), ImageFolder::require_all_read)?;
         let reference = folders.reference(&side, &mut bar, &mut BadImages::default())?;
         bar.finish();
-        let sources = image_files(&source.path)?;
+        let mut sources = BTreeMap::new();
+        for part in task.source.parts() {
+            let source = required(part.published(), task, "source")?.resolve(project, &pins)?;
+            sources.extend(image_files(&source.path)?);
+        }
         let backend = Backend::Published {
             folders: Box::new(folders),
             sources,

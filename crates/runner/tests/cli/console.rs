@@ -114,6 +114,29 @@ fn a_libtorch_that_is_gone_is_told_with_the_recipe() {
 }
 
 #[test]
+fn waiting_threads_sleep_unless_the_user_says_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("egsde");
+    std::fs::copy(env!("CARGO_BIN_EXE_egsde"), &copy).unwrap();
+    // In place of the engine, what tells the environment in which it starts.
+    std::os::unix::fs::symlink("/usr/bin/env", folder.path().join("egsde-engine")).unwrap();
+    let policy = |name: &str, value: &str| {
+        let mut egsde = Command::new(&copy);
+        egsde.env_remove("OMP_WAIT_POLICY").env(name, value);
+        let environment = egsde.output().unwrap().assert().printed();
+        let mut lines = environment.lines();
+        let found = lines.find_map(|line| line.strip_prefix("OMP_WAIT_POLICY="));
+        found.map(String::from)
+    };
+    assert_eq!(policy("OTHER", "1").as_deref(), Some("passive"));
+    assert_eq!(
+        policy("OMP_WAIT_POLICY", "active").as_deref(),
+        Some("active")
+    );
+    assert_eq!(policy("GOMP_SPINCOUNT", "1000"), None);
+}
+
+#[test]
 fn a_program_that_was_copied_alone_finds_its_engine() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("egsde");

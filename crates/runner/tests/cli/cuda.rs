@@ -72,6 +72,7 @@ fn a_plan_for_a_gpu_needs_none() {
 
 /// A stand-in for a Python that has PyTorch: it answers with the times of one variant.
 const PYTHON: &str = r#"#!/bin/sh
+[ "$1" = -c ] && exit
 echo '{"results": {"eager, batch 2": {"sdedit_ms": 1.5, "egsde_ms": 33.25}}}' > "$3"
 "#;
 
@@ -107,4 +108,37 @@ fn the_check_of_a_gpu_runs_on_a_cpu_and_ends_with_its_verdicts() {
         "{printed}"
     );
     assert_eq!(std::fs::read_to_string(out).unwrap(), printed);
+}
+
+#[test]
+fn a_python_without_pytorch_is_refused_before_all_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let python = folder.path().join("python");
+    std::fs::write(
+        &python,
+        "#!/bin/sh\necho no module named torch >&2\nexit 1\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
+    let python = python.to_str().unwrap();
+    for (options, parts) in [
+        (
+            ["--python", python],
+            ["cannot import torch", "no module named torch"],
+        ),
+        (
+            ["--python", "/no/python"],
+            ["--python /no/python", "No such file"],
+        ),
+        (
+            ["--only", "pytorch"],
+            ["--only pytorch needs --python", "import torch"],
+        ),
+    ] {
+        egsde_in(&checkout())
+            .args(["check-gpu", "--device", "cpu", "--small"])
+            .args(options)
+            .assert()
+            .refused(&parts);
+    }
 }

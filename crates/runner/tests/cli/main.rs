@@ -13,6 +13,7 @@ mod generators;
 mod help;
 mod identity;
 mod neighbours;
+mod overview;
 mod own_task;
 mod previewing;
 mod projects;

@@ -22,6 +22,11 @@ const HEADING_LINE: u32 = 16;
 /// Characters of a heading that fit over an image.
 const HEADING_CHARACTERS: usize = 13;
 
+/// Pixels between grids side by side.
+const BLOCK_GAP: u32 = 30;
+/// Height of the heading over a grid in pixels.
+const BLOCK_HEADING: u32 = 36;
+
 /// A heading in lines that fit over an image, broken between words.
 fn heading_lines(heading: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -130,6 +135,53 @@ where
         area.draw(&element).map_err(drawing_error)?;
     }
     Ok(())
+}
+
+/// A grid under a heading of its own, beside others.
+pub struct GridBlock<'a> {
+    /// What the grid shows.
+    pub heading: String,
+    /// Sources and translations.
+    pub grid: &'a Grid,
+}
+
+/// Grids side by side.
+struct Blocks<'a>(&'a [GridBlock<'a>]);
+
+impl Drawing for Blocks<'_> {
+    fn size(&self) -> (u32, u32) {
+        let sizes = self.0.iter().map(|block| block.grid.size());
+        let (width, height) = sizes.fold((0, 0), |(width, height), size| {
+            (width + size.0 + BLOCK_GAP, height.max(size.1))
+        });
+        (width - BLOCK_GAP, BLOCK_HEADING + height)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Result<()>
+    where
+        DB::ErrorType: 'static,
+    {
+        let mut left = 0;
+        for GridBlock { heading, grid } in self.0 {
+            let size = grid.size();
+            let style = TextStyle::from((font_for(heading), 18));
+            let style = style.pos(Pos::new(HPos::Center, VPos::Center));
+            let at = ((left + size.0 / 2) as i32, BLOCK_HEADING as i32 / 2);
+            area.draw(&Text::new(heading.as_str(), at, style))
+                .map_err(drawing_error)?;
+            grid.draw(&area.clone().shrink((left, BLOCK_HEADING), size))?;
+            left += size.0 + BLOCK_GAP;
+        }
+        Ok(())
+    }
+}
+
+/// Writes grids side by side as a PNG file.
+///
+/// # Errors
+/// The file cannot be drawn or written.
+pub fn write_blocks(blocks: &[GridBlock], path: &Path) -> Result<()> {
+    write_png(&Blocks(blocks), path)
 }
 
 /// Writes a grid into a folder; returns the file's name.

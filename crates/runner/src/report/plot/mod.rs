@@ -15,5 +15,5 @@ pub use cost::write_cost;
 pub use curve_plot::write_curves;
 pub use figure::Figure;
 pub use fonts::choose_fallback;
-pub use grid::{write_grid, write_grid_as};
+pub use grid::{GridBlock, write_blocks, write_grid, write_grid_as};
 pub use tradeoff::write_tradeoff;
