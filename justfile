@@ -16,14 +16,21 @@ setup:
 setup-gpu: setup
     @bash scripts/setup_gpu.sh
 
-# Run, print and draw Table 1: `reproduce-table1` (embedded) or `reproduce-table1 paper [OPTIONS]`
+# Run, print and draw Table 1: `reproduce-table1 [embedded | embedded-all | paper] [OPTIONS]`
 reproduce-table1 scale="embedded" *options: setup
     @case {{scale}} in \
         embedded) {{egsde}} run experiments/table1.yaml --preview 32 --report {{options}} ;; \
+        embedded-all) for name in table1 table1_many2dog; do \
+            {{egsde}} run experiments/$name.yaml --preview 32 --report {{options}}; \
+        done; \
+        {{egsde}} overview experiments/table1.yaml experiments/table1_many2dog.yaml \
+            --title "Table 1 at 32 px, all tasks" --out runs/embedded-all \
+            $(sed -E 's/--(device|save-every)[= ][^ ]+//g' <<< "{{options}}") ;; \
         paper) for task in cat2dog wild2dog male2female; do \
             {{egsde}} run experiments/paper/table1_$task.yaml --preview 8 --report {{options}}; \
         done ;; \
-        *) echo "reproduce-table1: no scale '{{scale}}': embedded or paper" >&2; exit 2 ;; \
+        *) echo "reproduce-table1: no scale '{{scale}}':" \
+            "embedded, embedded-all or paper" >&2; exit 2 ;; \
     esac
 
 # Translate pictures of your own: `translate INPUT... --task T [OPTIONS]`
@@ -56,6 +63,12 @@ check: setup
 update-reports: setup
     {{egsde}} run experiments/table1.yaml
     {{egsde}} report experiments/table1.yaml --out reports/table1 --force
+    {{egsde}} run experiments/table1_many2dog.yaml --report
+    mkdir -p reports/table1_many2dog reports/embedded_all
+    cp runs/table1_many2dog/report/{table.md,grid.png} reports/table1_many2dog
+    {{egsde}} overview experiments/table1.yaml experiments/table1_many2dog.yaml \
+        --out runs/embedded-all
+    cp runs/embedded-all/grid.png reports/embedded_all
     {{egsde}} run experiments/few_steps.yaml
     {{egsde}} report experiments/few_steps.yaml
     mkdir -p reports/few_steps
@@ -107,7 +120,8 @@ ablation name scale options: setup
     @case {{scale}} in \
         embedded) {{egsde}} run experiments/{{name}}.yaml --report {{options}} ;; \
         paper) {{egsde}} run experiments/paper/{{name}}.yaml --report {{options}} ;; \
-        *) echo "{{name}}: no scale '{{scale}}': embedded or paper" >&2; exit 2 ;; \
+        *) echo "{{name}}: no scale '{{scale}}':" \
+            "embedded, embedded-all or paper" >&2; exit 2 ;; \
     esac
 
 # Choose settings on training cats (needs fetch-cifar10)
@@ -163,7 +177,8 @@ bench-vs-reference python="python3" *options: setup
 
 # Train the embedded networks (many hours; resumes from .training)
 train-embedded: fetch-cifar10
-    for part in features dse_pretrain dse_first dse_pretrain_more dse diffusion diffusion_long; do \
+    for part in features dse_pretrain dse_first dse_pretrain_more dse many2dog_dse \
+        diffusion diffusion_long; do \
         {{egsde}} train configs/training/$part.yaml; \
     done
 

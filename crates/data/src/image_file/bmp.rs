@@ -334,6 +334,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Rgb> {
         other => bail!("a BMP of compression {other}: convert it to an uncompressed one first"),
     };
     let layout = header.layout()?;
+    ensure!(
+        !is_packed || matches!(layout, Layout::Palette(_)),
+        "a damaged BMP (run lengths of {} bits per pixel, which need a palette)",
+        header.bits
+    );
     check_area(width, height, bytes.len() * MAX_PIXELS_PER_BYTE)?;
     let palette = match layout {
         Layout::Palette(_) => header.palette(bytes)?,

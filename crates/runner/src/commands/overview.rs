@@ -4,7 +4,7 @@ use crate::analysis::table::Table;
 use crate::error::invalid_input;
 use crate::paths::path_parser;
 use crate::plan::Plan;
-use crate::plan::experiment_args::{ExperimentArgs, parse_count};
+use crate::plan::experiment_args::{ExperimentArgs, ExperimentChanges, parse_count};
 use crate::project::Project;
 use crate::report::overview::{self, Part};
 use crate::report::{self, image_grids};
@@ -24,12 +24,8 @@ pub struct Args {
     /// Experiment files whose jobs are finished.
     #[arg(required = true, value_name = "EXPERIMENT", value_parser = path_parser())]
     experiments: Vec<PathBuf>,
-    /// Change a key of all of them: pictures=64, runs_dir=/data/runs.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    sets: Vec<String>,
-    /// Seeds instead of the files'.
-    #[arg(long, value_delimiter = ',')]
-    seeds: Vec<u64>,
+    #[command(flatten)]
+    changes: ExperimentChanges,
     /// Rows that the grid shows, in this order (EGSDE,SDEdit,ILVR,CUT); an experiment that has no
     /// such row leaves it out.
     #[arg(long, value_delimiter = ',')]
@@ -75,7 +71,7 @@ fn shown_rows(args: &Args, plans: &[Plan]) -> Result<Vec<String>> {
 fn plans(args: &Args, project: &Project) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for experiment in &args.experiments {
-        plans.push(ExperimentArgs::new(experiment, &args.sets, &args.seeds).plan(project)?);
+        plans.push(ExperimentArgs::new(experiment, &args.changes).plan(project)?);
     }
     Ok(plans)
 }
@@ -98,7 +94,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
             return Err(invalid_input(format!(
                 "{} holds no finished job: egsde run {}",
                 plan.folder.display(),
-                ExperimentArgs::new(experiment, &args.sets, &args.seeds).words()
+                ExperimentArgs::new(experiment, &args.changes).words()
             )));
         }
         let table = Table::new(&results, &LazyEvaluator::new(plan, project))?;

@@ -53,7 +53,7 @@ pub fn check_python(python: &Path) -> Result<()> {
     let text = String::from_utf8_lossy(&output.stderr);
     let last = text.lines().rev().find(|line| !line.trim().is_empty());
     Err(invalid_input(format!(
-        "--python {} cannot import torch ({}): name a Python that has PyTorch, or leave --python out",
+        "--python {} cannot import torch ({}): name a Python that has PyTorch, or leave it out",
         python.display(),
         last.unwrap_or("it gives no reason").trim()
     )))

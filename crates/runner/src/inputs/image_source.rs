@@ -83,7 +83,7 @@ impl TryFrom<ImageSourceKeys> for ImageSource {
         };
         if matches!(&place, ImagePlace::Several(parts) if parts.len() < 2) {
             return Err(format!(
-                "images of {domain}: several lists two or more domains, each with a place of its own"
+                "images of {domain}: several lists two or more domains, each with its own place"
             ));
         }
         Ok(Self { domain, place })

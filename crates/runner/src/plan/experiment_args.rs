@@ -23,6 +23,14 @@ pub struct ExperimentArgs {
     /// Experiment file, for example experiments/table1.yaml.
     #[arg(value_parser = path_parser())]
     experiment: PathBuf,
+    #[command(flatten)]
+    #[serde(flatten)]
+    changes: ExperimentChanges,
+}
+
+/// Changes to the keys of an experiment file.
+#[derive(Debug, Clone, Serialize, Deserialize, clap::Args)]
+pub struct ExperimentChanges {
     /// Change a key: pictures=64, runs_dir=/data/runs, methods.EGSDE.lambda_s=30.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -70,21 +78,9 @@ fn offer_experiment(path: &Path, project: &Project) -> String {
     }
 }
 
-impl ExperimentArgs {
-    /// A file with changes to its keys and, unless there are none, seeds instead of its own.
-    pub fn new(experiment: &Path, sets: &[String], seeds: &[u64]) -> Self {
-        Self {
-            experiment: experiment.to_owned(),
-            sets: sets.to_vec(),
-            seeds: seeds.to_vec(),
-            precision: None,
-            batch_size: None,
-            yes: false,
-        }
-    }
-
+impl ExperimentChanges {
     /// All changes to keys.
-    fn changes(&self) -> Result<Vec<Assignment>> {
+    fn assignments(&self) -> Result<Vec<Assignment>> {
         let sets = self.sets.iter().map(|set| Assignment::from_set(set));
         let mut changes = sets.collect::<Result<Vec<_>>>()?;
         for (option, key, value) in self.short_forms() {
@@ -115,17 +111,27 @@ impl ExperimentArgs {
         }
         forms
     }
+}
+
+impl ExperimentArgs {
+    /// A file with these changes to its keys.
+    pub fn new(experiment: &Path, changes: &ExperimentChanges) -> Self {
+        Self {
+            experiment: experiment.to_owned(),
+            changes: changes.clone(),
+        }
+    }
 
     /// The file and all options as a shell reads them, for advice on what to type next.
     pub fn words(&self) -> String {
         let mut words = vec![self.experiment.display().to_string()];
-        for set in &self.sets {
+        for set in &self.changes.sets {
             words.extend(["--set".into(), set.clone()]);
         }
-        for (option, _, value) in self.short_forms() {
+        for (option, _, value) in self.changes.short_forms() {
             words.extend([option.into(), value]);
         }
-        if self.yes {
+        if self.changes.yes {
             words.push("--yes".into());
         }
         let quoted = shlex::try_join(words.iter().map(String::as_str));
@@ -157,9 +163,9 @@ impl ExperimentArgs {
                 offer_experiment(path, project)
             )));
         }
-        let experiment = Experiment::read(path, project, &self.changes()?)?;
+        let experiment = Experiment::read(path, project, &self.changes.assignments()?)?;
         let jobs = experiment.methods.len() * experiment.seeds.len();
-        if jobs > MANY_JOBS && !self.yes {
+        if jobs > MANY_JOBS && !self.changes.yes {
             return Err(invalid_input(format!(
                 "{} has {jobs} jobs, more than {MANY_JOBS}: add --yes if you mean it",
                 self.experiment.display()

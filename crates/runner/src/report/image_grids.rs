@@ -195,8 +195,8 @@ pub fn first_grid(results: &Results, project: &Project) -> Result<Option<Grid>> 
     Ok(translations(results, project)?.map(|found| found.first_sources(FIRST_SOURCES)))
 }
 
-/// The grid of at most `most` first sources and of these rows alone, in this order; none when none of
-/// them is finished.
+/// The grid of at most `most` first sources and of these rows alone, in this order; none when none
+/// of them is finished.
 ///
 /// # Errors
 /// Invalid input: source images that are missing.
