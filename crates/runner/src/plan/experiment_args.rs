@@ -232,7 +232,7 @@ mod tests {
             "--batch-size",
             "2",
         ];
-        let changes = parse(&options).unwrap().changes().unwrap();
+        let changes = parse(&options).unwrap().changes.assignments().unwrap();
         let keys: Vec<String> = changes
             .iter()
             .map(|change| format!("{}={} by {}", change.key, change.value, change.typed))
