@@ -120,8 +120,7 @@ ablation name scale options: setup
     @case {{scale}} in \
         embedded) {{egsde}} run experiments/{{name}}.yaml --report {{options}} ;; \
         paper) {{egsde}} run experiments/paper/{{name}}.yaml --report {{options}} ;; \
-        *) echo "{{name}}: no scale '{{scale}}':" \
-            "embedded, embedded-all or paper" >&2; exit 2 ;; \
+        *) echo "{{name}}: no scale '{{scale}}': embedded or paper" >&2; exit 2 ;; \
     esac
 
 # Choose settings on training cats (needs fetch-cifar10)

@@ -147,7 +147,7 @@ pub struct ProjectedFeatures {
     projected: Tensor,
 }
 
-// SAFETY: as of `FrechetReference`.
+// SAFETY: nothing changes these tensors either.
 unsafe impl Sync for ProjectedFeatures {}
 
 /// Rows of a matrix with the number of times that each was drawn.

@@ -1,5 +1,5 @@
-//! Loops shared by libtorch's own threads. A second pool of threads would compete with libtorch's,
-//! whose threads wait actively for their next work.
+//! Loops shared by libtorch's own threads, and work that leaves them out. A second pool of threads
+//! would compete with libtorch's, whose threads wait actively for their next work.
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::OnceLock;
@@ -9,35 +9,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// returns after the last of them has.
 type GompParallel = unsafe extern "C" fn(extern "C" fn(*mut c_void), *mut c_void, c_uint, c_uint);
 
-/// `GOMP_parallel` of the OpenMP library that libtorch brought along, if that is GNU OpenMP.
-fn gomp_parallel() -> Option<GompParallel> {
-    static FOUND: OnceLock<Option<GompParallel>> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        let program = libloading::os::unix::Library::this();
-        // SAFETY: GNU OpenMP's documented entry point has this signature in every version.
-        unsafe {
-            program
-                .get::<GompParallel>(b"GOMP_parallel\0")
-                .ok()
-                .map(|symbol| *symbol)
-        }
-    })
+/// A function of the OpenMP library that libtorch brought along, by its name with a zero behind it.
+///
+/// # Safety
+/// `F` must be the signature of the function that has this name.
+unsafe fn openmp_function<F: Copy>(name: &[u8]) -> Option<F> {
+    let program = libloading::os::unix::Library::this();
+    // SAFETY: the caller vouches for the signature.
+    unsafe { program.get::<F>(name).ok().map(|symbol| *symbol) }
 }
 
-/// `omp_get_max_threads()` and `omp_set_num_threads(threads)`, of the calling thread alone.
+/// `GOMP_parallel`, where the library is GNU OpenMP.
+fn gomp_parallel() -> Option<GompParallel> {
+    static FOUND: OnceLock<Option<GompParallel>> = OnceLock::new();
+    // SAFETY: GNU OpenMP's documented entry point has this signature in every version.
+    *FOUND.get_or_init(|| unsafe { openmp_function(b"GOMP_parallel\0") })
+}
+
+/// `omp_get_max_threads()`, the number of threads that the calling thread starts loops with.
 type GetThreads = unsafe extern "C" fn() -> c_int;
+
+/// `omp_set_num_threads(threads)`, which changes that number.
 type SetThreads = unsafe extern "C" fn(c_int);
 
 fn omp_threads() -> Option<(GetThreads, SetThreads)> {
     static FOUND: OnceLock<Option<(GetThreads, SetThreads)>> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        let program = libloading::os::unix::Library::this();
-        // SAFETY: OpenMP's standard gives both these signatures.
-        unsafe {
-            let get = program.get::<GetThreads>(b"omp_get_max_threads\0").ok()?;
-            let set = program.get::<SetThreads>(b"omp_set_num_threads\0").ok()?;
-            Some((*get, *set))
-        }
+    // SAFETY: OpenMP's standard gives both these signatures.
+    *FOUND.get_or_init(|| unsafe {
+        Some((
+            openmp_function(b"omp_get_max_threads\0")?,
+            openmp_function(b"omp_set_num_threads\0")?,
+        ))
     })
 }
 

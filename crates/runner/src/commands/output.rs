@@ -62,6 +62,26 @@ impl<'a> Output<'a> {
         &self.table
     }
 
+    /// The table, where nothing else is needed of the results.
+    pub fn into_table(self) -> Table {
+        self.table
+    }
+
+    /// Holds that some job has a result.
+    ///
+    /// # Errors
+    /// Invalid input: none has, and how to run them.
+    pub fn require_some_result(&self) -> Result<()> {
+        if self.results.count() > 0 {
+            return Ok(());
+        }
+        Err(invalid_input(format!(
+            "{} holds no finished job: egsde run {}",
+            self.results.plan.folder.display(),
+            self.words
+        )))
+    }
+
     /// Holds that every job has a result.
     ///
     /// # Errors
@@ -157,13 +177,7 @@ impl<'a> Output<'a> {
 
     /// Draws the report; returns the names of its files.
     fn draw_report(&self, folder: &Path) -> Result<Vec<String>> {
-        if self.results.count() == 0 {
-            return Err(invalid_input(format!(
-                "{} holds no finished job: egsde run {}",
-                self.results.plan.folder.display(),
-                self.words
-            )));
-        }
+        self.require_some_result()?;
         report::write(
             self.results,
             &self.table,

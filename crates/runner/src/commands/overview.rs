@@ -1,6 +1,6 @@
 //! `egsde overview`: one page of several experiments.
 
-use crate::analysis::table::Table;
+use super::output::Output;
 use crate::error::invalid_input;
 use crate::paths::path_parser;
 use crate::plan::Plan;
@@ -9,7 +9,6 @@ use crate::project::Project;
 use crate::report::overview::{self, Part};
 use crate::report::{self, image_grids};
 use crate::runtime::console::log;
-use crate::scoring::evaluator::LazyEvaluator;
 use crate::store::results::Results;
 use anyhow::Result;
 use egsde_data::nearest::offer;
@@ -68,12 +67,22 @@ fn shown_rows(args: &Args, plans: &[Plan]) -> Result<Vec<String>> {
     Ok(args.rows.clone())
 }
 
-fn plans(args: &Args, project: &Project) -> Result<Vec<Plan>> {
-    let mut plans = Vec::new();
-    for experiment in &args.experiments {
-        plans.push(ExperimentArgs::new(experiment, &args.changes).plan(project)?);
-    }
-    Ok(plans)
+/// The part of the page about one experiment.
+fn part<'a>(
+    plan: &'a Plan,
+    experiment: &ExperimentArgs,
+    rows: &[String],
+    sources: usize,
+    project: &Project,
+) -> Result<Part<'a>> {
+    let results = Results::read(plan);
+    let output = Output::new(&results, project, experiment)?;
+    output.require_some_result()?;
+    Ok(Part {
+        plan,
+        grid: image_grids::grid_of_rows(&results, project, rows, sources)?,
+        table: output.into_table(),
+    })
 }
 
 /// Runs the command.
@@ -82,29 +91,19 @@ fn plans(args: &Args, project: &Project) -> Result<Vec<Plan>> {
 /// Invalid input: an experiment of which no job is finished, a row that none has, or a folder that
 /// cannot be written or holds files of other origin.
 pub fn run(args: &Args, project: &Project) -> Result<()> {
-    let plans = plans(args, project)?;
+    let (mut experiments, mut plans) = (Vec::new(), Vec::new());
+    for file in &args.experiments {
+        let experiment = ExperimentArgs::new(file, &args.changes);
+        plans.push(experiment.plan(project)?);
+        experiments.push(experiment);
+    }
     let rows = shown_rows(args, &plans)?;
     if !args.force {
         report::check_target(&args.out)?;
     }
-    let mut tables = Vec::new();
-    for (plan, experiment) in plans.iter().zip(&args.experiments) {
-        let results = Results::read(plan);
-        if results.count() == 0 {
-            return Err(invalid_input(format!(
-                "{} holds no finished job: egsde run {}",
-                plan.folder.display(),
-                ExperimentArgs::new(experiment, &args.changes).words()
-            )));
-        }
-        let table = Table::new(&results, &LazyEvaluator::new(plan, project))?;
-        let grid = image_grids::grid_of_rows(&results, project, &rows, args.sources)?;
-        tables.push((table, grid));
-    }
     let mut parts = Vec::new();
-    for (plan, (table, grid)) in plans.iter().zip(&mut tables) {
-        let grid = grid.take();
-        parts.push(Part { plan, table, grid });
+    for (plan, experiment) in plans.iter().zip(&experiments) {
+        parts.push(part(plan, experiment, &rows, args.sources, project)?);
     }
     let names = overview::write(&args.title, &parts, &args.out)?;
     writeln!(

@@ -209,9 +209,15 @@ pub fn grid_of_rows(
     let Some(mut found) = translations(results, project)? else {
         return Ok(None);
     };
-    let place = |finished: &Finished| rows.iter().position(|row| *row == finished.job.row);
-    found.rows.retain(|finished| place(finished).is_some());
-    found.rows.sort_by_key(place);
+    let mut chosen = Vec::new();
+    for row in rows {
+        let place = found
+            .rows
+            .iter()
+            .position(|finished| finished.job.row == *row);
+        chosen.extend(place.map(|place| found.rows.remove(place)));
+    }
+    found.rows = chosen;
     Ok((!found.rows.is_empty()).then(|| found.first_sources(most)))
 }
 

@@ -5,7 +5,7 @@ use super::cells::{test_in_words, verdict_in_words};
 use super::html::document;
 use super::image_grids::Grid;
 use super::markdown::markdown;
-use super::page::{SCRIPT, STYLE, grid_table, main_table, notes_list, verdict_badge};
+use super::page::{SCRIPT, STYLE, grid_table, main_table, missing_jobs, notes_list, verdict_badge};
 use super::plot::{GridBlock, write_blocks};
 use crate::analysis::claims::{TestedClaim, Verdict};
 use crate::analysis::table::Table;
@@ -26,7 +26,7 @@ pub struct Part<'a> {
     /// Its task, name and settings.
     pub plan: &'a Plan,
     /// Its numbers and claims.
-    pub table: &'a Table,
+    pub table: Table,
     /// The first sources and what the chosen rows make of them; none where no row is finished.
     pub grid: Option<Grid>,
 }
@@ -52,14 +52,14 @@ impl Part<'_> {
     }
 
     fn section(&self) -> Result<Markup> {
-        let Table { notes, missing, .. } = self.table;
+        let Table { notes, missing, .. } = &self.table;
         let claims = self.claims_in_words();
         let grid = self.grid.as_ref().map(grid_table).transpose()?;
         Ok(html! {
             section id=(self.plan.experiment.name) {
                 h2 { (self.table.title) }
-                (main_table(self.table))
-                @if !missing.is_empty() { p.missing { "Not finished: " (missing.join(", ")) } }
+                (main_table(&self.table))
+                (missing_jobs(missing))
                 @if !claims.is_empty() {
                     p { "Claims of the paper about this table: " (claims) "." }
                     ul.notes { @for claim in &self.table.claims { (claim_line(claim)) } }
@@ -122,7 +122,7 @@ fn html(title: &str, parts: &[Part], has_grid: bool) -> Result<String> {
 /// Invalid input: a folder that cannot be written to. Otherwise what cannot be drawn.
 pub fn write(title: &str, parts: &[Part], folder: &Path) -> Result<Vec<String>> {
     make_writable_folder(folder).or_invalid_input("overview")?;
-    let tables: Vec<String> = parts.iter().map(|part| markdown(part.table)).collect();
+    let tables: Vec<String> = parts.iter().map(|part| markdown(&part.table)).collect();
     write_atomically(&folder.join(TABLES_FILE), tables.join("\n\n").as_bytes())?;
     let mut blocks = Vec::new();
     for part in parts {

@@ -272,6 +272,13 @@ pub(super) fn notes_list(notes: &[String]) -> Markup {
     html! { ul.notes { @for note in notes { li { (note) } } } }
 }
 
+/// Which jobs have no result; nothing where all have.
+pub(super) fn missing_jobs(missing: &[String]) -> Markup {
+    html! {
+        @if !missing.is_empty() { p.missing { "Not finished: " (missing.join(", ")) } }
+    }
+}
+
 impl Page<'_> {
     fn numbers_section(&self) -> Markup {
         let Table { notes, missing, .. } = self.table;
@@ -280,7 +287,7 @@ impl Page<'_> {
                 h2 { "Numbers" }
                 (main_table(self.table))
                 (notes_list(notes))
-                @if !missing.is_empty() { p.missing { "Not finished: " (missing.join(", ")) } }
+                (missing_jobs(missing))
             }
         }
     }

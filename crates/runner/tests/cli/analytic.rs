@@ -25,14 +25,19 @@ const UNMEASURED: &str = "checkpoints/embedded/unmeasured.safetensors";
 const MEASURED: &str = "checkpoints/embedded/measured.safetensors";
 const TASK: &str = "configs/tasks/cat2dog-32.yaml";
 
+/// Has the task name another file, by its hash, in place of one.
+fn rename_network(project: &TestProject, from: &str, to: &str) {
+    let [old, new] = [from, to].map(|file| sha256_file(&project.path(file)).unwrap());
+    project.replace(TASK, &old, &new);
+    project.replace(TASK, from, to);
+}
+
 /// Has the task name the network that ships without its measurement.
 fn name_unmeasured(project: &TestProject) {
     let mut file = read_safetensors(&project.path(SHIPPED)).unwrap();
     file.metadata.remove(NOISE_NORMS_KEY).unwrap();
     write_safetensors(&project.path(UNMEASURED), &file, Kind::Half).unwrap();
-    let hash = |file| sha256_file(&project.path(file)).unwrap();
-    project.replace(TASK, &hash(SHIPPED), &hash(UNMEASURED));
-    project.replace(TASK, SHIPPED, UNMEASURED);
+    rename_network(project, SHIPPED, UNMEASURED);
 }
 
 /// Measures the task's network with few evaluations; returns the exit's text.
@@ -61,10 +66,7 @@ fn the_analytic_variance_needs_a_measured_network_and_runs_with_one() {
     measure(&project, 0);
     assert_has(&measure(&project, 2), &["exists"]);
 
-    let hash = |file| sha256_file(&project.path(file)).unwrap();
-    let (unmeasured, measured) = (hash(UNMEASURED), hash(MEASURED));
-    project.replace(TASK, UNMEASURED, MEASURED);
-    project.replace(TASK, &unmeasured, &measured);
+    rename_network(&project, UNMEASURED, MEASURED);
     project.run().success();
     let table = project.table();
     let l2 = |i: usize| table["rows"][i]["metrics"]["l2"]["mean"].as_f64().unwrap();

@@ -79,12 +79,17 @@ impl Drawing for Grid {
     }
 }
 
+/// Text of `size` px around a point, in a font that has all its characters.
+fn centred_style(text: &str, size: u32) -> TextStyle<'static> {
+    let style = TextStyle::from((font_for(text), size));
+    style.pos(Pos::new(HPos::Center, VPos::Center))
+}
+
 fn draw_heading<DB: DrawingBackend>(area: &Area<DB>, heading: &str, left: i32) -> Result<()>
 where
     DB::ErrorType: 'static,
 {
-    let style = TextStyle::from((font_for(heading), 13));
-    let style = style.pos(Pos::new(HPos::Center, VPos::Center));
+    let style = centred_style(heading, 13);
     for (i, line) in heading_lines(heading).into_iter().enumerate() {
         let at = (
             left + CELL as i32 / 2,
@@ -164,10 +169,8 @@ impl Drawing for Blocks<'_> {
         let mut left = 0;
         for GridBlock { heading, grid } in self.0 {
             let size = grid.size();
-            let style = TextStyle::from((font_for(heading), 18));
-            let style = style.pos(Pos::new(HPos::Center, VPos::Center));
             let at = ((left + size.0 / 2) as i32, BLOCK_HEADING as i32 / 2);
-            area.draw(&Text::new(heading.as_str(), at, style))
+            area.draw(&Text::new(heading.as_str(), at, centred_style(heading, 18)))
                 .map_err(drawing_error)?;
             grid.draw(&area.clone().shrink((left, BLOCK_HEADING), size))?;
             left += size.0 + BLOCK_GAP;
