@@ -3,6 +3,9 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 egsde := "target/release/egsde"
 
+# Several jobs at a time where a single one leaves processors idle
+at_once := "--workers auto"
+
 # Tell in ten lines what can be done
 default:
     @cat scripts/help.txt
@@ -19,13 +22,15 @@ setup-gpu: setup
 # Run, print and draw Table 1: `reproduce-table1 [embedded | embedded-all | paper] [OPTIONS]`
 reproduce-table1 scale="embedded" *options: setup
     @case {{scale}} in \
-        embedded) {{egsde}} run experiments/table1.yaml --preview 32 --report {{options}} ;; \
+        embedded) {{egsde}} run experiments/table1.yaml --preview 32 --report {{at_once}} \
+            {{options}} ;; \
         embedded-all) for name in table1 table1_many2dog; do \
-            {{egsde}} run experiments/$name.yaml --preview 32 --report {{options}}; \
+            {{egsde}} run experiments/$name.yaml --preview 32 --report {{at_once}} \
+                {{options}}; \
         done; \
         {{egsde}} overview experiments/table1.yaml experiments/table1_many2dog.yaml \
             --title "Table 1 at 32 px, all tasks" --out runs/embedded-all \
-            $(sed -E 's/--(device|save-every)[= ][^ ]+//g' <<< "{{options}}") ;; \
+            $(sed -E 's/--(device|save-every|workers)[= ][^ ]+//g' <<< "{{options}}") ;; \
         paper) for task in cat2dog wild2dog male2female; do \
             {{egsde}} run experiments/paper/table1_$task.yaml --preview 8 --report {{options}}; \
         done ;; \
@@ -40,7 +45,7 @@ translate *arguments: setup
 
 # Run any experiment file, draw its report, print its table
 experiment file *options: setup
-    {{egsde}} run {{file}} --report {{options}}
+    {{egsde}} run {{file}} --report {{at_once}} {{options}}
 
 # All tests; the last lines say what was left out and why
 test: setup
@@ -118,7 +123,7 @@ repeats scale="embedded" *options: (ablation "repeats" scale options)
 [private]
 ablation name scale options: setup
     @case {{scale}} in \
-        embedded) {{egsde}} run experiments/{{name}}.yaml --report {{options}} ;; \
+        embedded) {{egsde}} run experiments/{{name}}.yaml --report {{at_once}} {{options}} ;; \
         paper) {{egsde}} run experiments/paper/{{name}}.yaml --report {{options}} ;; \
         *) echo "{{name}}: no scale '{{scale}}': embedded or paper" >&2; exit 2 ;; \
     esac

@@ -19,7 +19,7 @@ pub mod weights;
 
 pub use kernels::bf16::processor_has_bf16;
 pub use kernels::kernels_in_use;
-pub use kernels::parallel::in_one_thread;
+pub use kernels::parallel::{in_one_thread, limit_threads};
 pub use networks::{
     AdmUnet, CifarFeatures, DdpmUnet, Diffusion, Dse, Inception, Loaded, NetworkConfig, PatchMlp,
     Patchgan, ResnetGenerator, StarganV2, StarganV2Discriminator, StarganV2Generator,

@@ -225,6 +225,7 @@ struct Way {
     save_every: usize,
     threads: usize,
     devices: &'static str,
+    workers: &'static str,
     /// Whether the file lists its rows in the other order.
     backwards: bool,
 }
@@ -234,60 +235,70 @@ const WAYS: [Way; 10] = [
         save_every: 1,
         threads: 1,
         devices: "cpu",
+        workers: "1",
         backwards: false,
     },
     Way {
         save_every: 3,
         threads: 2,
         devices: "cpu",
+        workers: "3",
         backwards: false,
     },
     Way {
         save_every: 8,
         threads: 4,
         devices: "cpu",
+        workers: "1",
         backwards: false,
     },
     Way {
         save_every: 64,
         threads: 1,
         devices: "cpu,cpu",
+        workers: "1",
         backwards: false,
     },
     Way {
         save_every: 2,
         threads: 3,
         devices: "cpu",
+        workers: "1",
         backwards: true,
     },
     Way {
         save_every: 4,
         threads: 1,
         devices: "cpu,cpu,cpu",
+        workers: "auto",
         backwards: true,
     },
     Way {
         save_every: 5,
         threads: 2,
         devices: "cpu",
+        workers: "1",
         backwards: true,
     },
     Way {
         save_every: 7,
         threads: 8,
         devices: "cpu",
+        workers: "1",
         backwards: false,
     },
     Way {
         save_every: 1,
         threads: 2,
         devices: "cpu,cpu",
+        workers: "1",
         backwards: true,
     },
     Way {
         save_every: 6,
         threads: 5,
         devices: "cpu",
+        workers: "1",
         backwards: true,
     },
 ];
@@ -306,6 +317,8 @@ fn ten_ways_to_run_give_the_same_files() {
             &way.save_every.to_string(),
             "--device",
             way.devices,
+            "--workers",
+            way.workers,
         ];
         let mut command = experiment.command("run", &runs, &options);
         command

@@ -26,36 +26,35 @@ fn gomp_parallel() -> Option<GompParallel> {
     *FOUND.get_or_init(|| unsafe { openmp_function(b"GOMP_parallel\0") })
 }
 
-/// `omp_get_max_threads()`, the number of threads that the calling thread starts loops with.
-type GetThreads = unsafe extern "C" fn() -> c_int;
-
-/// `omp_set_num_threads(threads)`, which changes that number.
+/// `omp_set_num_threads(threads)`: with how many threads the calling thread starts loops.
 type SetThreads = unsafe extern "C" fn(c_int);
 
-fn omp_threads() -> Option<(GetThreads, SetThreads)> {
-    static FOUND: OnceLock<Option<(GetThreads, SetThreads)>> = OnceLock::new();
-    // SAFETY: OpenMP's standard gives both these signatures.
-    *FOUND.get_or_init(|| unsafe {
-        Some((
-            openmp_function(b"omp_get_max_threads\0")?,
-            openmp_function(b"omp_set_num_threads\0")?,
-        ))
-    })
+fn omp_set_num_threads() -> Option<SetThreads> {
+    static FOUND: OnceLock<Option<SetThreads>> = OnceLock::new();
+    // SAFETY: OpenMP's standard gives it this signature.
+    *FOUND.get_or_init(|| unsafe { openmp_function(b"omp_set_num_threads\0") })
 }
 
 /// Runs `work` with libtorch's operations on the calling thread alone: for many small operations of
 /// which several threads do one each. The order of their sums no longer depends on the machine's
 /// number of cores. The thread's own number of threads comes back afterwards.
 pub fn in_one_thread<T>(work: impl FnOnce() -> T) -> T {
-    let Some((get, set)) = omp_threads() else {
-        return work();
-    };
-    // SAFETY: both only read and write a number that belongs to the calling thread.
-    let before = unsafe { get() };
-    unsafe { set(1) };
+    let before = max_threads();
+    limit_threads(1);
     let done = work();
-    unsafe { set(before) };
+    limit_threads(before);
     done
+}
+
+/// Makes libtorch's operations take this many threads where the calling thread starts them. Other
+/// threads keep theirs.
+pub fn limit_threads(threads: usize) {
+    // libtorch sets the number itself, once, when a thread first asks for it.
+    let _ = tch::get_num_threads();
+    if let Some(set) = omp_set_num_threads() {
+        // SAFETY: it only writes a number that belongs to the calling thread.
+        unsafe { set(threads as c_int) };
+    }
 }
 
 /// The state of one [`parallel_for`], which all its threads share.
@@ -130,6 +129,17 @@ mod tests {
     fn the_number_of_threads_comes_back() {
         let before = tch::get_num_threads();
         assert_eq!(in_one_thread(tch::get_num_threads), 1);
+        assert_eq!(tch::get_num_threads(), before);
+    }
+
+    #[test]
+    fn a_limit_holds_in_the_thread_that_set_it_alone() {
+        let before = tch::get_num_threads();
+        let limited = std::thread::spawn(|| {
+            limit_threads(3);
+            (tch::get_num_threads(), max_threads())
+        });
+        assert_eq!(limited.join().unwrap(), (3, 3));
         assert_eq!(tch::get_num_threads(), before);
     }
 

@@ -7,7 +7,7 @@ use crate::plan::experiment_args::{ExperimentArgs, parse_count};
 use crate::project::Project;
 use crate::report::{self, markdown};
 use crate::run::preview::PreviewRequest;
-use crate::run::scheduler::{JobSelection, Resources, Shard, run_plan_after_preview};
+use crate::run::scheduler::{JobSelection, Resources, Shard, Workers, run_plan_after_preview};
 use crate::runtime::console::log;
 use crate::runtime::device::open_device;
 use crate::runtime::signal;
@@ -36,6 +36,15 @@ pub struct Args {
         value_parser = open_device
     )]
     devices: Vec<Device>,
+    /// Jobs at a time on the CPU, which never changes a result: a number, or auto for as many as
+    /// pay.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        overrides_with = "workers"
+    )]
+    workers: Workers,
     /// Pictures between two writes instead of the file's; never changes a result.
     #[arg(long, value_name = "N", value_parser = parse_count)]
     save_every: Option<usize>,
@@ -112,6 +121,7 @@ pub fn run(args: &Args, project: &Project) -> Result<()> {
     let mut results = Results::read(&plan);
     let resources = Resources {
         devices: args.devices.clone(),
+        workers: args.workers,
         save_every: args.save_every.unwrap_or(plan.experiment.save_every),
     };
     let selection = JobSelection {

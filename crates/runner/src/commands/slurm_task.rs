@@ -8,7 +8,7 @@ use crate::cluster::slurm;
 use crate::cluster::submission::{Submission, SubmissionFolder};
 use crate::error::{Interrupted, OrInvalidInput, invalid_input};
 use crate::project::Project;
-use crate::run::scheduler::{JobSelection, Resources, run_plan};
+use crate::run::scheduler::{JobSelection, Resources, Workers, run_plan};
 use crate::runtime::console::log;
 use crate::runtime::device::open_device;
 use crate::runtime::signal::OUT_OF_TIME;
@@ -59,6 +59,7 @@ fn run_jobs(
         project,
         &Resources {
             devices,
+            workers: Workers::default(),
             save_every,
         },
         &selection,

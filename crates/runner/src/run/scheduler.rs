@@ -15,6 +15,7 @@ use crate::runtime::signal;
 use crate::store::results::Results;
 use anyhow::Result;
 use egsde_data::image_set::ImageSet;
+use egsde_models::limit_threads;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -25,8 +26,55 @@ use tch::Device;
 pub struct Resources {
     /// One worker per entry; a device may stand twice.
     pub devices: Vec<Device>,
+    /// Jobs at a time where the CPU is the only device.
+    pub workers: Workers,
     /// Images between two writes.
     pub save_every: usize,
+}
+
+/// Jobs at a time on the CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    /// As many as pay: several where images are small, whose layers keep no more than two
+    /// processors busy; one where they are large, whose layers need the memory.
+    Auto,
+    /// So many, but no more than there are jobs.
+    Count(usize),
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self::Count(1)
+    }
+}
+
+impl std::str::FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(count) if count > 0 => Ok(Self::Count(count)),
+            _ => Err("expected auto or a whole number of at least 1".into()),
+        }
+    }
+}
+
+impl Workers {
+    /// The largest side of images for which [`Workers::Auto`] takes several.
+    const SMALL_SIDE: usize = 64;
+    /// The most that [`Workers::Auto`] takes: each has networks and a batch of its own in memory.
+    const MOST: usize = 8;
+
+    /// How many for so many jobs on images of this side, where there are so many threads.
+    fn count(self, jobs: usize, side: usize, threads: usize) -> usize {
+        let wanted = match self {
+            Self::Count(count) => count,
+            Self::Auto if side <= Self::SMALL_SIDE => threads.min(Self::MOST),
+            Self::Auto => 1,
+        };
+        wanted.min(jobs).max(1)
+    }
 }
 
 /// A part of a plan's jobs, for machines that share nothing: `2/8` is every eighth job from the
@@ -151,6 +199,26 @@ fn open_stages<'a>(
     })
 }
 
+/// One device per worker.
+fn devices_of_workers(resources: &Resources, jobs: usize, side: usize) -> Vec<Device> {
+    match resources.devices[..] {
+        [Device::Cpu] => vec![Device::Cpu; resources.workers.count(jobs, side, all_threads())],
+        _ => resources.devices.clone(),
+    }
+}
+
+/// The threads that this process has for all its workers.
+fn all_threads() -> usize {
+    tch::get_num_threads().max(1) as usize
+}
+
+/// The threads of each worker: those of the CPU share them out. With fewer than two, libtorch would
+/// take other kernels, which round differently.
+fn threads_of_worker(devices: &[Device]) -> usize {
+    let on_cpu = devices.iter().filter(|device| **device == Device::Cpu);
+    (all_threads() / on_cpu.count().max(1)).max(2)
+}
+
 /// The number of jobs that ran.
 ///
 /// # Errors
@@ -213,10 +281,14 @@ pub fn run_plan_after_preview(
     signal::listen()?;
     let preview = preview.and_then(|request| Preview::new(request, plan, &jobs));
     let (bar, save_every) = (bar(plan, preview.as_ref(), &jobs), resources.save_every);
-    let open = |device| open_stages(plan, project, device, save_every, &bar);
+    let devices = devices_of_workers(resources, jobs.len(), plan.task.image_size);
+    let threads = threads_of_worker(&devices);
+    let open = |device| {
+        limit_threads(threads);
+        open_stages(plan, project, device, save_every, &bar)
+    };
     let work = queue(preview.as_ref(), &jobs);
-    let outcome =
-        WorkerPool::new(plan, work, preview.as_ref(), &bar, &open).run(&resources.devices);
+    let outcome = WorkerPool::new(plan, work, preview.as_ref(), &bar, &open).run(&devices);
     bar.finish();
     let outcome = outcome?;
     results.read_missing();
@@ -227,6 +299,36 @@ pub fn run_plan_after_preview(
 mod tests {
     use super::*;
     use crate::error::exit_code;
+
+    #[test]
+    fn small_images_are_worked_on_side_by_side() {
+        assert_eq!(Workers::Auto.count(15, 32, 2), 2);
+        assert_eq!(Workers::Auto.count(15, 32, 64), Workers::MOST);
+        assert_eq!(Workers::Auto.count(3, 64, 16), 3);
+        assert_eq!(Workers::Auto.count(15, 256, 16), 1);
+        assert_eq!("6".parse::<Workers>().unwrap().count(4, 256, 2), 4);
+        assert_eq!("auto".parse(), Ok(Workers::Auto));
+        assert!("0".parse::<Workers>().is_err());
+        assert_eq!(Workers::default().count(15, 32, 8), 1);
+    }
+
+    #[test]
+    fn gpus_and_devices_named_twice_stay_as_they_are() {
+        let resources = |devices: &[Device]| Resources {
+            devices: devices.to_vec(),
+            workers: Workers::Count(4),
+            save_every: 1,
+        };
+        let gpus = [Device::Cuda(0), Device::Cuda(1)];
+        assert_eq!(devices_of_workers(&resources(&gpus), 9, 32), gpus);
+        let twice = [Device::Cpu; 2];
+        assert_eq!(devices_of_workers(&resources(&twice), 9, 32), twice);
+        assert_eq!(
+            devices_of_workers(&resources(&twice[..1]), 9, 32),
+            [Device::Cpu; 4]
+        );
+        assert!(threads_of_worker(&[Device::Cpu; 64]) == 2);
+    }
 
     #[test]
     fn shards_divide_the_jobs() {

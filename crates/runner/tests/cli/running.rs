@@ -147,6 +147,9 @@ fn images_do_not_depend_on_save_every_or_interruption() {
     experiment
         .run("other", &["--save-every", "0"])
         .refused(&["--save-every"]);
+    experiment
+        .run("other", &["--workers", "few"])
+        .refused(&["--workers", "auto or a whole number"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use egsde_metrics::registry::{FID, L2, METRICS, Metric};
 use egsde_runner::config::experiment::Experiment;
 use egsde_runner::plan::Plan;
 use egsde_runner::project::Project;
-use egsde_runner::run::scheduler::{JobSelection, Resources, run_plan};
+use egsde_runner::run::scheduler::{JobSelection, Resources, Workers, run_plan};
 use egsde_runner::store::results::Results;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -62,6 +62,7 @@ fn run_with_metrics(project: &Project, metrics: Vec<&'static Metric>) -> usize {
     let experiment = Experiment::read(&project.resolve("e.yaml"), project, &[]).unwrap();
     let plan = Plan::with_metrics(experiment, project, metrics).unwrap();
     let resources = Resources {
+        workers: Workers::default(),
         devices: vec![Device::Cpu],
         save_every: 64,
     };

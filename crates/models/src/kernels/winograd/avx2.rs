@@ -110,6 +110,23 @@ pub fn transform_output(
     }
 }
 
+/// Writes a pixel's 16 values, with `residual` added where there is one.
+#[target_feature(enable = "avx2,fma")]
+pub fn write_pixel(values: &[f32; BLOCK_CHANNELS], residual: Option<&[f32]>, to: &mut [f32]) {
+    assert!(to.len() == BLOCK_CHANNELS && residual.is_none_or(|r| r.len() == BLOCK_CHANNELS));
+    for c in [0, 8] {
+        // SAFETY: eight of 16 values each, by the assertion.
+        unsafe {
+            let value = loadu(values.as_ptr().add(c));
+            let value = match residual {
+                Some(residual) => add(value, loadu(residual.as_ptr().add(c))),
+                None => value,
+            };
+            storeu(to.as_mut_ptr().add(c), value);
+        }
+    }
+}
+
 /// `M = V x U` at one point: `v` `[rows, inputs]` times `filter` `[outputs / 16, inputs, 16]` into
 /// `m` `[rows, outputs]`. The rows are a multiple of six.
 ///
