@@ -141,8 +141,15 @@ impl Conv2d {
         }
         match self.winograd_filter(x) {
             Some(filter) => filter.convolve(x, self.padding[0] as usize, self.bias.as_ref(), None),
-            None => self.direct(x),
+            None => self.direct(x, self.bias.as_ref()),
         }
+    }
+
+    /// A frozen convolution by libtorch without its bias, and the bias `[out]`, for a layer behind
+    /// it that adds one at no cost; `None` where there is no bias.
+    pub fn forward_and_bias(&self, x: &Tensor) -> Option<(Tensor, &Tensor)> {
+        let bias = self.bias.as_ref().filter(|_| self.is_frozen())?;
+        Some((self.direct(x, None), bias))
     }
 
     /// [`Conv2d::forward`] plus `residual`, which has the output's shape.
@@ -160,17 +167,17 @@ impl Conv2d {
                 self.bias.as_ref(),
                 Some(residual),
             ),
-            None => residual + self.direct(x),
+            None => residual + self.direct(x, self.bias.as_ref()),
         }
     }
 
-    /// libtorch's convolution.
-    fn direct(&self, x: &Tensor) -> Tensor {
+    /// libtorch's convolution, with the bias or without.
+    fn direct(&self, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
         if tf32::convolution_must_be_told(x) {
-            return self.in_full_float32(x);
+            return self.in_full_float32(x, bias);
         }
         let kind = x.kind();
-        let bias = self.bias.as_ref().map(|b| b.to_kind(kind));
+        let bias = bias.map(|b| b.to_kind(kind));
         x.conv2d(
             &self.weight.to_kind(kind),
             bias,
@@ -182,7 +189,7 @@ impl Conv2d {
     }
 
     /// cuDNN's convolution of `x` in float32, told not to take TF32.
-    fn in_full_float32(&self, x: &Tensor) -> Tensor {
+    fn in_full_float32(&self, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let (dilation, groups) = ([1, 1], 1);
         let (benchmark, allow_tf32) = (false, false);
         let out = x.cudnn_convolution(
@@ -195,7 +202,7 @@ impl Conv2d {
             cuda::is_deterministic(),
             allow_tf32,
         );
-        match &self.bias {
+        match bias {
             Some(bias) => out + bias.reshape([1, -1, 1, 1]),
             None => out,
         }
@@ -308,7 +315,7 @@ mod tests {
         }
         vs.freeze();
         let x = Tensor::randn([2, 16, 9, 9], (Kind::BFloat16, Device::Cpu));
-        let (got, want) = (conv.forward(&x), conv.direct(&x));
+        let (got, want) = (conv.forward(&x), conv.direct(&x, conv.bias.as_ref()));
         assert_eq!((got.kind(), want.kind()), (Kind::BFloat16, Kind::BFloat16));
         let (got, want) = (got.to_kind(Kind::Float), want.to_kind(Kind::Float));
         let error = relative_error(&got, &want);

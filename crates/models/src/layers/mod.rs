@@ -4,6 +4,7 @@
 
 pub mod blur;
 pub mod conv;
+mod conv_group_norm;
 mod instance_norm;
 pub mod linear;
 pub mod norm;
@@ -11,6 +12,7 @@ pub mod time;
 
 pub use blur::{blur_down, blur_up};
 pub use conv::{Conv2d, ConvNorm, ConvOptions, ConvTranspose2d};
+pub use conv_group_norm::Embedding;
 pub use instance_norm::InstanceNorm;
 pub use linear::{Linear, Pointwise};
 pub use norm::{BatchNorm, GroupNorm};

@@ -59,18 +59,19 @@ impl GroupNorm {
     }
 
     /// The output by this project's kernels for GPUs, and what its gradient needs; `None` where
-    /// they are not asked for, the layer is trained, or libtorch must compute.
-    fn fused(
+    /// they are not asked for, the layer is trained, or libtorch must compute. `added`
+    /// `[n or 1, c]` is added to `x` first.
+    pub(super) fn fused(
         &self,
         x: &Tensor,
+        added: Option<&Tensor>,
         scale_shift: Option<&Tensor>,
         activation: Activation,
     ) -> Option<(Tensor, FusedPass<'static>)> {
-        let has_graph = self.weight.requires_grad() || x.requires_grad();
-        if has_graph || !is_fused(x.device()) {
+        if self.has_graph(x) || !is_fused(x.device()) {
             return None;
         }
-        FusedPass::forward(x, &self.parameters(scale_shift, activation))
+        FusedPass::forward(x, added, &self.parameters(scale_shift, activation))
     }
 
     /// This project's kernel with the statistics of `x`; `None` where libtorch must compute.
@@ -105,7 +106,7 @@ impl GroupNorm {
 
     /// Normalises `x` `[n, c, ...]`; shape and kind stay.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        if let Some((out, _)) = self.fused(x, None, Activation::Identity) {
+        if let Some((out, _)) = self.fused(x, None, None, Activation::Identity) {
             return out;
         }
         if let Some(out) = bf16::emulate(&self.weight, x, |x| self.forward(x)) {
@@ -125,7 +126,7 @@ impl GroupNorm {
     /// all images), the normalised value is first multiplied by 1 plus the first half, and the
     /// second half is added.
     pub fn forward_silu(&self, x: &Tensor, scale_shift: Option<&Tensor>) -> Tensor {
-        if let Some((out, _)) = self.fused(x, scale_shift, Activation::Silu) {
+        if let Some((out, _)) = self.fused(x, None, scale_shift, Activation::Silu) {
             return out;
         }
         let emulated = bf16::emulate(&self.weight, x, |x| {
@@ -158,19 +159,39 @@ impl GroupNorm {
         back(gradient)
     }
 
+    /// Whether the layer or `x` belongs to a graph, which only libtorch's operations extend.
+    pub(super) fn has_graph(&self, x: &Tensor) -> bool {
+        self.weight.requires_grad() || x.requires_grad()
+    }
+
+    /// [`GroupNorm::fused`] of `x` plus `added`, its SiLU, and the pullback to `x`.
+    pub(super) fn fused_pullback(
+        &self,
+        x: &Tensor,
+        added: Option<&Tensor>,
+        scale_shift: Option<&Tensor>,
+    ) -> Option<(Tensor, Pullback<'_>)> {
+        let (out, pass) = self.fused(x, added, scale_shift, Activation::Silu)?;
+        let (x, scale_shift) = (x.shallow_clone(), scale_shift.map(Tensor::shallow_clone));
+        let added = added.map(Tensor::shallow_clone);
+        let back = move |gradient: &Tensor| match pass.backward(gradient) {
+            Some(gradient) => gradient,
+            None => {
+                let x = add_per_channel(&x, added.as_ref());
+                self.gradient_by_libtorch(&x, scale_shift.as_ref(), gradient)
+            }
+        };
+        Some((out, Box::new(back)))
+    }
+
     /// [`GroupNorm::forward_silu`] and its pullback; `None` where libtorch must compute.
     pub fn pullback_silu(
         &self,
         x: &Tensor,
         scale_shift: Option<&Tensor>,
     ) -> Option<(Tensor, Pullback<'_>)> {
-        if let Some((out, pass)) = self.fused(x, scale_shift, Activation::Silu) {
-            let (x, scale_shift) = (x.shallow_clone(), scale_shift.map(Tensor::shallow_clone));
-            let back = move |gradient: &Tensor| match pass.backward(gradient) {
-                Some(gradient) => gradient,
-                None => self.gradient_by_libtorch(&x, scale_shift.as_ref(), gradient),
-            };
-            return Some((out, Box::new(back)));
+        if let Some(fused) = self.fused_pullback(x, None, scale_shift) {
+            return Some(fused);
         }
         if bf16::is_emulated(x) {
             let scale_shift = scale_shift.map(|e| e.to_kind(Kind::Float));
@@ -183,6 +204,14 @@ impl GroupNorm {
             pass.forward(),
             Box::new(move |gradient| pass.backward(gradient)),
         ))
+    }
+}
+
+/// `x` `[n, c, h, w]` plus `added` `[n or 1, c]`, in the kind of `x`.
+pub(super) fn add_per_channel(x: &Tensor, added: Option<&Tensor>) -> Tensor {
+    match added {
+        Some(added) => x + added.to_kind(x.kind()).unsqueeze(-1).unsqueeze(-1),
+        None => x.shallow_clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use super::attention::{AttentionBlock, AttentionShape};
 use super::config::has_attention;
 use super::heads::Heads;
 use crate::gradient::{Pullback, by_autograd, chained};
-use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear, Mode, timestep_embedding};
+use crate::layers::{Conv2d, ConvOptions, Embedding, GroupNorm, Linear, Mode, timestep_embedding};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
@@ -120,15 +120,16 @@ impl ResBlock {
             ..
         } = self.spec;
         let h = self.in_norm.forward_silu(x, None);
-        let h = self.in_conv.forward(&resample.apply(&h));
-        let x = resample.apply(x);
         let e = self.emb.forward(&emb.silu());
-        let h = if scale_shift {
-            self.out_norm.forward_silu(&h, Some(&e))
+        let embedding = if scale_shift {
+            Embedding::ScaleShift(&e)
         } else {
-            self.out_norm
-                .forward_silu(&(h + e.unsqueeze(-1).unsqueeze(-1)), None)
+            Embedding::Added(&e)
         };
+        let h = self
+            .out_norm
+            .forward_silu_of(&self.in_conv, &resample.apply(&h), embedding);
+        let x = resample.apply(x);
         let drops = mode == Mode::Train && dropout > 0.0;
         let h = if drops { h.dropout(dropout, true) } else { h };
         self.out_conv.forward_add(&h, &self.skip(&x))
@@ -144,9 +145,13 @@ impl ResBlock {
         let Some((h, in_norm_back)) = first_norm else {
             return by_autograd(x, |x| self.forward(x, emb, Mode::Eval));
         };
-        let h = self.in_conv.forward(&resample.apply(&h));
         let e = self.emb.forward(&emb.silu());
-        let Some((h, out_norm_back)) = self.out_norm.pullback_silu(&h, Some(&e)) else {
+        let out_norm = self.out_norm.pullback_silu_of(
+            &self.in_conv,
+            &resample.apply(&h),
+            Embedding::ScaleShift(&e),
+        );
+        let Some((h, out_norm_back)) = out_norm else {
             // A GPU's driver may refuse the kernel from here on.
             return by_autograd(x, |x| self.forward(x, emb, Mode::Eval));
         };

@@ -5,7 +5,7 @@ use super::NoisePredictor;
 use super::adm_blocks::Resample;
 use super::attention::scaled_dot_product;
 use crate::layers::time::time_angles;
-use crate::layers::{Conv2d, ConvOptions, GroupNorm, Linear};
+use crate::layers::{Conv2d, ConvOptions, Embedding, GroupNorm, Linear};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
@@ -44,14 +44,16 @@ impl ResnetBlock {
 
     /// `emb` `[n or 1, emb]` has gone through its SiLU.
     fn forward(&self, x: &Tensor, emb: &Tensor) -> Tensor {
-        let h = self.conv1.forward(&self.norm1.forward_silu(x, None));
-        let h = h + self.temb_proj.forward(emb).unsqueeze(-1).unsqueeze(-1);
+        let h = self.norm1.forward_silu(x, None);
+        let e = self.temb_proj.forward(emb);
+        let h = self
+            .norm2
+            .forward_silu_of(&self.conv1, &h, Embedding::Added(&e));
         let residual = match &self.shortcut {
             Some(conv) => conv.forward(x),
             None => x.shallow_clone(),
         };
-        self.conv2
-            .forward_add(&self.norm2.forward_silu(&h, None), &residual)
+        self.conv2.forward_add(&h, &residual)
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Sizes {
     pub pieces: i32,
     /// Rows of scale and shift: `n`, or 1 that holds for all images.
     pub scale_rows: i32,
+    /// Rows of what is added to the input: `n`, or 1 that holds for all images.
+    pub added_rows: i32,
     /// Whether SiLU follows.
     pub has_silu: i32,
 }

@@ -1,5 +1,6 @@
 // Group normalisation with the scale, shift and SiLU behind it, and its gradient, of images that
-// lie channels last: x is [n, pixels, c]. kernels/group_norm does the same on CPUs.
+// lie channels last: x is [n, pixels, c]. Numbers per channel may be added in front of it, as the
+// bias of the convolution that made x: they move a channel's mean and nothing else. kernels/group_norm does the same on CPUs.
 //
 // Compiled at run time for the card (nvrtc.rs), with REAL defined as float or Bf16: the type of
 // images and their gradients; everything else is float32 or float64. No kernel adds atomically:
@@ -54,6 +55,8 @@ struct Sizes {
   int pieces;
   // Rows of scale and shift: n, or 1 that holds for all images.
   int scale_rows;
+  // Rows of what is added to x: n, or 1 that holds for all images.
+  int added_rows;
   int has_silu;
 };
 
@@ -89,7 +92,7 @@ __device__ inline long long part_index(const Sizes &s, int image, int piece) {
 }
 
 // Numbers per image and channel, [4, n, c]. The layer is
-// SiLU((x - mean) * rstd * gain + offset).
+// SiLU((x - mean) * rstd * gain + offset), the mean being less what is added to x.
 enum Line { MEAN, RSTD, GAIN, OFFSET };
 
 __device__ inline long long line_index(const Sizes &s, int line, int image, int channel) {
@@ -171,27 +174,36 @@ __device__ inline double group_mean(const double *numbers, int width) {
   return sum / width;
 }
 
+// Channel k of an image's first pixel with what is added to it.
+__device__ inline double first_value(const REAL *first, const float *added, int k) {
+  const double value = to_float(first[k]);
+  return added == nullptr ? value : value + added[k];
+}
+
 // From the moments to the lines. Block (group, image), which holds two float64 numbers per channel
-// of the group. weight and bias are [c], scale_shift is [scale_rows, 2, c] or null.
-extern "C" __global__ void group_lines(const REAL *x, const float *parts, const float *weight,
-                                       const float *bias, const float *scale_shift, float *lines,
-                                       float eps, Sizes s) {
+// of the group. added is [added_rows, c] or null, weight and bias are [c], scale_shift is
+// [scale_rows, 2, c] or null.
+extern "C" __global__ void group_lines(const REAL *x, const float *parts, const float *added,
+                                       const float *weight, const float *bias,
+                                       const float *scale_shift, float *lines, float eps,
+                                       Sizes s) {
   extern __shared__ double group_numbers[];
   const int width = s.c / s.groups, begin = blockIdx.x * width, image = blockIdx.y;
   double *means = group_numbers, *variances = group_numbers + width;
   const REAL *first = x + static_cast<long long>(image) * s.pixels * s.c + begin;
+  if (added != nullptr) added += (s.added_rows == 1 ? 0 : image) * s.c + begin;
   for (int k = threadIdx.x; k < width; k += blockDim.x) {
     double sum = 0;
     for (int piece = 0; piece < s.pieces; piece++) {
       const double mean = parts[part_index(s, image, piece) + begin + k];
       sum += mean * pixels_in(s, piece);
     }
-    means[k] = to_float(first[k]) + sum / s.pixels;
+    means[k] = first_value(first, added, k) + sum / s.pixels;
   }
   __syncthreads();
   const double mean = group_mean(means, width);
   for (int k = threadIdx.x; k < width; k += blockDim.x) {
-    const double relative = mean - to_float(first[k]);
+    const double relative = mean - first_value(first, added, k);
     double sum = 0;
     for (int piece = 0; piece < s.pieces; piece++) {
       const float *part = parts + part_index(s, image, piece) + begin + k;
@@ -211,7 +223,8 @@ extern "C" __global__ void group_lines(const REAL *x, const float *parts, const 
       gain *= scale;
       offset = fmaf(offset, scale, row[s.c + channel]);
     }
-    lines[line_index(s, MEAN, image, channel)] = static_cast<float>(mean);
+    const double own_mean = added == nullptr ? mean : mean - added[k];
+    lines[line_index(s, MEAN, image, channel)] = static_cast<float>(own_mean);
     lines[line_index(s, RSTD, image, channel)] = rstd;
     lines[line_index(s, GAIN, image, channel)] = gain;
     lines[line_index(s, OFFSET, image, channel)] = offset;

@@ -189,10 +189,19 @@ pub fn takes_fused_kernels(device: Device, kind: Kind) -> bool {
 }
 
 /// libtorch's operations for the same layer, channels first, in `kind`.
-fn by_libtorch(x: &Tensor, parameters: &GroupNormParameters, kind: Kind) -> Tensor {
+fn by_libtorch(
+    x: &Tensor,
+    added: Option<&Tensor>,
+    parameters: &GroupNormParameters,
+    kind: Kind,
+) -> Tensor {
     let [weight, bias] = [parameters.weight, parameters.bias].map(|t| t.to_kind(kind));
     let (groups, eps) = (parameters.groups as i64, parameters.eps);
     let x = x.to_kind(kind).contiguous();
+    let x = match added {
+        Some(added) => x + added.to_kind(kind).unsqueeze(-1).unsqueeze(-1),
+        None => x,
+    };
     let y = x.group_norm(groups, Some(&weight), Some(&bias), eps, false);
     let y = match parameters.scale_shift {
         Some(rows) => {
@@ -223,8 +232,14 @@ fn check_against_libtorch(kernels: &Kernels) -> Result<(), String> {
         wave(&[n, c, 13, 7], 1.1),
     ];
     let [x, gradient] = numbers.map(|t| t.to_device(kernels.device).to_kind(kernels.kind));
-    let layer = [wave(&[c], 0.3), wave(&[c], 0.9), wave(&[n, 2 * c], 1.7)];
-    let [weight, bias, scale_shift] = layer.map(|t| t.to_device(kernels.device));
+    let layer = [
+        wave(&[c], 0.3),
+        wave(&[c], 0.9),
+        wave(&[n, 2 * c], 1.7),
+        wave(&[n, c], 2.3),
+    ];
+    let [weight, bias, scale_shift, added] = layer.map(|t| t.to_device(kernels.device));
+    let added = Some(&added);
     let parameters = GroupNormParameters {
         weight: &weight,
         bias: &bias,
@@ -233,9 +248,11 @@ fn check_against_libtorch(kernels: &Kernels) -> Result<(), String> {
         scale_shift: Some(&scale_shift),
         activation: Activation::Silu,
     };
-    let (out, pass) = FusedPass::new(kernels, &x, &parameters)?;
+    let (out, pass) = FusedPass::new(kernels, &x, added, &parameters)?;
     let in_float32 = x.to_kind(Kind::Float);
-    let (want, back) = by_autograd(&in_float32, |x| by_libtorch(x, &parameters, Kind::Float));
+    let (want, back) = by_autograd(&in_float32, |x| {
+        by_libtorch(x, added, &parameters, Kind::Float)
+    });
     let want_gradient = back(&gradient.to_kind(Kind::Float));
     let errors = [
         relative_error(&out, &want),

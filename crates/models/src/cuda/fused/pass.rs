@@ -3,7 +3,7 @@
 use super::driver::{Argument, Grid, Kernel, Sizes};
 use super::{Kernels, kernels_on, warn};
 use crate::kernels::group_norm::{Activation, GroupNormParameters};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Channels that a thread takes at a time; `group_norm.cu` knows it too.
 const LANE: usize = 8;
@@ -40,8 +40,9 @@ struct Plan {
 }
 
 impl Plan {
-    /// For `x` `[n, c, h, w]`; none where the kernels do not serve the shape.
-    fn new(x: &Tensor, parameters: &GroupNormParameters) -> Option<Self> {
+    /// For `x` `[n, c, h, w]` and what is added to it; none where the kernels do not serve the
+    /// shape.
+    fn new(x: &Tensor, added: Option<&Tensor>, parameters: &GroupNormParameters) -> Option<Self> {
         let shape: Vec<usize> = x.size().iter().map(|side| *side as usize).collect();
         let [n, c, h, w] = shape[..] else {
             return None;
@@ -52,10 +53,18 @@ impl Plan {
             && c.is_multiple_of(LANE)
             && c.is_multiple_of(groups)
             && (1..=1 << 24).contains(&pixels);
-        let scale_rows = parameters
-            .scale_shift
-            .map_or(1, |rows| rows.size()[0] as usize);
-        if !is_served || ![1, n].contains(&scale_rows) || !fits(x, parameters, scale_rows) {
+        let [scale_rows, added_rows] =
+            [parameters.scale_shift, added].map(|t| t.map_or(1, |t| t.size()[0] as usize));
+        let rows_fit = [scale_rows, added_rows]
+            .iter()
+            .all(|rows| [1, n].contains(rows));
+        let numbers = [
+            (Some(parameters.weight), c),
+            (Some(parameters.bias), c),
+            (parameters.scale_shift, scale_rows * 2 * c),
+            (added, added_rows * c),
+        ];
+        if !is_served || !rows_fit || !fit(&numbers, x.device()) {
             return None;
         }
         let lanes = c / LANE;
@@ -71,6 +80,7 @@ impl Plan {
             piece,
             pieces,
             scale_rows,
+            added_rows,
             usize::from(parameters.activation == Activation::Silu),
         ];
         let [
@@ -81,6 +91,7 @@ impl Plan {
             piece,
             pieces32,
             scale_rows,
+            added_rows,
             has_silu,
         ] = numbers.map(|number| number as i32);
         Some(Self {
@@ -92,6 +103,7 @@ impl Plan {
                 piece,
                 pieces: pieces32,
                 scale_rows,
+                added_rows,
                 has_silu,
             },
             over_pixels: Grid {
@@ -108,18 +120,12 @@ impl Plan {
     }
 }
 
-/// Whether the layer's numbers lie on the device of `x` and are as many as the kernels read.
-fn fits(x: &Tensor, parameters: &GroupNormParameters, scale_rows: usize) -> bool {
-    let c = x.size()[1] as usize;
-    let mut wanted = vec![(parameters.weight, c), (parameters.bias, c)];
-    wanted.extend(
-        parameters
-            .scale_shift
-            .map(|rows| (rows, scale_rows * 2 * c)),
-    );
-    wanted
-        .into_iter()
-        .all(|(numbers, count)| numbers.device() == x.device() && numbers.numel() == count)
+/// Whether the layer's numbers lie on the device and are as many as the kernels read.
+fn fit(numbers: &[(Option<&Tensor>, usize)], device: Device) -> bool {
+    let mut given = numbers
+        .iter()
+        .filter_map(|(t, count)| Some(((*t)?, *count)));
+    given.all(|(numbers, count)| numbers.device() == device && numbers.numel() == count)
 }
 
 /// The memory of `x` `[n, c, h, w]` in the order `[n, h, w, c]`, shared where it lies so already.
@@ -148,13 +154,18 @@ pub(crate) struct FusedPass<'a> {
 }
 
 impl FusedPass<'static> {
-    /// The layer's output for `x` `[n, c, h, w]`, which is channels last, and what its gradient
-    /// needs; none where the kernels cannot be taken.
-    pub fn forward(x: &Tensor, parameters: &GroupNormParameters) -> Option<(Tensor, Self)> {
-        Plan::new(x, parameters)?;
+    /// The layer's output for `x` `[n, c, h, w]`, which is channels last, plus `added`
+    /// `[n or 1, c]`, and what its gradient needs; none where the kernels cannot be taken.
+    pub fn forward(
+        x: &Tensor,
+        added: Option<&Tensor>,
+        parameters: &GroupNormParameters,
+    ) -> Option<(Tensor, Self)> {
+        Plan::new(x, added, parameters)?;
         let kernels = kernels_on(x.device(), x.kind());
-        let pass = kernels
-            .and_then(|kernels| Self::new(kernels, x, parameters).inspect_err(|_| kernels.fail()));
+        let pass = kernels.and_then(|kernels| {
+            Self::new(kernels, x, added, parameters).inspect_err(|_| kernels.fail())
+        });
         pass.inspect_err(|reason| warn(reason)).ok()
     }
 
@@ -179,9 +190,11 @@ impl<'a> FusedPass<'a> {
     pub(super) fn new(
         kernels: &'a Kernels,
         x: &Tensor,
+        added: Option<&Tensor>,
         parameters: &GroupNormParameters,
     ) -> Result<(Tensor, Self), String> {
-        let plan = Plan::new(x, parameters).ok_or("a shape without kernels")?;
+        let plan = Plan::new(x, added, parameters).ok_or("a shape without kernels")?;
+        let added = added.map(in_float32);
         let weight = in_float32(parameters.weight);
         let bias = in_float32(parameters.bias);
         let scale_shift = parameters.scale_shift.map(in_float32);
@@ -207,6 +220,7 @@ impl<'a> FusedPass<'a> {
             &[
                 Some(&pass.x),
                 Some(&parts),
+                added.as_ref(),
                 Some(&weight),
                 Some(&bias),
                 scale_shift.as_ref(),

@@ -1,7 +1,7 @@
 use super::testing::{CODE, Emulation, kernels_of};
 use super::*;
 use crate::kernels::testing::draw;
-use crate::layers::GroupNorm;
+use crate::layers::{Conv2d, ConvOptions, Embedding, GroupNorm};
 use tch::nn::VarStore;
 
 /// A layer and its input, with what is expected of it in float64.
@@ -12,6 +12,8 @@ struct Sample {
     mean: f64,
     /// Rows of scale and shift; none: there is neither.
     scale_rows: Option<i64>,
+    /// Rows of what is added to the input; none: nothing is.
+    added_rows: Option<i64>,
     activation: Activation,
 }
 
@@ -30,10 +32,12 @@ fn errors(emulation: &Emulation, kind: Kind, sample: &Sample) -> [f64; 2] {
     };
     let x = (draw(&sample.shape) + sample.mean).to_kind(kind);
     let gradient = draw(&sample.shape).to_kind(kind);
-    let (out, pass) = FusedPass::new(emulation.kernels(), &x, &parameters).unwrap();
+    let added = sample.added_rows.map(|rows| draw(&[rows, c]) * 3.0);
+    let added = added.as_ref();
+    let (out, pass) = FusedPass::new(emulation.kernels(), &x, added, &parameters).unwrap();
     let got = pass.gradient(&gradient).unwrap();
     let (want, back) = by_autograd(&x.to_kind(Kind::Double), |x| {
-        by_libtorch(x, &parameters, Kind::Double)
+        by_libtorch(x, added, &parameters, Kind::Double)
     });
     assert_eq!((out.kind(), out.size()), (kind, x.size()));
     assert_eq!((got.kind(), got.size()), (kind, x.size()));
@@ -57,12 +61,16 @@ fn check_values_and_gradients(kind: Kind, bound: f64) {
         ([2, 8, 33, 65], 2),
     ] {
         for activation in [Activation::Identity, Activation::Silu] {
-            for (scale_rows, mean) in [(None, 0.0), (Some(1), -3.0), (Some(shape[0]), 1.0)] {
+            let all = Some(shape[0]);
+            for (scale_rows, added_rows, mean) in
+                [(None, None, 0.0), (Some(1), all, -3.0), (all, Some(1), 1.0)]
+            {
                 let sample = Sample {
                     shape,
                     groups,
                     mean,
                     scale_rows,
+                    added_rows,
                     activation,
                 };
                 for error in errors(&emulation, kind, &sample) {
@@ -93,6 +101,7 @@ fn neither_a_large_mean_nor_a_first_pixel_that_stands_out_costs_digits() {
         groups: 32,
         mean: 500.0,
         scale_rows: None,
+        added_rows: None,
         activation: Activation::Identity,
     };
     // The mean itself is rounded to 3e-5.
@@ -109,8 +118,8 @@ fn neither_a_large_mean_nor_a_first_pixel_that_stands_out_costs_digits() {
         scale_shift: None,
         activation: Activation::Identity,
     };
-    let (out, _) = FusedPass::new(emulation.kernels(), &x, &parameters).unwrap();
-    let want = by_libtorch(&x, &parameters, Kind::Double);
+    let (out, _) = FusedPass::new(emulation.kernels(), &x, None, &parameters).unwrap();
+    let want = by_libtorch(&x, None, &parameters, Kind::Double);
     // Without the first pixel, whose own value is 48 deviations.
     let [out, want] = [out.to_kind(Kind::Double), want].map(|t| t.narrow(2, 1, 47));
     assert!(relative_error(&out, &want) < 4e-6);
@@ -134,12 +143,12 @@ fn the_order_of_threads_and_the_rest_of_the_batch_change_no_bit() {
         };
         let [forwards, backwards] = [false, true].map(|on| {
             emulation.take_turns_backwards(on);
-            let (out, pass) = FusedPass::new(emulation.kernels(), &x, &parameters).unwrap();
+            let (out, pass) = FusedPass::new(emulation.kernels(), &x, None, &parameters).unwrap();
             (out, pass.gradient(&gradient).unwrap())
         });
         assert!(forwards.0.equal(&backwards.0) && forwards.1.equal(&backwards.1));
         let last = [&x, &gradient].map(|t| t.narrow(0, 2, 1));
-        let (out, pass) = FusedPass::new(emulation.kernels(), &last[0], &parameters).unwrap();
+        let (out, pass) = FusedPass::new(emulation.kernels(), &last[0], None, &parameters).unwrap();
         assert!(out.equal(&forwards.0.narrow(0, 2, 1)));
         let alone = pass.gradient(&last[1]).unwrap();
         assert!(alone.equal(&forwards.1.narrow(0, 2, 1)));
@@ -189,13 +198,19 @@ fn other_shapes_and_kinds_are_left_to_libtorch() {
             activation: Activation::Silu,
         };
         let x = draw(&shape).to_kind(kind);
-        assert!(FusedPass::forward(&x, &parameters).is_none(), "{shape:?}");
+        assert!(
+            FusedPass::forward(&x, None, &parameters).is_none(),
+            "{shape:?}"
+        );
         let short = GroupNormParameters {
             weight: &numbers.narrow(0, 0, 32),
             ..parameters
         };
         let x = draw(&[1, 64, 3, 3]);
-        assert!(FusedPass::forward(&x, &short).is_none(), "32 weights of 64");
+        assert!(
+            FusedPass::forward(&x, None, &short).is_none(),
+            "32 weights of 64"
+        );
     }
 }
 
@@ -234,6 +249,41 @@ fn a_refused_launch_leaves_value_and_gradient_to_libtorch() {
         let out = norm.forward_silu(&x, Some(&scale_shift));
         assert!(relative_error(&out, &want) < 1e-5);
         assert_eq!(emulation.launches(), launches, "no kernel is tried again");
+    }
+}
+
+#[test]
+fn a_convolutions_bias_and_the_embedding_are_added_within_the_kernel() {
+    tch::manual_seed(5);
+    let mut vs = VarStore::new(Device::Cpu);
+    let norm = GroupNorm::new(vs.root() / "norm", 64);
+    let conv = Conv2d::new(vs.root() / "conv", 32, 64, ConvOptions::same(3));
+    vs.freeze();
+    let (x, gradient) = (draw(&[2, 32, 5, 6]), draw(&[2, 64, 5, 6]));
+    let (scale_shift, shift) = (draw(&[2, 128]), draw(&[1, 64]) * 3.0);
+    for embedding in [
+        Embedding::None,
+        Embedding::Added(&shift),
+        Embedding::ScaleShift(&scale_shift),
+    ] {
+        let want = norm.forward_silu_of(&conv, &x, embedding);
+        let (_, back) = norm.pullback_silu_of(&conv, &x, embedding).unwrap();
+        let want_gradient = back(&gradient);
+        // The driver refuses a launch of the value, one of the gradient, none.
+        for successful in [0, 4, 100] {
+            let emulation = Emulation::new(Kind::Float);
+            emulation.fail_after(successful);
+            let launches = emulation.launches();
+            let (out, back) = norm.pullback_silu_of(&conv, &x, embedding).unwrap();
+            let errors = [
+                relative_error(&out, &want),
+                relative_error(&back(&gradient), &want_gradient),
+                relative_error(&norm.forward_silu_of(&conv, &x, embedding), &want),
+            ];
+            assert!(errors.iter().all(|e| *e < 2e-5), "{embedding:?} {errors:?}");
+            let made = emulation.launches() - launches;
+            assert!(successful < 100 || made == 9, "{made} launches");
+        }
     }
 }
 
