@@ -1,11 +1,11 @@
 """EGSDE, SDEdit and ILVR as a plain PyTorch loop in the reference's manner, written from the text
 of the protocol.
 
-It runs in eager mode without torch.compile, one batch at a time. The noise is predicted without
-gradients; the energy's gradient comes by autograd through both experts, whose parameters require
-gradients. `python reference.py check GOLDEN` compares it with the golden cases, and `python
-reference.py worker ...` times steps for `just bench-vs-reference`. It needs torch 2.11.0, numpy and
-safetensors.
+It runs one batch at a time, in eager mode or another of its VARIANTS. The noise is predicted
+without gradients; the energy's gradient comes by autograd through both experts, whose parameters
+require gradients. `python reference.py check GOLDEN` compares it with the golden cases, and
+`python reference.py worker ...` times steps for `just bench-vs-reference`. It needs torch 2.11.0,
+numpy and safetensors.
 """
 import argparse
 import json
@@ -236,19 +236,20 @@ class Adm(nn.Module):
         half = self.width // 2
         freqs = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
         args = t[:, None].float() * freqs[None]
-        emb = self.time_embed(torch.cat([args.cos(), args.sin()], dim=-1))
+        kind = self.time_embed[0].weight.dtype
+        emb = self.time_embed(torch.cat([args.cos(), args.sin()], dim=-1).to(kind))
         if y is not None:
             emb = emb + self.label_emb(y)
-        h, kept = x, []
+        h, kept = x.to(kind), []
         for block in self.input_blocks:
             h = block(h, emb)
             kept.append(h)
         h = self.middle_block(h, emb)
         if self.dse:
-            return h
+            return h.float()
         for block in self.output_blocks:
             h = block(torch.cat([h, kept.pop()], dim=1), emb)
-        return self.out(h)
+        return self.out(h).float()
 
 
 def linear_kernel(x):
@@ -442,13 +443,27 @@ def check(args):
     sys.exit(0 if all(results) else 1)
 
 
+# What a user can make of the same networks in a few words, as `worker` takes them; "bf16" before
+# each is the same in bfloat16.
+VARIANTS = ["eager", "channels-last", "compiled", "compiled channels-last"]
+
+
+def in_variant(net, variant):
+    if "bf16" in variant:
+        net = net.to(torch.bfloat16)
+    if "channels-last" in variant:
+        net = net.to(memory_format=torch.channels_last)
+    return torch.compile(net, dynamic=False) if "compiled" in variant else net
+
+
 def build_method(args):
-    unet = build(read_json(args.diffusion))
+    unet = in_variant(build(read_json(args.diffusion)), args.variant)
     if args.method == "ilvr":
         return Ilvr(unet, LowPass(args.size, args.size // 8, cubic=True))
     low_pass = LowPass(args.size, args.size // 8)
     if args.method == "egsde":
-        return Egsde(unet, build(read_json(args.extractor)), low_pass, 20.0, 0.3)
+        extractor = in_variant(build(read_json(args.extractor)), args.variant)
+        return Egsde(unet, extractor, low_pass, 20.0, 0.3)
     return Egsde(unet, None, low_pass, 0.0, 0.0)
 
 
@@ -457,7 +472,9 @@ def worker(args):
     memory so far in KiB."""
     torch.set_num_threads(args.threads)
     shape = [args.batch, 3, args.size, args.size]
-    x0 = uniform("bench.x0", shape) * 0.5
+    is_last = "channels-last" in args.variant
+    layout = torch.channels_last if is_last else torch.contiguous_format
+    x0 = (uniform("bench.x0", shape) * 0.5).contiguous(memory_format=layout)
     method = build_method(args)
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -525,6 +542,7 @@ def main():
     command.set_defaults(run=worker)
     texts, numbers = ["method", "diffusion", "extractor"], ["size", "batch", "steps", "threads"]
     add_arguments(command, texts, numbers)
+    command.add_argument("--variant", default="eager")
     args = parser.parse_args()
     args.run(args)
 

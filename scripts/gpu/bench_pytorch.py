@@ -17,6 +17,7 @@ import importlib.util
 import json
 import math
 import os
+import sys
 import time
 
 import torch
@@ -49,6 +50,8 @@ def import_reference():
     path = os.path.join(args.root, "scripts/bench/reference.py")
     spec = importlib.util.spec_from_file_location("reference", path)
     module = importlib.util.module_from_spec(spec)
+    # torch.compile looks a function's module up by its name.
+    sys.modules["reference"] = module
     spec.loader.exec_module(module)
     return module
 

@@ -32,8 +32,8 @@ pub struct ConvOptions {
     pub padding: [i64; 2],
     /// Whether there is a bias.
     pub bias: bool,
-    /// Whether weight and bias start at zero, as the reference does with the last layer of each
-    /// residual branch.
+    /// Whether weight and bias start at zero, as guided-diffusion does with the last layer of
+    /// each residual branch.
     pub zero: bool,
 }
 
@@ -145,9 +145,9 @@ impl Conv2d {
         }
     }
 
-    /// A frozen convolution by libtorch without its bias, and the bias `[out]`, for a layer behind
-    /// it that adds one at no cost; `None` where there is no bias.
-    pub fn forward_and_bias(&self, x: &Tensor) -> Option<(Tensor, &Tensor)> {
+    /// libtorch's convolution of `x` `[n, in, h, w]` without the bias, and the bias `[out]`, which
+    /// the caller must add. `None` where the layer has no bias or is trained.
+    pub fn forward_without_bias(&self, x: &Tensor) -> Option<(Tensor, &Tensor)> {
         let bias = self.bias.as_ref().filter(|_| self.is_frozen())?;
         Some((self.direct(x, None), bias))
     }
@@ -208,8 +208,8 @@ impl Conv2d {
         }
     }
 
-    /// The gradient with respect to the input, given that with respect to the output. The stride
-    /// must be 1.
+    /// The gradient with respect to the input `[n, in, h, w]`, given that with respect to the
+    /// output `[n, out, h', w']`. The stride must be 1.
     pub fn backward(&self, gradient: &Tensor) -> Tensor {
         if let Some(out) = bf16::emulate(&self.weight, gradient, |g| self.backward(g)) {
             return out;

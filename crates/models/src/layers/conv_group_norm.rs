@@ -48,7 +48,7 @@ impl GroupNorm {
         if self.has_graph(x) || !is_fused(x.device()) {
             return None;
         }
-        let (h, bias) = conv.forward_and_bias(x)?;
+        let (h, bias) = conv.forward_without_bias(x)?;
         let bias = bias.to_kind(Kind::Float).unsqueeze(0);
         let added = match embedding {
             Embedding::Added(e) => bias + e.to_kind(Kind::Float),

@@ -262,8 +262,8 @@ impl BatchNorm {
         )
     }
 
-    /// The line `x * factor + offset` that the running statistics make of the layer, per channel:
-    /// `[c]` each.
+    /// The affine map `x * factor + offset` per channel that the layer is with its running
+    /// statistics: `[c]` each.
     pub fn factor_and_offset(&self) -> (Tensor, Tensor) {
         let factor = &self.weight / (&self.running_var + self.eps).sqrt();
         let offset = &self.bias - &self.running_mean * &factor;

@@ -19,7 +19,7 @@ pub struct Args {
     experiment: ExperimentArgs,
 }
 
-/// The last line of a log, or why there is none.
+/// The last line of a log that is not blank, `nothing` for an empty log, or why there is no log.
 fn last_line(log: &Path) -> String {
     let Ok(bytes) = std::fs::read(log) else {
         return "there is no log: it never began, or its node does not see this folder".into();
@@ -64,7 +64,8 @@ fn print_status(status: &Status) -> Result<()> {
 /// Runs the command.
 ///
 /// # Errors
-/// Check failed: tasks ended without their results.
+/// Check failed: tasks ended without all of their results. Invalid input: no valid plan, no
+/// `squeue`, or a submission that was changed.
 pub fn run(args: &Args, project: &Project) -> Result<()> {
     let plan = args.experiment.plan(project)?;
     let words = args.experiment.words();

@@ -157,10 +157,17 @@ impl Findings {
                     format!("{:.2}", ms / self.batch as f64),
                     step.peak_gib.map_or(NONE.into(), |gib| format!("{gib:.2}")),
                 ]),
-                None => row.push(step.error.clone().unwrap_or_else(|| NONE.into())),
+                None if step.error.is_some() => row.push("failed".into()),
+                None => row.push(NONE.into()),
             }
             table.add_row(row);
         }
+    }
+
+    /// What PyTorch said where it failed, a line each.
+    fn pytorch_failures(&self) -> impl Iterator<Item = String> {
+        let steps = self.pytorch.iter().flatten();
+        steps.filter_map(|(name, step)| Some(format!("PyTorch, {name}: {}", step.error.as_ref()?)))
     }
 
     /// The worst case of each setting, by its error as a part of what is allowed.
@@ -274,6 +281,7 @@ impl Findings {
                 self.scale.side, self.batch
             ));
             parts.push(self.step_table(steps));
+            parts.extend(self.pytorch_failures());
         }
         if let Some(jobs) = &self.jobs {
             let peak = gib(jobs.peak_bytes);
@@ -352,7 +360,7 @@ mod tests {
                 PytorchStep {
                     egsde_ms: Some(220.0),
                     peak_gib: Some(5.0),
-                    error: Some("sdedit failed".into()),
+                    error: Some("no memory for it".into()),
                     ..PytorchStep::default()
                 },
             )]),
@@ -370,7 +378,8 @@ mod tests {
             "14.25",
             "3.00",
             "220.0",
-            "sdedit failed",
+            "| SDEdit, PyTorch | eager     | failed",
+            "\n\nPyTorch, eager: no memory for it\n\n",
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }

@@ -17,13 +17,19 @@ const NETWORK_OPERATIONS: [&str; 4] =
 /// Operations that are float32 in every precision.
 const ALWAYS_FLOAT32: [&str; 2] = ["low_pass", "inception_features"];
 
-/// The error that a precision may have where the reference's own tolerance, which is meant for
-/// float32 on a CPU, allows less.
-fn least_tolerance(precision: Precision) -> f64 {
-    match precision {
-        Precision::F32 => 1e-4,
-        Precision::Tf32 => 5e-3,
-        Precision::Bf16 => 3e-2,
+/// The error that an operation of networks may have in a precision where the reference's own
+/// tolerance, which is meant for float32 on a CPU, allows less.
+///
+/// ILVR may have ten times as much where networks are rounded: it starts from pure noise, where the
+/// prediction of the image divides the network's error by `sqrt(alpha_bar)`, 0.006 at T. On a CPU
+/// its cases have up to 0.16 in bf16, all others at most 0.022.
+fn least_tolerance(op: &str, precision: Precision) -> f64 {
+    match (precision, op) {
+        (Precision::F32, _) => 1e-4,
+        (Precision::Tf32, "ilvr") => 5e-2,
+        (Precision::Tf32, _) => 5e-3,
+        (Precision::Bf16, "ilvr") => 3e-1,
+        (Precision::Bf16, _) => 3e-2,
     }
 }
 
@@ -46,7 +52,7 @@ fn check_on_device(
     let precision = setting.precision;
     let op = case["op"].as_str().unwrap_or_default();
     let least_tolerance = match op {
-        op if NETWORK_OPERATIONS.contains(&op) => least_tolerance(precision),
+        op if NETWORK_OPERATIONS.contains(&op) => least_tolerance(op, precision),
         op if ALWAYS_FLOAT32.contains(&op) => 0.0,
         _ => return None,
     };

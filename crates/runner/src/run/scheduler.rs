@@ -24,7 +24,7 @@ use tch::Device;
 /// How to run; none of it changes a result (another kind of device does, to the last rounding).
 #[derive(Debug, Clone)]
 pub struct Resources {
-    /// One worker per entry; a device may stand twice.
+    /// One worker per entry; a device may stand twice. A single CPU stands for [`Self::workers`].
     pub devices: Vec<Device>,
     /// Jobs at a time where the CPU is the only device.
     pub workers: Workers,
@@ -66,7 +66,8 @@ impl Workers {
     /// The most that [`Workers::Auto`] takes: each has networks and a batch of its own in memory.
     const MOST: usize = 8;
 
-    /// How many for so many jobs on images of this side, where there are so many threads.
+    /// The number of workers, 1 to `jobs`, for images of `side` pixels on a CPU with `threads`
+    /// threads.
     fn count(self, jobs: usize, side: usize, threads: usize) -> usize {
         let wanted = match self {
             Self::Count(count) => count,
@@ -135,7 +136,8 @@ impl JobSelection {
     }
 }
 
-/// The selected jobs that are not finished. Two rows with equal settings share one job.
+/// The selected jobs that are not finished: results whose files have changed since are forgotten.
+/// Two rows with equal settings share one job.
 fn unfinished<'a>(results: &mut Results<'a>, selection: &JobSelection) -> Vec<&'a Job> {
     let plan = results.plan;
     let (mut seen, mut jobs) = (BTreeSet::new(), Vec::new());
@@ -178,7 +180,11 @@ fn load_sources(task: &Task, project: &Project, wanted: usize) -> Result<ImageSe
     Ok(source)
 }
 
-/// Networks and evaluator on one device.
+/// Reads the sources and opens the evaluator on one device; the sampler opens its networks with the
+/// first image that is missing.
+///
+/// # Errors
+/// Invalid input: the precision, the sources or the feature network.
 fn open_stages<'a>(
     plan: &'a Plan,
     project: &'a Project,

@@ -46,9 +46,10 @@ pub struct State<'a> {
     /// Time indices for the networks, `[n]`, or `[1]` for all images (see
     /// [`time_indices`](egsde_models::networks::time_indices)).
     pub t: &'a Tensor,
-    /// The same time as t / T, in [0, 1].
+    /// The same time as t / T, in [0, 1).
     pub t_frac: f64,
-    /// What decides `xt` and `t`, where other rows may share what follows from them.
+    /// The key under which rows share the extractor's features of `xt`; `None` where `xt` has none
+    /// (later repeats, noise without a key).
     pub source_key: Option<SourceKey>,
 }
 
@@ -93,7 +94,7 @@ impl Energy<'_> {
     }
 }
 
-/// `f` divided by its norm over channels (eps 1e-10, outside the root, as the reference has it).
+/// `f` `[n, c, h, w]` divided by its norm over channels plus 1e-10, as in EGSDE's code.
 fn normalised(f: &Tensor) -> Tensor {
     let norm = f
         .square()

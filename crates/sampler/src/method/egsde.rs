@@ -35,7 +35,7 @@ pub struct EgsdeConfig {
     /// Respaced steps of the whole of T (1 to 1000).
     #[serde(default = "keys::default_steps", deserialize_with = "keys::steps")]
     pub steps: usize,
-    /// M as a fraction of T, in (0, 1].
+    /// The time at which the reverse process starts, the paper's M, as a fraction of T, in (0, 1].
     #[serde(default = "keys::default_start", deserialize_with = "keys::start")]
     pub start: f64,
     /// Weight of the domain-specific expert.
@@ -58,7 +58,8 @@ pub struct EgsdeConfig {
     /// Similarity of the expert of `lambda_i`; minus the squared distance when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub similarity_i: Option<Similarity>,
-    /// Of the domain-independent experts that give none; an eighth of the image when left out.
+    /// By how much domain-independent experts that do not say it shrink an image; an eighth of its
+    /// side when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_pass_factor: Option<usize>,
     /// Any number of experts, beside those of lambda_s and lambda_i.
@@ -67,7 +68,7 @@ pub struct EgsdeConfig {
     /// How a step is taken.
     #[serde(default = "keys::default_solver")]
     pub solver: Solver,
-    /// DDIM and SDE-DPM-Solver++: 0 (deterministic) to 1 (the reverse SDE's noise).
+    /// Noise of DDIM and SDE-DPM-Solver++: 0 (deterministic) to 1 (that of the reverse SDE).
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -80,7 +81,7 @@ pub struct EgsdeConfig {
     /// The noise that perturbs the source.
     #[serde(default = "default_source_noise")]
     pub source_noise: SourceNoise,
-    /// K.
+    /// How often the whole translation is done, each from the result before: the paper's K.
     #[serde(default = "keys::default_repeats", deserialize_with = "keys::repeats")]
     pub repeats: usize,
     /// The class that the network is told, of those that it was trained with.
@@ -104,8 +105,8 @@ pub struct Egsde<'a> {
     pub energy: Energy<'a>,
     /// The (respaced) steps of the whole of T.
     pub schedule: Schedule,
-    /// M in steps of `schedule`, 1 to its length. For Euler-Maruyama this is N, and M is the time
-    /// of step `start_steps - 1`.
+    /// Reverse steps, 1 to the length of `schedule` (Euler-Maruyama's N). The first starts at the
+    /// time of step `start_steps - 1`, the paper's M.
     pub start_steps: usize,
     /// How a step is taken.
     pub solver: Solver,

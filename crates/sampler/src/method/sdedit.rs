@@ -19,13 +19,13 @@ pub struct SdeditConfig {
     /// Respaced steps of the whole of T (1 to 1000).
     #[serde(default = "keys::default_steps", deserialize_with = "keys::steps")]
     pub steps: usize,
-    /// M as a fraction of T, in (0, 1].
+    /// The time at which the reverse process starts, the paper's M, as a fraction of T, in (0, 1].
     #[serde(default = "keys::default_start", deserialize_with = "keys::start")]
     pub start: f64,
     /// How a step is taken.
     #[serde(default = "keys::default_solver")]
     pub solver: Solver,
-    /// DDIM and SDE-DPM-Solver++: 0 (deterministic) to 1 (the reverse SDE's noise).
+    /// Noise of DDIM and SDE-DPM-Solver++: 0 (deterministic) to 1 (that of the reverse SDE).
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -35,7 +35,7 @@ pub struct SdeditConfig {
     /// The variance that the ancestral solver adds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variance: Option<Variance>,
-    /// K.
+    /// How often the whole translation is done, each from the result before: the paper's K.
     #[serde(default = "keys::default_repeats", deserialize_with = "keys::repeats")]
     pub repeats: usize,
     /// The class that the network is told, of those that it was trained with.

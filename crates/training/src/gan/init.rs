@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 use tch::nn::VarStore;
 
-/// The spread of the starting weights (`init_type`).
+/// Standard deviation of the starting weights (`init_type` of the authors' code).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum InitType {
-    /// Glorot & Bengio's, times the gain (CUT).
+    /// `GAIN * sqrt(2 / (fan_in + fan_out))` (Glorot & Bengio 2010), as CUT has it.
     Xavier,
-    /// The gain itself (CycleGAN).
+    /// `GAIN`, as CycleGAN has it.
     Normal,
 }
 
-/// `init_gain` of both repositories.
+/// `init_gain` in the published code of CUT and CycleGAN.
 const GAIN: f64 = 0.02;
 
 impl InitType {
@@ -32,7 +32,9 @@ impl InitType {
         }
     }
 
-    /// Sets all variables, in the order of their names, from libtorch's generator.
+    /// Draws weights (two or more dimensions) from a normal distribution of mean 0, in the order of
+    /// their names, by libtorch's random numbers, and sets all other variables to 0. No layer may
+    /// have the weight of an affine normalisation, which would become 0 too.
     pub fn initialise(self, vs: &VarStore) {
         let variables: BTreeMap<String, Tensor> = vs.variables().into_iter().collect();
         tch::no_grad(|| {

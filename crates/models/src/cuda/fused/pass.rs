@@ -148,14 +148,17 @@ pub(crate) struct FusedPass<'a> {
     kernels: &'a Kernels,
     /// `[n, h, w, c]`, contiguous.
     x: Tensor,
-    /// `[4, n, c]`, float32.
+    /// `[4, n, c]`, float32: mean (less what is added to `x`), reciprocal standard deviation, gain
+    /// and offset per image and channel, in the order of `enum Line` in `group_norm.cu`.
     lines: Tensor,
     plan: Plan,
 }
 
 impl FusedPass<'static> {
-    /// The layer's output for `x` `[n, c, h, w]`, which is channels last, plus `added`
-    /// `[n or 1, c]`, and what its gradient needs; none where the kernels cannot be taken.
+    /// The layer's output `[n, c, h, w]` for `x` of that shape plus `added` `[n or 1, c]`, and what
+    /// its gradient needs. An `x` that does not lie channels last is copied. None for shapes that
+    /// the kernels do not serve, and where they cannot be loaded or launched: standard error tells
+    /// the first reason, and a refused launch takes the kernels out of use.
     pub fn forward(
         x: &Tensor,
         added: Option<&Tensor>,
@@ -243,7 +246,7 @@ impl<'a> FusedPass<'a> {
     /// [`FusedPass::backward`].
     ///
     /// # Errors
-    /// The driver refused a launch.
+    /// The gradient has another shape than the input, or the driver refused a launch.
     pub(super) fn gradient(&self, gradient: &Tensor) -> Result<Tensor, String> {
         let gradient = channels_last_memory(&gradient.to_kind(self.x.kind()));
         if gradient.size() != self.x.size() {
