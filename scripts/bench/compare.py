@@ -28,7 +28,7 @@ EGSDE_BENCH = os.path.join(ROOT, "target/release/egsde-bench")
 METRICS_REFERENCE = "scripts/bench/metrics_reference.py"
 REFERENCE = "scripts/bench/reference.py"
 
-# The ways of reference.py, in float32.
+# Variants of reference.py, in float32; bf16 before each is the same in bfloat16.
 VARIANTS = ["eager", "channels-last", "compiled", "compiled channels-last"]
 
 # The largest of these that a processor has says how it computes.
@@ -139,27 +139,32 @@ def processor():
     return f"{models[0]}, {len(models)} processors, {known}"
 
 
-def time_in_turns(pairs, ours, theirs):
-    """Theirs by ours of each pair, and the seconds of each side. `ours` and `theirs` are functions
-    that do the work once and return its seconds."""
-    seconds, ratios = ([], []), []
-    for pair in range(pairs):
-        times = {}
-        for side in (0, 1) if pair % 2 == 0 else (1, 0):
-            times[side] = (ours, theirs)[side]()
-            seconds[side].append(times[side])
-        ratios.append(times[1] / times[0])
-    return ratios, seconds
+def time_in_turns(turns, works):
+    """Seconds of each of `works`, functions by name that do their work once and return its seconds:
+    one after another, and in the other order at every second turn."""
+    seconds = {name: [] for name in works}
+    for turn in range(turns):
+        names = list(works)
+        for name in names if turn % 2 == 0 else names[::-1]:
+            seconds[name].append(works[name]())
+    return seconds
+
+
+def ratios(theirs, ours):
+    """Theirs by ours of each pair of seconds."""
+    return [b / a for a, b in zip(ours, theirs)]
 
 
 def median_and_range(ratios):
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def cells(ratios, seconds):
-    """Ratio and seconds of both sides as cells of a table."""
-    medians = [f"{statistics.median(side):.2f}" for side in seconds]
-    return " | ".join([median_and_range(ratios), *medians])
+def cells(pairs, ours, theirs):
+    """Ratio and seconds of two functions that do their work once and return its seconds, as cells
+    of a table."""
+    seconds = time_in_turns(pairs, {"ours": ours, "theirs": theirs})
+    medians = [f"{statistics.median(side):.2f}" for side in seconds.values()]
+    return " | ".join([median_and_range(ratios(seconds["theirs"], seconds["ours"])), *medians])
 
 
 def write_configurations(size, folder):
@@ -188,29 +193,21 @@ def is_ours(name):
 
 
 def start_workers(commands):
-    """Workers by name and the seconds of a first look at each, after one run to get warm. Only
-    those stay that are not hopeless, so that they fit the memory together."""
-    workers, looks, memory = {}, {}, {}
+    """All workers, the names of those still running, and the seconds of a first look at each, after
+    one run to get warm. Only those run on that are not hopeless, so that they fit the memory
+    together."""
+    workers, running, looks = {}, [], {}
     for name, command in commands.items():
-        worker = Worker(command)
-        worker.work()
-        looks[name] = worker.work()
-        workers[name], memory[name] = worker, worker.memory_kib
-        side = [one for one in workers if is_ours(one) == is_ours(name)]
+        workers[name] = Worker(command)
+        workers[name].work()
+        looks[name] = workers[name].work()
+        running.append(name)
+        side = [one for one in running if is_ours(one) == is_ours(name)]
         least = min(looks[one] for one in side)
         for slow in [one for one in side if looks[one] > HOPELESS * least]:
-            workers.pop(slow).end()
-    return workers, looks, memory
-
-
-def time_all_in_turns(pairs, workers):
-    """Seconds of each worker, one after another and in the other order at every second turn."""
-    seconds = {name: [] for name in workers}
-    for pair in range(pairs):
-        names = list(workers)
-        for name in names if pair % 2 == 0 else names[::-1]:
-            seconds[name].append(workers[name].work())
-    return seconds
+            running.remove(slow)
+            workers[slow].end()
+    return workers, running, looks
 
 
 def commands_of_steps(args, case, method, options):
@@ -233,26 +230,37 @@ def fastest(seconds, names):
 
 
 def measure_steps(args, size, method, options):
-    """Prints one line of the table of steps and the lines of every way; returns our image steps per
-    second in float32."""
+    """Prints one line of the table of steps; returns our image steps per second in float32."""
     case = CASES[size]
-    workers, looks, memory = start_workers(commands_of_steps(args, case, method, options))
+    workers, running, looks = start_workers(commands_of_steps(args, case, method, options))
     seconds = {name: [look] for name, look in looks.items()}
-    seconds.update(time_all_in_turns(args.pairs, workers))
-    for worker in workers.values():
-        worker.end()
+    seconds.update(time_in_turns(args.pairs, {name: workers[name].work for name in running}))
+    for name in running:
+        workers[name].end()
     steps = case.batch * case.steps
-    rates = {name: statistics.median(steps / one for one in times)
-             for name, times in seconds.items()}
-    ours = fastest(seconds, [name for name in workers if is_ours(name)])
-    theirs = fastest(seconds, [name for name in workers if not is_ours(name)])
-    ratios = [b / a for a, b in zip(seconds[ours], seconds[theirs])]
-    mib = [memory[name] / 1024 for name in (ours, VARIANTS[0]) if name in memory]
-    shown = f"{mib[0]:.0f} / {mib[-1]:.0f} MiB = {mib[0] / mib[-1]:.2f}"
-    all_rates = "; ".join(f"{name} {rate:.3g}" for name, rate in rates.items())
-    cells = [size, method, case.batch, median_and_range(ratios), theirs, all_rates, shown]
-    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+    rates = {name: steps / statistics.median(times) for name, times in seconds.items()}
+    ours = fastest(seconds, [name for name in running if is_ours(name)])
+    theirs = fastest(seconds, [name for name in running if not is_ours(name)])
+    row = [
+        size,
+        method,
+        case.batch,
+        median_and_range(ratios(seconds[theirs], seconds[ours])),
+        theirs,
+        "; ".join(f"{name} {rate:.3g}" for name, rate in rates.items()),
+        compare_memory(workers[ours], workers.get("eager")),
+    ]
+    print(f"| {' | '.join(map(str, row))} |", flush=True)
     return rates["ours, f32"]
+
+
+def compare_memory(ours, eager):
+    """The largest memory of two workers; of one where eager mode was left out."""
+    mib = ours.memory_kib / 1024
+    if eager is None:
+        return f"{mib:.0f} MiB / -"
+    theirs = eager.memory_kib / 1024
+    return f"{mib:.0f} / {theirs:.0f} MiB = {mib / theirs:.2f}"
 
 
 def measure_ceilings(args, options):
@@ -368,9 +376,9 @@ def compare_eval(args):
             theirs.append(float(output.split()[-1]))
             return seconds
 
-        ratios, seconds = time_in_turns(args.pairs, run_ours, run_theirs)
+        timed = cells(args.pairs, run_ours, run_theirs)
     worst = max(abs(a / b - 1) for a, b in zip(ours, theirs))
-    print(f"| {cells(ratios, seconds)} | {worst:.1e} |\n")
+    print(f"| {timed} | {worst:.1e} |\n")
 
 
 def compare_frechet(args):
@@ -390,11 +398,11 @@ def compare_frechet(args):
         ours = Worker([EGSDE_BENCH, "frechet", *files, "--threads", str(args.threads)])
         theirs = Worker([args.python, METRICS_REFERENCE, "frechet", *files])
         ours.work()
-        ratios, seconds = time_in_turns(args.pairs, ours.work, theirs.work)
+        timed = cells(args.pairs, ours.work, theirs.work)
         difference = abs(float(ours.answer[0]) / float(theirs.answer[0]) - 1)
         ours.end()
         theirs.end()
-    print(f"| {cells(ratios, seconds)} | {difference:.1e} |\n")
+    print(f"| {timed} | {difference:.1e} |\n")
 
 
 PARTS = {"steps": compare_steps, "eval": compare_eval, "frechet": compare_frechet}

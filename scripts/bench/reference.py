@@ -1,7 +1,7 @@
 """EGSDE, SDEdit and ILVR as a plain PyTorch loop in the reference's manner, written from the text
 of the protocol.
 
-It runs one batch at a time, in eager mode or another of its VARIANTS. The noise is predicted
+It runs one batch at a time, in eager mode or another variant. The noise is predicted
 without gradients; the energy's gradient comes by autograd through both experts, whose parameters
 require gradients. `python reference.py check GOLDEN` compares it with the golden cases, and
 `python reference.py worker ...` times steps for `just bench-vs-reference`. It needs torch 2.11.0,
@@ -443,12 +443,9 @@ def check(args):
     sys.exit(0 if all(results) else 1)
 
 
-# What a user can make of the same networks in a few words, as `worker` takes them; "bf16" before
-# each is the same in bfloat16.
-VARIANTS = ["eager", "channels-last", "compiled", "compiled channels-last"]
-
-
 def in_variant(net, variant):
+    """The network as a user can have it in a few words. The variant's words: eager, bf16,
+    channels-last, compiled."""
     if "bf16" in variant:
         net = net.to(torch.bfloat16)
     if "channels-last" in variant:

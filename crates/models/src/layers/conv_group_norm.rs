@@ -3,7 +3,6 @@
 
 use super::conv::Conv2d;
 use super::norm::{GroupNorm, add_per_channel};
-use crate::cuda::is_fused;
 use crate::gradient::Pullback;
 use crate::kernels::group_norm::Activation;
 use tch::{Kind, Tensor};
@@ -30,7 +29,7 @@ impl<'a> Embedding<'a> {
     /// `h` `[n, c, h, w]` with what is added to it.
     fn add_to(self, h: Tensor) -> Tensor {
         match self {
-            Self::Added(e) => h + e.unsqueeze(-1).unsqueeze(-1),
+            Self::Added(e) => add_per_channel(&h, e),
             Self::None | Self::ScaleShift(_) => h,
         }
     }
@@ -45,7 +44,7 @@ impl GroupNorm {
         x: &Tensor,
         embedding: Embedding,
     ) -> Option<(Tensor, Tensor)> {
-        if self.has_graph(x) || !is_fused(x.device()) {
+        if !self.asks_for_fused(x) {
             return None;
         }
         let (h, bias) = conv.forward_without_bias(x)?;
@@ -68,7 +67,7 @@ impl GroupNorm {
         };
         match self.fused(&h, Some(&added), scale_shift, Activation::Silu) {
             Some((out, _)) => out,
-            None => self.forward_silu(&add_per_channel(&h, Some(&added)), scale_shift),
+            None => self.forward_silu(&add_per_channel(&h, &added), scale_shift),
         }
     }
 
@@ -87,6 +86,6 @@ impl GroupNorm {
         };
         let fused = self.fused_pullback(&h, Some(&added), scale_shift);
         // A GPU's driver may refuse the kernel from here on.
-        fused.or_else(|| self.pullback_silu(&add_per_channel(&h, Some(&added)), scale_shift))
+        fused.or_else(|| self.pullback_silu(&add_per_channel(&h, &added), scale_shift))
     }
 }

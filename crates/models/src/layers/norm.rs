@@ -68,7 +68,7 @@ impl GroupNorm {
         scale_shift: Option<&Tensor>,
         activation: Activation,
     ) -> Option<(Tensor, FusedPass<'static>)> {
-        if self.has_graph(x) || !is_fused(x.device()) {
+        if !self.asks_for_fused(x) {
             return None;
         }
         FusedPass::forward(x, added, &self.parameters(scale_shift, activation))
@@ -159,9 +159,11 @@ impl GroupNorm {
         back(gradient)
     }
 
-    /// Whether the layer or `x` belongs to a graph, which only libtorch's operations extend.
-    pub(super) fn has_graph(&self, x: &Tensor) -> bool {
-        self.weight.requires_grad() || x.requires_grad()
+    /// Whether this project's kernels for GPUs are asked for where `x` lies, and neither it nor the
+    /// layer belongs to a graph, which only libtorch's operations extend.
+    pub(super) fn asks_for_fused(&self, x: &Tensor) -> bool {
+        let has_graph = self.weight.requires_grad() || x.requires_grad();
+        !has_graph && is_fused(x.device())
     }
 
     /// [`GroupNorm::fused`] of `x` plus `added`, its SiLU, and the pullback to `x`.
@@ -177,8 +179,12 @@ impl GroupNorm {
         let back = move |gradient: &Tensor| match pass.backward(gradient) {
             Some(gradient) => gradient,
             None => {
-                let x = add_per_channel(&x, added.as_ref());
-                self.gradient_by_libtorch(&x, scale_shift.as_ref(), gradient)
+                let sum = added.as_ref().map(|added| add_per_channel(&x, added));
+                self.gradient_by_libtorch(
+                    sum.as_ref().unwrap_or(&x),
+                    scale_shift.as_ref(),
+                    gradient,
+                )
             }
         };
         Some((out, Box::new(back)))
@@ -208,11 +214,8 @@ impl GroupNorm {
 }
 
 /// `x` `[n, c, h, w]` plus `added` `[n or 1, c]`, in the kind of `x`.
-pub(super) fn add_per_channel(x: &Tensor, added: Option<&Tensor>) -> Tensor {
-    match added {
-        Some(added) => x + added.to_kind(x.kind()).unsqueeze(-1).unsqueeze(-1),
-        None => x.shallow_clone(),
-    }
+pub(super) fn add_per_channel(x: &Tensor, added: &Tensor) -> Tensor {
+    x + added.to_kind(x.kind()).unsqueeze(-1).unsqueeze(-1)
 }
 
 /// Whether libtorch's group normalisation must be given float32. Its CPU kernel takes input of

@@ -318,19 +318,22 @@ mod tests {
         assert_eq!(Workers::default().count(15, 32, 8), 1);
     }
 
-    #[test]
-    fn gpus_and_devices_named_twice_stay_as_they_are() {
-        let resources = |devices: &[Device]| Resources {
+    fn four_workers_on(devices: &[Device]) -> Resources {
+        Resources {
             devices: devices.to_vec(),
             workers: Workers::Count(4),
             save_every: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn gpus_and_devices_named_twice_stay_as_they_are() {
         let gpus = [Device::Cuda(0), Device::Cuda(1)];
-        assert_eq!(devices_of_workers(&resources(&gpus), 9, 32), gpus);
+        assert_eq!(devices_of_workers(&four_workers_on(&gpus), 9, 32), gpus);
         let twice = [Device::Cpu; 2];
-        assert_eq!(devices_of_workers(&resources(&twice), 9, 32), twice);
+        assert_eq!(devices_of_workers(&four_workers_on(&twice), 9, 32), twice);
         assert_eq!(
-            devices_of_workers(&resources(&twice[..1]), 9, 32),
+            devices_of_workers(&four_workers_on(&twice[..1]), 9, 32),
             [Device::Cpu; 4]
         );
         assert!(threads_of_worker(&[Device::Cpu; 64]) == 2);

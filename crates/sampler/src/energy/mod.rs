@@ -46,7 +46,7 @@ pub struct State<'a> {
     /// Time indices for the networks, `[n]`, or `[1]` for all images (see
     /// [`time_indices`](egsde_models::networks::time_indices)).
     pub t: &'a Tensor,
-    /// The same time as t / T, in [0, 1).
+    /// That time as t / T, in [0, 1).
     pub t_frac: f64,
     /// The key under which rows share the extractor's features of `xt`; `None` where `xt` has none
     /// (later repeats, noise without a key).

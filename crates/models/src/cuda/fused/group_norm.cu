@@ -1,6 +1,7 @@
 // Group normalisation with the scale, shift and SiLU behind it, and its gradient, of images that
 // lie channels last: x is [n, pixels, c]. Numbers per channel may be added in front of it, as the
-// bias of the convolution that made x: they move a channel's mean and nothing else. kernels/group_norm does the same on CPUs.
+// bias of the convolution that made x: they move a channel's mean and nothing else.
+// kernels/group_norm normalises on CPUs.
 //
 // Compiled at run time for the card (nvrtc.rs), with REAL defined as float or Bf16: the type of
 // images and their gradients; everything else is float32 or float64. No kernel adds atomically:

@@ -220,8 +220,8 @@ impl Convolution<'_> {
     /// Computes all tiles, shared out over the threads.
     fn run(&self, out: DisjointWriter) {
         let (tiles, chunk) = (self.tiles(), self.tiles_per_chunk());
-        let floats = POINTS * (point_floats(chunk, self.filter.inputs))
-            + POINTS * point_floats(chunk, self.filter.outputs);
+        let [v, m] = [self.filter.inputs, self.filter.outputs].map(|c| point_floats(chunk, c));
+        let floats = POINTS * (v + m);
         let mut buffers = NhwcBatch::uninitialised(1, 1, max_threads(), floats);
         let buffers = buffers.writer();
         parallel_for(tiles.div_ceil(chunk), |thread, index| {
